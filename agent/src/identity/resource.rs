@@ -1,0 +1,47 @@
+//! The attributes that say whose telemetry it is: one `Resource` per container or host slice.
+
+use std::sync::Arc;
+
+/// An attribute value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// Text.
+    Str(Arc<str>),
+    /// Text fixed at compile time.
+    Static(&'static str),
+    /// A whole number.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+    /// A list of texts.
+    List(Arc<[Arc<str>]>),
+}
+
+impl Value {
+    /// Text held by the value, if it is text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            Self::Static(text) => Some(text),
+            Self::Int(_) | Self::Bool(_) | Self::List(_) => None,
+        }
+    }
+}
+
+/// Who produced a set of telemetry, in the two forms exporters need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// OpenTelemetry Resource attributes, keys unique.
+    pub attributes: Vec<(Arc<str>, Value)>,
+    /// Prometheus labels put on every sample of this resource, keys unique, no empty values.
+    pub labels: Vec<(&'static str, Arc<str>)>,
+}
+
+/// Whether a resource is ready to be exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// All that will be known is known.
+    Ready(Arc<Resource>),
+    /// The pod's metadata has not arrived yet; wait instead of exporting half a name.
+    Pending,
+}

@@ -1,0 +1,61 @@
+//! One consistent reading of the series store. OTLP and Prometheus both export this and nothing else.
+
+use std::sync::Arc;
+
+use super::catalogue::{Attr, Metric};
+use crate::identity::{Resource, Value};
+
+/// A reading of every series at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Wall time of the reading, nanoseconds since the Unix epoch.
+    pub time_unix_nano: u64,
+    /// Resources the points refer to by index. The first one is the agent's own (the node).
+    pub resources: Vec<Arc<Resource>>,
+    /// Metrics that have at least one point, in catalogue order.
+    pub families: Vec<Family>,
+}
+
+/// All points of one metric.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Which metric.
+    pub metric: Metric,
+    /// Its points; (resource, attributes) is unique among them.
+    pub points: Vec<Point>,
+}
+
+/// One series at the moment of the snapshot.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Index into [`Snapshot::resources`].
+    pub resource: usize,
+    /// Attributes of the series, keys unique, in key order.
+    pub attributes: Arc<[(Attr, Value)]>,
+    /// Since when the series counts, nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// What it stands at.
+    pub value: PointValue,
+}
+
+/// The value of a point; its shape follows from the metric's instrument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PointValue {
+    /// Counters and up-down counters of whole units, and whole gauges.
+    Int(i64),
+    /// Counters of seconds, and fractional gauges.
+    Float(f64),
+    /// A histogram with the metric's own bounds.
+    Histogram(HistogramValue),
+}
+
+/// An explicit-bounds histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramValue {
+    /// Upper bounds, strictly increasing, without the last (infinite) one.
+    pub bounds: &'static [f64],
+    /// Observations per bucket, not cumulative; one more than `bounds`.
+    pub counts: Vec<u64>,
+    /// Sum of all observations.
+    pub sum: f64,
+}
