@@ -1,1 +1,12 @@
+//! What crosses the boundary between Wellhead's kernel programs and its daemon: record layouts, map keys, limits,
+//! and the kernel structure fields the programs read.
+//!
+//! Both sides compile this crate, so a layout or a name cannot differ between them. Shared structures have no padding;
+//! sizes are asserted where they are defined.
 #![no_std]
+
+pub mod counts;
+pub mod fields;
+pub mod limits;
+pub mod maps;
+pub mod record;

@@ -1,1 +1,24 @@
-fn main(){}
+//! Wellhead's kernel programs: one object for every kernel.
+//!
+//! All programs are BTF tracepoints that only read. Structure offsets come from the running kernel's BTF through
+//! `.rodata` ([`kernel`]), so a field access is one direct load that the verifier checks against the kernel's own types.
+//! Records go to one ring per family ([`output`]); a record that finds its ring full is counted, never waited for.
+#![no_std]
+#![no_main]
+
+mod cgroup;
+mod kernel;
+mod output;
+mod process;
+mod tcp;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // The verifier rejects programs that could get here.
+    loop {}
+}
+
+/// The object calls GPL-only helpers (`bpf_probe_read_kernel` and others).
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,67 @@
+//! The kernel structure fields the programs read, declared once for both sides.
+//!
+//! [`kernel_fields!`](crate::kernel_fields) hands the whole table to a macro of the caller: the programs turn each row
+//! into a `.rodata` global, the daemon into a row to look up in the running kernel's BTF. A row is
+//!
+//! ```text
+//! NAME: width in bytes, "structure", ["path", "path on another kernel version", …];
+//! ```
+//!
+//! The first path that exists wins. A field found nowhere has the offset [`ABSENT`].
+
+/// Offset of a field the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Calls `$callback!` with every field.
+#[macro_export]
+macro_rules! kernel_fields {
+    ($callback:ident) => {
+        $callback! {
+            TASK_PID: 4, "task_struct", ["pid"];
+            TASK_TGID: 4, "task_struct", ["tgid"];
+            TASK_FLAGS: 4, "task_struct", ["flags"];
+            TASK_EXIT_CODE: 4, "task_struct", ["exit_code"];
+            TASK_START: 8, "task_struct", ["start_boottime", "real_start_time"];
+            TASK_COMM: 16, "task_struct", ["comm"];
+            TASK_REAL_PARENT: 8, "task_struct", ["real_parent"];
+            TASK_GROUP_LEADER: 8, "task_struct", ["group_leader"];
+            TASK_SIGNAL: 8, "task_struct", ["signal"];
+            TASK_MM: 8, "task_struct", ["mm"];
+            TASK_CGROUPS: 8, "task_struct", ["cgroups"];
+            SIGNAL_LIVE: 4, "signal_struct", ["live.counter"];
+            SIGNAL_FLAGS: 4, "signal_struct", ["flags"];
+            SIGNAL_THREADS: 4, "signal_struct", ["nr_threads"];
+            SIGNAL_EXIT_CODE: 4, "signal_struct", ["group_exit_code"];
+            MM_ARG_START: 8, "mm_struct", ["arg_start"];
+            MM_ARG_END: 8, "mm_struct", ["arg_end"];
+            BINPRM_FILE_NAME: 8, "linux_binprm", ["filename"];
+            CSS_SET_CGROUP: 8, "css_set", ["dfl_cgrp"];
+            CGROUP_KN: 8, "cgroup", ["kn"];
+            CGROUP_ROOT: 8, "cgroup", ["root"];
+            KERNFS_NODE_ID: 8, "kernfs_node", ["id"];
+            CGROUP_ROOT_HIERARCHY: 4, "cgroup_root", ["hierarchy_id"];
+            SOCK_FAMILY: 2, "sock", ["__sk_common.skc_family"];
+            SOCK_FLAGS: 8, "sock", ["__sk_common.skc_flags", "sk_flags"];
+            SOCK_PROTOCOL: 2, "sock", ["sk_protocol"];
+            SOCK_SHUTDOWN: 1, "sock", ["sk_shutdown"];
+            SOCK_ERROR: 4, "sock", ["sk_err"];
+            SOCK_NUM: 2, "sock", ["__sk_common.skc_num"];
+            SOCK_DPORT: 2, "sock", ["__sk_common.skc_dport"];
+            SOCK_DADDR: 4, "sock", ["__sk_common.skc_daddr"];
+            SOCK_RCV_SADDR: 4, "sock", ["__sk_common.skc_rcv_saddr"];
+            SOCK_V6_DADDR: 16, "sock", ["__sk_common.skc_v6_daddr"];
+            SOCK_V6_RCV_SADDR: 16, "sock", ["__sk_common.skc_v6_rcv_saddr"];
+            SOCK_NET: 8, "sock", ["__sk_common.skc_net.net"];
+            SOCK_CGROUP: 8, "sock", ["sk_cgrp_data.cgroup"];
+            NET_INUM: 4, "net", ["ns.inum"];
+            TCP_SPORT: 2, "tcp_sock", ["inet_conn.icsk_inet.inet_sport"];
+            TCP_BYTES_SENT: 8, "tcp_sock", ["bytes_sent"];
+            TCP_BYTES_RETRANS: 8, "tcp_sock", ["bytes_retrans"];
+            TCP_BYTES_RECEIVED: 8, "tcp_sock", ["bytes_received"];
+            TCP_SEGS_OUT: 4, "tcp_sock", ["segs_out"];
+            TCP_SEGS_IN: 4, "tcp_sock", ["segs_in"];
+            TCP_TOTAL_RETRANS: 4, "tcp_sock", ["total_retrans"];
+            TCP_SRTT: 4, "tcp_sock", ["srtt_us"];
+        }
+    };
+}

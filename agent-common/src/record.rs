@@ -1,0 +1,275 @@
+//! Records in the rings.
+//!
+//! Every record starts with a [`Header`]. Integers are in the machine's byte order, times are
+//! `bpf_ktime_get_boot_ns` nanoseconds, process ids are those of the initial namespace, ports are in host byte order and
+//! IPv4 addresses are IPv4-mapped IPv6. Records that end in text are sent only as long as the text is.
+
+use crate::{
+    limits::{ARGUMENTS, CGROUP_PATH, COMM, FILE_NAME},
+    maps::Process,
+};
+
+/// What a record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// [`Cgroup`]: a cgroup was made.
+    CgroupMkdir = 0,
+    /// [`Cgroup`]: a cgroup was removed.
+    CgroupRmdir = 1,
+    /// [`Cgroup`]: a process was moved into a cgroup.
+    CgroupAttach = 2,
+    /// [`Fork`].
+    Fork = 3,
+    /// [`Exec`].
+    Exec = 4,
+    /// [`Exit`].
+    Exit = 5,
+    /// [`OomKill`].
+    OomKill = 6,
+    /// [`TcpOpen`]: a connection reached ESTABLISHED.
+    TcpOpen = 7,
+    /// [`TcpClose`]: a connection ended.
+    TcpClose = 8,
+    /// [`TcpClose`]: a connection attempt ended before ESTABLISHED.
+    TcpConnectFailed = 9,
+}
+
+impl Kind {
+    /// Number of kinds.
+    pub const COUNT: u32 = 10;
+
+    /// The kind with this number.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::CgroupMkdir,
+            1 => Self::CgroupRmdir,
+            2 => Self::CgroupAttach,
+            3 => Self::Fork,
+            4 => Self::Exec,
+            5 => Self::Exit,
+            6 => Self::OomKill,
+            7 => Self::TcpOpen,
+            8 => Self::TcpClose,
+            9 => Self::TcpConnectFailed,
+            _ => return None,
+        })
+    }
+}
+
+/// The part all records share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// A [`Kind`].
+    pub kind: u32,
+    /// Length of the whole record in bytes.
+    pub length: u32,
+    /// When it happened.
+    pub boot_ns: u64,
+    /// cgroup v2 id of whom it concerns; 0 where unknown.
+    pub cgroup_id: u64,
+}
+
+/// A cgroup was made, removed, or given a process.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Cgroup {
+    /// `cgroup_id` is the cgroup's own.
+    pub header: Header,
+    /// The process that was moved (attach); 0 otherwise.
+    pub pid: u32,
+    /// Length of `path` without its NUL.
+    pub path_length: u32,
+    /// Path below the root of the hierarchy.
+    pub path: [u8; CGROUP_PATH],
+}
+
+/// A process was made by `fork(2)`, `vfork(2)` or `clone(2)`; threads are not reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fork {
+    /// `cgroup_id` is the child's.
+    pub header: Header,
+    /// The child.
+    pub pid: u32,
+    /// The process that called.
+    pub parent_pid: u32,
+    /// When the child started.
+    pub start_ns: u64,
+    /// When the parent started.
+    pub parent_start_ns: u64,
+}
+
+/// A process executes another program.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Exec {
+    /// `cgroup_id` is the process's.
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Its real parent.
+    pub parent_pid: u32,
+    /// Real user id after the call.
+    pub uid: u32,
+    /// Bits of [`exec_flag`].
+    pub flags: u32,
+    /// When the process started.
+    pub start_ns: u64,
+    /// Its new name.
+    pub comm: [u8; COMM],
+    /// Length of the file name at the start of `text`.
+    pub file_name_length: u32,
+    /// Length of the arguments that follow it, NUL after each.
+    pub arguments_length: u32,
+    /// File name, then arguments.
+    pub text: [u8; FILE_NAME + ARGUMENTS],
+}
+
+/// Bits of [`Exec::flags`].
+pub mod exec_flag {
+    /// The arguments were longer than the record holds.
+    pub const ARGUMENTS_TRUNCATED: u32 = 1;
+    /// The arguments could not be read.
+    pub const ARGUMENTS_UNREADABLE: u32 = 1 << 1;
+    /// The file name was longer than the record holds.
+    pub const FILE_NAME_TRUNCATED: u32 = 1 << 2;
+}
+
+/// A process ended: its last thread exited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Exit {
+    /// `cgroup_id` is the process's.
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Its real parent.
+    pub parent_pid: u32,
+    /// Status as `wait4(2)` gives it.
+    pub status: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// When the process started.
+    pub start_ns: u64,
+    /// Its last name.
+    pub comm: [u8; COMM],
+}
+
+/// The kernel chose a victim to free memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OomKill {
+    /// `cgroup_id` is the victim's; 0 where the kernel reports only its pid.
+    pub header: Header,
+    /// The victim.
+    pub pid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// When the victim started; 0 where the kernel reports only its pid.
+    pub start_ns: u64,
+    /// The victim's name; empty where the kernel reports only its pid.
+    pub comm: [u8; COMM],
+}
+
+/// The ends of a TCP connection and whose it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Socket {
+    /// Address of the kernel's socket: the same in all records of one connection, reused afterwards.
+    pub id: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// Local port.
+    pub local_port: u16,
+    /// Local address.
+    pub local_address: [u8; 16],
+    /// Remote address.
+    pub remote_address: [u8; 16],
+    /// Remote port.
+    pub remote_port: u16,
+    /// One of [`role`].
+    pub role: u16,
+    /// Bits of [`tcp_flag`].
+    pub flags: u32,
+    /// Who connected, or who listens.
+    pub owner: Process,
+    /// When the connection was begun; 0 where unknown.
+    pub started_ns: u64,
+    /// When it reached ESTABLISHED; 0 if it never did or that is unknown.
+    pub established_ns: u64,
+}
+
+/// Which end of a connection a socket is.
+pub mod role {
+    /// Neither end was seen being opened.
+    pub const UNKNOWN: u16 = 0;
+    /// It connected.
+    pub const SOURCE: u16 = 1;
+    /// It was accepted.
+    pub const DESTINATION: u16 = 2;
+}
+
+/// Bits of [`Socket::flags`].
+pub mod tcp_flag {
+    /// The connection was already open when the programs were attached.
+    pub const OLDER_THAN_AGENT: u32 = 1;
+    /// Its open record found the ring full.
+    pub const OPEN_LOST: u32 = 1 << 1;
+    /// The program closed the socket itself (`SHUTDOWN_MASK` is set).
+    pub const SHUT_DOWN: u32 = 1 << 2;
+}
+
+/// A connection reached ESTABLISHED.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpOpen {
+    /// `cgroup_id` is the socket's.
+    pub header: Header,
+    /// Which connection.
+    pub socket: Socket,
+}
+
+/// A connection, or an attempt at one, ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpClose {
+    /// `cgroup_id` is the socket's.
+    pub header: Header,
+    /// Which connection.
+    pub socket: Socket,
+    /// Application bytes sent, each counted once.
+    pub bytes_sent: u64,
+    /// Application bytes received in order.
+    pub bytes_received: u64,
+    /// Segments sent, retransmitted ones and bare acknowledgements included.
+    pub segments_sent: u32,
+    /// Segments received.
+    pub segments_received: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Smoothed round-trip time in microseconds; 0 where none was measured.
+    pub srtt_us: u32,
+    /// Socket error (`errno`); 0 for none.
+    pub error: u32,
+    /// TCP state it was closed from (`include/net/tcp_states.h`).
+    pub last_state: u32,
+}
+
+/// Size of [`Cgroup`] without its text.
+pub const CGROUP_FIXED: usize = 32;
+/// Size of [`Exec`] without its text.
+pub const EXEC_FIXED: usize = 72;
+
+const _: () = assert!(size_of::<Header>() == 24);
+const _: () = assert!(size_of::<Cgroup>() == CGROUP_FIXED + CGROUP_PATH);
+const _: () = assert!(size_of::<Fork>() == 48);
+const _: () = assert!(size_of::<Exec>() == EXEC_FIXED + FILE_NAME + ARGUMENTS);
+const _: () = assert!(size_of::<Exit>() == 64);
+const _: () = assert!(size_of::<OomKill>() == 56);
+const _: () = assert!(size_of::<Socket>() == 96);
+const _: () = assert!(size_of::<TcpOpen>() == 120);
+const _: () = assert!(size_of::<TcpClose>() == 160);

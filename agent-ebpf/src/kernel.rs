@@ -1,0 +1,114 @@
+//! Reading kernel structures at offsets the daemon found in the running kernel's BTF.
+
+use core::ptr;
+
+use aya_ebpf::Global;
+use wellhead_common::{fields::ABSENT, kernel_fields};
+
+macro_rules! declare_offsets {
+    ($($name:ident: $width:literal, $structure:literal, [$($path:literal),+];)+) => {
+        /// Byte offsets of kernel structure fields; written by the loader before the programs are verified.
+        pub(crate) mod offset {
+            use super::{ABSENT, Global};
+            $(
+                #[doc = concat!("`", $structure, "`: ", $($path, " "),+)]
+                #[unsafe(no_mangle)]
+                pub(crate) static $name: Global<u32> = Global::new(ABSENT);
+            )+
+        }
+    };
+}
+kernel_fields!(declare_offsets);
+
+/// Tracepoint prototypes that differ between kernels; 1 where the newer form was found in BTF.
+pub(crate) mod prototype {
+    use super::Global;
+
+    /// `sched_process_exit` says whether the whole process is dead (since 6.16).
+    #[unsafe(no_mangle)]
+    pub(crate) static EXIT_HAS_GROUP_DEAD: Global<u32> = Global::new(0);
+
+    /// `mark_victim` passes the task (since 6.8), not only its pid.
+    #[unsafe(no_mangle)]
+    pub(crate) static VICTIM_IS_TASK: Global<u32> = Global::new(0);
+}
+
+/// If not 0, only this cgroup is captured.
+#[unsafe(no_mangle)]
+pub(crate) static ONLY_CGROUP: Global<u64> = Global::new(0);
+
+/// A pointer to a kernel structure. The verifier knows which one.
+pub(crate) type Struct = *const u8;
+
+/// Loads a field.
+///
+/// # Safety
+/// `base` must be a pointer the verifier knows the type of, `offset` the offset of a field of that type as wide as `T`:
+/// the verifier refuses the program otherwise. A null or stale `base` reads as zero.
+#[inline(always)]
+pub(crate) unsafe fn field<T: Copy>(base: Struct, offset: &Global<u32>) -> T {
+    // SAFETY: checked by the verifier, see above. Volatile, so that one load stays one load of the field's width.
+    unsafe { ptr::read_volatile(base.add(offset.load() as usize).cast::<T>()) }
+}
+
+/// Address of a field inside a structure.
+///
+/// # Safety
+/// As for [`field`].
+#[inline(always)]
+pub(crate) unsafe fn address(base: Struct, offset: &Global<u32>) -> Struct {
+    // SAFETY: checked by the verifier, see `field`.
+    unsafe { base.add(offset.load() as usize) }
+}
+
+/// Whether the running kernel has a field.
+#[inline(always)]
+pub(crate) fn present(offset: &Global<u32>) -> bool {
+    offset.load() != ABSENT
+}
+
+/// Whether events of this cgroup are captured.
+#[inline(always)]
+pub(crate) fn captured(cgroup_id: u64) -> bool {
+    let only = ONLY_CGROUP.load();
+    only == 0 || only == cgroup_id
+}
+
+/// The id of a cgroup: the inode number of its directory.
+///
+/// # Safety
+/// `cgroup` must be a `struct cgroup`.
+#[inline(always)]
+pub(crate) unsafe fn cgroup_id(cgroup: Struct) -> u64 {
+    // SAFETY: field types are checked by the verifier.
+    unsafe {
+        let node: Struct = field(cgroup, &offset::CGROUP_KN);
+        field(node, &offset::KERNFS_NODE_ID)
+    }
+}
+
+/// The id of the cgroup (v2) a task is in.
+///
+/// # Safety
+/// `task` must be a `struct task_struct`.
+#[inline(always)]
+pub(crate) unsafe fn task_cgroup_id(task: Struct) -> u64 {
+    // SAFETY: field types are checked by the verifier.
+    unsafe {
+        let set: Struct = field(task, &offset::TASK_CGROUPS);
+        cgroup_id(field(set, &offset::CSS_SET_CGROUP))
+    }
+}
+
+/// When a task's process started.
+///
+/// # Safety
+/// `task` must be a `struct task_struct`.
+#[inline(always)]
+pub(crate) unsafe fn process_start(task: Struct) -> u64 {
+    // SAFETY: field types are checked by the verifier.
+    unsafe {
+        let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
+        field(leader, &offset::TASK_START)
+    }
+}

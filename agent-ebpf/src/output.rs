@@ -1,0 +1,113 @@
+//! Rings, counters, and how a record gets from one to the other.
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use wellhead_common::{
+    counts,
+    record::{Header, Kind},
+};
+
+/// A ring and the fill mark (in bytes) from which its reader is woken; below it, the reader comes by itself.
+pub(crate) struct Ring {
+    map: &'static RingBuf,
+    fill_mark: &'static Global<u32>,
+}
+
+macro_rules! rings {
+    ($($(#[doc = $doc:literal])+ $ring:ident: $map:ident, $mark:ident;)+) => {
+        $(
+            #[map]
+            static $map: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+            #[unsafe(no_mangle)]
+            static $mark: Global<u32> = Global::new(0);
+
+            $(#[doc = $doc])+
+            pub(crate) static $ring: Ring = Ring { map: &$map, fill_mark: &$mark };
+        )+
+    };
+}
+
+rings! {
+    /// cgroups made and removed: small, and never behind a flood of other events.
+    IDENTITY: IDENTITY_RING, IDENTITY_FILL_MARK;
+    /// Forks, execs, exits, OOM kills.
+    PROCESS: PROCESS_RING, PROCESS_FILL_MARK;
+    /// Connections opened, closed, failed.
+    NETWORK: NETWORK_RING, NETWORK_FILL_MARK;
+}
+
+/// What [`counts`] names, per CPU.
+#[map]
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counts::CELLS, 0);
+
+/// Adds one to a cell of the counter array.
+#[inline(always)]
+pub(crate) fn count(cell: u32) {
+    if let Some(value) = COUNTS.get_ptr_mut(cell) {
+        // SAFETY: the look-up returned this CPU's slot. A program in an interrupt may count between load and store, but
+        // not in the same cell: cells belong to record kinds, and the kernel does not run a program inside itself.
+        unsafe { *value += 1 }
+    }
+}
+
+/// Writes the header of a record of this size that describes now.
+#[inline(always)]
+pub(crate) fn write_header(header: &mut Header, kind: Kind, length: usize, cgroup_id: u64) {
+    header.kind = kind as u32;
+    header.length = length as u32;
+    // SAFETY: a helper without arguments.
+    header.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+    header.cgroup_id = cgroup_id;
+}
+
+impl Ring {
+    /// Puts a record of fixed size into the ring, built in place by `fill`; says whether there was room.
+    ///
+    /// `fill` gets memory with arbitrary contents and must write every field, one by one: a record assigned as a whole
+    /// would be built on the stack, which is too small for the larger ones.
+    #[inline(always)]
+    pub(crate) fn put<T: 'static>(&self, kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
+        let Some(mut entry) = self.map.reserve::<T>(0) else {
+            count(counts::lost(kind));
+            return false;
+        };
+        // SAFETY: records are plain integers and byte arrays, for which any contents are valid.
+        fill(unsafe { &mut *entry.as_mut_ptr() });
+        entry.submit(self.wake_up());
+        count(counts::submitted(kind));
+        true
+    }
+
+    /// Puts the first `length` bytes of `record` into the ring.
+    ///
+    /// # Safety
+    /// `length` must be at most the size of what `record` points to, in a way the verifier can see.
+    #[inline(always)]
+    pub(crate) unsafe fn put_bytes(&self, kind: Kind, record: *const u8, length: usize) -> bool {
+        // SAFETY: the verifier checks `length` against the memory behind `record`.
+        let bytes = unsafe { core::slice::from_raw_parts(record, length) };
+        let sent = self.map.output::<[u8]>(bytes, self.wake_up()).is_ok();
+        count(if sent {
+            counts::submitted(kind)
+        } else {
+            counts::lost(kind)
+        });
+        sent
+    }
+
+    /// Waking a reader costs more than everything else a program does, so it is done only when the ring fills up.
+    #[inline(always)]
+    fn wake_up(&self) -> u64 {
+        if self.map.query(u64::from(BPF_RB_AVAIL_DATA)) >= u64::from(self.fill_mark.load()) {
+            u64::from(BPF_RB_FORCE_WAKEUP)
+        } else {
+            u64::from(BPF_RB_NO_WAKEUP)
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Processes: forked, executed, exited, killed for memory.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_uid_gid,
+        bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
+    },
+    macros::{btf_tracepoint, map},
+    maps::{LruHashMap, PerCpuArray},
+    programs::BtfTracePointContext,
+};
+use wellhead_common::{
+    counts,
+    limits::{ARGUMENTS, COMM, FILE_NAME},
+    maps::ProcessKey,
+    record::{EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, exec_flag},
+};
+
+use crate::{
+    kernel::{Struct, address, captured, field, offset, process_start, prototype, task_cgroup_id},
+    output::{PROCESS, count, write_header},
+};
+
+/// `PF_KTHREAD` of `include/linux/sched.h`: a kernel thread.
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`: all threads share one exit code.
+const SIGNAL_GROUP_EXIT: u32 = 0x4;
+
+/// Where an exec record is built: too large for the stack.
+#[map]
+static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
+
+/// Processes whose exit was reported, where the kernel does not say which thread was the last.
+#[map]
+static EXITED: LruHashMap<ProcessKey, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
+    let parent: Struct = context.arg(0);
+    let child: Struct = context.arg(1);
+    // SAFETY: both are `struct task_struct`.
+    unsafe {
+        let pid: u32 = field(child, &offset::TASK_TGID);
+        let is_thread = field::<u32>(child, &offset::TASK_PID) != pid;
+        if is_thread || field::<u32>(child, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
+            return 0;
+        }
+        let cgroup_id = task_cgroup_id(child);
+        if !captured(cgroup_id) {
+            return 0;
+        }
+        PROCESS.put::<Fork>(Kind::Fork, |record| {
+            write_header(&mut record.header, Kind::Fork, size_of::<Fork>(), cgroup_id);
+            record.pid = pid;
+            record.parent_pid = field(parent, &offset::TASK_TGID);
+            record.start_ns = field(child, &offset::TASK_START);
+            record.parent_start_ns = process_start(parent);
+        });
+    }
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
+    let task: Struct = context.arg(0);
+    let binary: Struct = context.arg(2);
+    // SAFETY: a helper without arguments.
+    let cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    if !captured(cgroup_id) {
+        return 0;
+    }
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the slot belongs to this CPU until the program returns; `task` is a `struct task_struct`, `binary` a
+    // `struct linux_binprm`.
+    unsafe {
+        let record = &mut *scratch;
+        record.flags = 0;
+        let file_name = read_file_name(record, field(binary, &offset::BINPRM_FILE_NAME));
+        let arguments = read_arguments(record, file_name, field(task, &offset::TASK_MM));
+        let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
+        record.pid = field(task, &offset::TASK_TGID);
+        record.parent_pid = field(parent, &offset::TASK_TGID);
+        record.uid = bpf_get_current_uid_gid() as u32;
+        record.start_ns = process_start(task);
+        record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+        record.file_name_length = file_name as u32;
+        record.arguments_length = arguments as u32;
+        let length = EXEC_FIXED + file_name + arguments;
+        write_header(&mut record.header, Kind::Exec, length, cgroup_id);
+        if length <= size_of::<Exec>() {
+            PROCESS.put_bytes(Kind::Exec, scratch.cast_const().cast(), length);
+        }
+    }
+    0
+}
+
+/// Copies the file name to the start of the record's text and returns its length.
+#[inline(always)]
+unsafe fn read_file_name(record: &mut Exec, name: *const u8) -> usize {
+    // SAFETY: `name` is a kernel string; the buffer is as long as said.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(record.text.as_mut_ptr(), FILE_NAME) };
+    // SAFETY: as above.
+    let length = match unsafe { bpf_probe_read_kernel_str_bytes(name, buffer) } {
+        Ok(name) => name.len(),
+        Err(_) => {
+            count(counts::READ_FAILED);
+            0
+        }
+    };
+    if length >= FILE_NAME - 1 {
+        record.flags |= exec_flag::FILE_NAME_TRUNCATED;
+        return FILE_NAME - 1;
+    }
+    length
+}
+
+/// Copies the arguments behind the file name and returns their length.
+#[inline(always)]
+unsafe fn read_arguments(record: &mut Exec, file_name: usize, memory: Struct) -> usize {
+    // SAFETY: `memory` is a `struct mm_struct`.
+    let (start, end): (u64, u64) = unsafe {
+        (
+            field(memory, &offset::MM_ARG_START),
+            field(memory, &offset::MM_ARG_END),
+        )
+    };
+    let mut length = end.wrapping_sub(start) as usize;
+    if length > ARGUMENTS {
+        record.flags |= exec_flag::ARGUMENTS_TRUNCATED;
+        length = ARGUMENTS;
+    }
+    if file_name > FILE_NAME {
+        return 0;
+    }
+    // SAFETY: `file_name + length` is at most the length of `text`; the helper checks the user's memory.
+    let result = unsafe {
+        bpf_probe_read_user(
+            record.text.as_mut_ptr().add(file_name).cast(),
+            length as u32,
+            start as *const _,
+        )
+    };
+    if result != 0 {
+        count(counts::READ_FAILED);
+        record.flags |= exec_flag::ARGUMENTS_UNREADABLE;
+        return 0;
+    }
+    length
+}
+
+/// `sched_process_exit(struct task_struct *p[, bool group_dead])`
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
+    let task: Struct = context.arg(0);
+    // SAFETY: `task` is a `struct task_struct`.
+    unsafe {
+        if field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
+            return 0;
+        }
+        let signal: Struct = field(task, &offset::TASK_SIGNAL);
+        let pid: u32 = field(task, &offset::TASK_TGID);
+        let start_ns = process_start(task);
+        let last = if prototype::EXIT_HAS_GROUP_DEAD.load() != 0 {
+            context.arg::<u64>(1) as u8 != 0
+        } else {
+            is_last_thread(signal, pid, start_ns)
+        };
+        let cgroup_id = bpf_get_current_cgroup_id();
+        if !last || !captured(cgroup_id) {
+            return 0;
+        }
+        let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
+        let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
+        // As `wait_task_zombie` does (`kernel/exit.c`).
+        let status = if field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
+            field(signal, &offset::SIGNAL_EXIT_CODE)
+        } else {
+            field(leader, &offset::TASK_EXIT_CODE)
+        };
+        PROCESS.put::<Exit>(Kind::Exit, |record| {
+            write_header(&mut record.header, Kind::Exit, size_of::<Exit>(), cgroup_id);
+            record.pid = pid;
+            record.parent_pid = field(parent, &offset::TASK_TGID);
+            record.status = status;
+            record.uid = bpf_get_current_uid_gid() as u32;
+            record.start_ns = start_ns;
+            record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+        });
+    }
+    0
+}
+
+/// Whether this thread's exit ends the process, on kernels that do not say so.
+///
+/// `signal->live` was already lowered. Two threads exiting at once can both find it 0, so a process that still has more
+/// than one thread linked is reported by whichever gets its key into the map.
+#[inline(always)]
+unsafe fn is_last_thread(signal: Struct, pid: u32, start_ns: u64) -> bool {
+    // SAFETY: `signal` is a `struct signal_struct`.
+    unsafe {
+        if field::<u32>(signal, &offset::SIGNAL_LIVE) != 0 {
+            return false;
+        }
+        if field::<u32>(signal, &offset::SIGNAL_THREADS) <= 1 {
+            return true;
+        }
+    }
+    let key = ProcessKey {
+        pid: u64::from(pid),
+        start_ns,
+    };
+    EXITED.insert(&key, &0, u64::from(BPF_NOEXIST)).is_ok()
+}
+
+/// `mark_victim(int pid)`; since 6.8 `mark_victim(struct task_struct *task, uid_t uid)`
+#[btf_tracepoint(function = "mark_victim")]
+pub(crate) fn mark_victim(context: BtfTracePointContext) -> i32 {
+    PROCESS.put::<OomKill>(Kind::OomKill, |record| {
+        write_header(&mut record.header, Kind::OomKill, size_of::<OomKill>(), 0);
+        record.pid = context.arg::<u64>(0) as u32;
+        record.reserved = 0;
+        record.start_ns = 0;
+        record.comm = [0; COMM];
+        if prototype::VICTIM_IS_TASK.load() != 0 {
+            let task: Struct = context.arg(0);
+            // SAFETY: `task` is a `struct task_struct`; `comm` is an array, so the helper copies it.
+            unsafe {
+                record.header.cgroup_id = task_cgroup_id(task);
+                record.pid = field(task, &offset::TASK_TGID);
+                record.start_ns = process_start(task);
+                record.comm = bpf_probe_read_kernel(address(task, &offset::TASK_COMM).cast())
+                    .unwrap_or([0; COMM]);
+            }
+        }
+    });
+    0
+}
