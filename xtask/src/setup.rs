@@ -1,0 +1,164 @@
+//! `cargo xtask setup`: what the machine needs for building, and with `--tests` for the kernel tests.
+//! It looks before it acts, so it is quick where nothing is missing.
+
+use anyhow::{Result, bail};
+
+use crate::cmd::{Cmd, is_root, say, which};
+use crate::python;
+use crate::toolchain::{self, Toolchain};
+
+/// One thing the machine must have.
+struct Need {
+    what: &'static str,
+    present: fn() -> bool,
+    debian: &'static [&'static str],
+    /// How to install it where apt-get is not there or cannot be used.
+    by_hand: &'static str,
+}
+
+const BUILD: [Need; 4] = [
+    Need {
+        what: "a C compiler and make (for libbpf)",
+        present: || {
+            ["cc", "c++", "make"]
+                .iter()
+                .all(|tool| which(tool).is_some())
+        },
+        debian: &["build-essential"],
+        by_hand: "dnf install gcc gcc-c++ make",
+    },
+    Need {
+        what: "pkg-config, and the headers of libelf and zlib",
+        present: || {
+            Cmd::new("pkg-config")
+                .args(["--exists", "libelf", "zlib"])
+                .succeeds()
+        },
+        debian: &["pkg-config", "libelf-dev", "zlib1g-dev"],
+        by_hand: "dnf install pkgconf elfutils-libelf-devel zlib-devel",
+    },
+    Need {
+        what: "a compiler for eBPF",
+        present: || Toolchain::find().is_some(),
+        debian: &toolchain::DEBIAN_PACKAGES,
+        by_hand: toolchain::BY_HAND,
+    },
+    Need {
+        what: "git",
+        present: || which("git").is_some(),
+        debian: &["git"],
+        by_hand: "dnf install git",
+    },
+];
+
+const TESTS: [Need; 3] = [
+    Need {
+        what: "bpftool",
+        present: || which("bpftool").is_some(),
+        debian: &["bpftool"],
+        by_hand: "dnf install bpftool",
+    },
+    Need {
+        what: "ip, for tests in network namespaces",
+        present: || which("ip").is_some(),
+        debian: &["iproute2"],
+        by_hand: "dnf install iproute",
+    },
+    Need {
+        what: "Python with venv and pip",
+        present: || {
+            Cmd::new("python3")
+                .args(["-c", "import venv, ensurepip"])
+                .succeeds()
+        },
+        debian: &["python3-venv"],
+        by_hand: "dnf install python3",
+    },
+];
+
+/// Everything the build needs. Returns the compiler for the kernel programs, its linker installed.
+pub(crate) fn build() -> Result<Toolchain> {
+    ensure(&BUILD)?;
+    let Some(toolchain) = Toolchain::find() else {
+        bail!(
+            "no compiler for eBPF; install one with: {}",
+            toolchain::BY_HAND
+        );
+    };
+    toolchain.linker()?;
+    Ok(toolchain)
+}
+
+/// What the kernel tests use on top.
+pub(crate) fn tests() -> Result<()> {
+    ensure(&TESTS)?;
+    python::ensure()?;
+    Ok(())
+}
+
+fn ensure(needs: &[Need]) -> Result<()> {
+    let mut missing = missing(needs);
+    if !missing.is_empty() && can_use_apt() {
+        install(&missing)?;
+        missing = self::missing(needs);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        say(format!(
+            "missing: {}; install it with: {}",
+            need.what,
+            need.hint()
+        ));
+    }
+    bail!("{} of the things named above missing", missing.len());
+}
+
+fn missing(needs: &[Need]) -> Vec<&Need> {
+    needs.iter().filter(|need| !(need.present)()).collect()
+}
+
+fn can_use_apt() -> bool {
+    which("apt-get").is_some() && (is_root() || which("sudo").is_some())
+}
+
+fn install(missing: &[&Need]) -> Result<()> {
+    apt_get(&["update"])?;
+    // Other Debian-like systems lack some of these: what cannot be had is reported, not tried.
+    let offered: Vec<&str> = missing
+        .iter()
+        .map(|need| need.debian)
+        .filter(|packages| Cmd::new("apt-cache").arg("show").args(*packages).succeeds())
+        .flatten()
+        .copied()
+        .collect();
+    if offered.is_empty() {
+        return Ok(());
+    }
+    let install = ["install", "--yes", "--no-install-recommends"];
+    apt_get(&[&install, offered.as_slice()].concat())
+}
+
+fn apt_get(args: &[&str]) -> Result<()> {
+    Cmd::root("env")?
+        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"])
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .args(args)
+        .run()
+}
+
+impl Need {
+    fn hint(&self) -> String {
+        if which("apt-get").is_some()
+            && Cmd::new("apt-cache")
+                .arg("show")
+                .args(self.debian)
+                .succeeds()
+        {
+            format!("apt-get install {}", self.debian.join(" "))
+        } else {
+            self.by_hand.to_owned()
+        }
+    }
+}
