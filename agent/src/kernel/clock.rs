@@ -1,0 +1,60 @@
+//! From the kernel's boot clock to wall time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The difference between `CLOCK_REALTIME` and `CLOCK_BOOTTIME`, taken once and checked again now and then: records
+/// carry boot time, which neither jumps nor stops in suspend.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    offset_ns: i64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock {
+    /// Measures the difference now.
+    pub fn new() -> Self {
+        Self { offset_ns: measure() }
+    }
+
+    /// Measures again and adopts a difference that moved by more than a millisecond (the wall clock was set).
+    pub fn check(&mut self) {
+        let offset_ns = measure();
+        if self.offset_ns.abs_diff(offset_ns) > 1_000_000 {
+            self.offset_ns = offset_ns;
+        }
+    }
+
+    /// Nanoseconds since the Unix epoch for a boot time.
+    pub fn unix_nano(&self, boot_ns: u64) -> u64 {
+        boot_ns.saturating_add_signed(self.offset_ns)
+    }
+
+    /// Now on the boot clock.
+    pub fn boot_ns() -> u64 {
+        nanoseconds(clock_gettime(ClockId::Boottime))
+    }
+
+    /// Now on the wall clock as the records see it.
+    pub fn now_unix_nano(&self) -> u64 {
+        self.unix_nano(Self::boot_ns())
+    }
+}
+
+fn measure() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+    wall.saturating_sub_unsigned(Clock::boot_ns())
+}
+
+fn nanoseconds(time: rustix::time::Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}

@@ -1,0 +1,23 @@
+//! The only code that names aya or libbpf: kernel facts, structure offsets, loading and attaching, rings, counters.
+
+mod btf;
+mod capabilities;
+mod clock;
+mod counts;
+mod environment;
+mod features;
+mod offsets;
+mod probes;
+mod programs;
+mod rings;
+
+pub use self::{
+    btf::BtfError,
+    capabilities::{Capabilities, Capability},
+    clock::Clock,
+    counts::{KernelCounts, ProgramStats},
+    environment::{CgroupMode, Environment},
+    features::{Feature, FeatureState, FeatureStatus},
+    probes::{AttachError, Probes, ProbeSettings},
+    rings::{Ring, Rings},
+};

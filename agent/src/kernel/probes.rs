@@ -1,0 +1,243 @@
+//! Loading the object and attaching its programs, feature by feature.
+
+use std::{error::Error as StdError, path::Path};
+
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use thiserror::Error;
+
+use super::{
+    BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus, KernelCounts, ProgramStats, Ring, Rings,
+    btf::{Btf, VMLINUX},
+    counts,
+    features::ProgramStatus,
+    offsets::Offsets,
+    programs::PROGRAMS,
+};
+
+/// The kernel programs, as `cargo xtask build-ebpf` built them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
+
+/// What to capture, and with how much kernel memory.
+#[derive(Clone, Debug)]
+pub struct ProbeSettings {
+    /// Features that are wanted; [`Feature::Identity`] always is.
+    pub features: Vec<Feature>,
+    /// Bytes of the ring for cgroup events; a power of two times the page size, like the others.
+    pub identity_ring: u32,
+    /// Bytes of the ring for process events.
+    pub process_ring: u32,
+    /// Bytes of the ring for connection events.
+    pub network_ring: u32,
+    /// Connections tracked at once.
+    pub connections: u32,
+    /// Listening ports tracked at once.
+    pub listeners: u32,
+    /// Capture only this cgroup (its id), not its children.
+    pub only_cgroup: Option<u64>,
+}
+
+/// No program could be attached.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The kernel's types are not to be had.
+    #[error("nothing can be captured")]
+    Btf(#[from] BtfError),
+    /// The kernel refused for lack of privilege.
+    #[error("the kernel refused: missing {}", list(missing))]
+    Privilege {
+        /// Capabilities the process lacks.
+        missing: Vec<Capability>,
+        /// What the kernel said.
+        source: Box<EbpfError>,
+    },
+    /// The object could not be loaded for another reason.
+    #[error("cannot load the kernel programs")]
+    Load(#[source] Box<EbpfError>),
+    /// A map of the object is not what the daemon expects: the build is broken.
+    #[error("the embedded object has no usable map {name}")]
+    Map {
+        /// Which map.
+        name: &'static str,
+    },
+    /// Every single program failed.
+    #[error("no program could be attached: {}", reasons(features))]
+    Nothing {
+        /// Why, feature by feature.
+        features: Vec<FeatureStatus>,
+    },
+}
+
+/// Attached programs. Dropping them detaches everything.
+pub struct Probes {
+    /// The rings the programs write.
+    pub rings: Rings,
+    /// Numbers the programs count.
+    pub counts: KernelCounts,
+    /// What works and what does not.
+    pub features: Vec<FeatureStatus>,
+    object: Ebpf,
+}
+
+impl Probes {
+    /// Loads and attaches whatever the kernel and the process's privileges allow.
+    ///
+    /// # Errors
+    /// Only if nothing at all can be attached.
+    pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
+        let (mut object, btf, absent) = load(settings)?;
+        let features = start_programs(&mut object, &btf, settings, &absent);
+        drop(btf);
+        release_freed_memory();
+        let any_wanted_works = |status: &FeatureStatus| {
+            status.feature != Feature::Identity && status.programs.iter().any(|program| program.problem.is_none())
+        };
+        if !features.iter().any(any_wanted_works) {
+            return Err(AttachError::Nothing { features });
+        }
+        let rings = Rings {
+            identity: Ring::new(take_ring(&mut object, "IDENTITY_RING")?),
+            process: Ring::new(take_ring(&mut object, "PROCESS_RING")?),
+            network: Ring::new(take_ring(&mut object, "NETWORK_RING")?),
+        };
+        let counts = object
+            .take_map("COUNTS")
+            .and_then(|map| PerCpuArray::<MapData, u64>::try_from(map).ok())
+            .ok_or(AttachError::Map { name: "COUNTS" })?;
+        Ok(Self { rings, counts: KernelCounts::new(counts), features, object })
+    }
+
+    /// What each attached program did and cost so far.
+    pub fn program_stats(&self) -> Vec<ProgramStats> {
+        counts::program_stats(&self.object)
+    }
+}
+
+fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachError> {
+    let btf = Btf::parse(Path::new(VMLINUX))?;
+    let offsets = Offsets::resolve(&btf);
+    let exit_has_group_dead = u32::from(btf.tracepoint_arguments("sched_process_exit") == Some(2));
+    let victim_is_task = u32::from(btf.argument_is_pointer("mark_victim", 0) == Some(true));
+    drop(btf);
+    let btf = AyaBtf::from_sys_fs().map_err(|error| refused(EbpfError::BtfError(error)))?;
+
+    let tcp = settings.features.contains(&Feature::Tcp);
+    // A map of a feature that is off still has to exist, but not to cost anything.
+    let sized = |wanted: bool, size: u32, least: u32| if wanted { size } else { least };
+    let network_ring = sized(tcp, settings.network_ring, page_size());
+    let process_ring = sized(settings.features.contains(&Feature::Process), settings.process_ring, page_size());
+    let marks = [settings.identity_ring / 2, process_ring / 2, network_ring / 2];
+    let only_cgroup = settings.only_cgroup.unwrap_or_default();
+
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&btf));
+    for (global, offset) in &offsets.globals {
+        loader.override_global(global, offset, true);
+    }
+    loader
+        .override_global("EXIT_HAS_GROUP_DEAD", &exit_has_group_dead, true)
+        .override_global("VICTIM_IS_TASK", &victim_is_task, true)
+        .override_global("ONLY_CGROUP", &only_cgroup, true)
+        .override_global("IDENTITY_FILL_MARK", &marks[0], true)
+        .override_global("PROCESS_FILL_MARK", &marks[1], true)
+        .override_global("NETWORK_FILL_MARK", &marks[2], true)
+        .map_max_entries("IDENTITY_RING", settings.identity_ring)
+        .map_max_entries("PROCESS_RING", process_ring)
+        .map_max_entries("NETWORK_RING", network_ring)
+        .map_max_entries("CONNECTIONS", sized(tcp, settings.connections, 1))
+        .map_max_entries("LISTENERS", sized(tcp, settings.listeners, 1));
+    let object = loader.load(OBJECT).map_err(refused)?;
+    drop(loader);
+    Ok((object, btf, offsets.absent))
+}
+
+/// Attaches program by program: one that fails switches its feature off and nothing else.
+fn start_programs(object: &mut Ebpf, btf: &AyaBtf, settings: &ProbeSettings, absent: &[String]) -> Vec<FeatureStatus> {
+    let mut features = Vec::new();
+    for feature in Feature::ALL {
+        let wanted = feature == Feature::Identity || settings.features.contains(&feature);
+        if !wanted {
+            let state = FeatureState::Off("switched off in the configuration".to_owned());
+            features.push(FeatureStatus { feature, wanted, mechanism: "none", state, programs: Vec::new() });
+            continue;
+        }
+        let programs: Vec<ProgramStatus> = PROGRAMS
+            .iter()
+            .filter(|program| program.feature == feature)
+            .map(|program| {
+                let problem = program.start(object, btf).err().map(|error| describe(&error, absent));
+                ProgramStatus { program: program.name, problem }
+            })
+            .collect();
+        let problems: Vec<String> = programs
+            .iter()
+            .filter_map(|status| status.problem.as_ref().map(|problem| format!("{}: {problem}", status.program)))
+            .collect();
+        let (mechanism, state) = if problems.is_empty() {
+            ("tp_btf", FeatureState::On)
+        } else {
+            ("none", FeatureState::Off(problems.join("; ")))
+        };
+        features.push(FeatureStatus { feature, wanted, mechanism, state, programs });
+    }
+    features
+}
+
+/// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.
+fn describe(error: &dyn StdError, absent: &[String]) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        let tail: Vec<&str> = cause_text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = &tail[tail.len().saturating_sub(4)..];
+        text = format!("{text}: {}", tail.join(" | "));
+        source = cause.source();
+    }
+    if !absent.is_empty() {
+        text = format!("{text} (fields this kernel does not have: {})", absent.join(", "));
+    }
+    text
+}
+
+fn refused(error: EbpfError) -> AttachError {
+    let missing = Capabilities::current().map(|set| set.missing(Feature::Process.capabilities())).unwrap_or_default();
+    if missing.is_empty() {
+        AttachError::Load(Box::new(error))
+    } else {
+        AttachError::Privilege { missing, source: Box::new(error) }
+    }
+}
+
+fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {
+    object.take_map(name).and_then(|map| RingBuf::try_from(map).ok()).ok_or(AttachError::Map { name })
+}
+
+fn page_size() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// Parsing the kernel's types takes tens of MiB that are not needed again; give them back to the system.
+fn release_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn list(capabilities: &[Capability]) -> String {
+    capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn reasons(features: &[FeatureStatus]) -> String {
+    let mut reasons = Vec::new();
+    for status in features {
+        if let FeatureState::Off(reason) = &status.state {
+            reasons.push(format!("{}: {reason}", status.feature.as_str()));
+        }
+    }
+    reasons.join("; ")
+}
