@@ -1,0 +1,363 @@
+//! From bytes to [`Event`].
+
+use std::{mem::MaybeUninit, net::SocketAddr, str};
+
+use thiserror::Error;
+use wellhead_common::record::{self, Header, Kind, exec_flag, role, tcp_flag};
+
+use super::{
+    model::{
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill, ProcessId, Role,
+        SocketOwner, Totals, canonical,
+    },
+    text::until_nul,
+};
+use crate::counters::Discard;
+
+/// A record that cannot be an event.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Fewer bytes than its kind requires.
+    #[error("record of {actual} bytes is shorter than the {needed} its kind needs")]
+    Short {
+        /// Bytes there are.
+        actual: usize,
+        /// Bytes needed.
+        needed: usize,
+    },
+    /// No such kind.
+    #[error("unknown record kind {0}")]
+    UnknownKind(u32),
+    /// A length inside points past the end.
+    #[error("a length of {length} inside the record points past its {available} bytes")]
+    BadLength {
+        /// The length.
+        length: usize,
+        /// What there is.
+        available: usize,
+    },
+    /// A field has a value that cannot occur.
+    #[error("field {field} holds {value}")]
+    BadValue {
+        /// Which field.
+        field: &'static str,
+        /// What it holds.
+        value: u32,
+    },
+}
+
+impl DecodeError {
+    /// Under which reason it is counted.
+    pub fn discard(self) -> Discard {
+        match self {
+            Self::Short { .. } => Discard::DecodeShort,
+            Self::UnknownKind(_) => Discard::DecodeUnknownKind,
+            Self::BadLength { .. } => Discard::DecodeBadLength,
+            Self::BadValue { .. } => Discard::DecodeBadValue,
+        }
+    }
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// The bytes are not a record this version can read.
+pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
+    let header: Header = read(bytes)?;
+    let kind = Kind::from_number(header.kind).ok_or(DecodeError::UnknownKind(header.kind))?;
+    let body = match kind {
+        Kind::CgroupMkdir => Body::CgroupMade(cgroup(bytes)?),
+        Kind::CgroupRmdir => Body::CgroupRemoved(cgroup(bytes)?),
+        Kind::CgroupAttach => Body::CgroupEntered(cgroup(bytes)?),
+        Kind::Fork => Body::Fork(fork(&read(bytes)?)),
+        Kind::Exec => Body::Exec(exec(bytes)?),
+        Kind::Exit => Body::Exit(exit(&read(bytes)?)),
+        Kind::OomKill => Body::OomKill(oom_kill(&read(bytes)?)),
+        Kind::TcpOpen => Body::TcpOpen(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
+        Kind::TcpClose => Body::TcpClose(connection_end(&read(bytes)?)?),
+        Kind::TcpConnectFailed => Body::TcpConnectFailed(connection_end(&read(bytes)?)?),
+    };
+    Ok(Event { boot_ns: header.boot_ns, cgroup_id: header.cgroup_id, body })
+}
+
+/// Records without a text of variable length: plain integers and byte arrays, for which any bytes are valid.
+///
+/// # Safety
+/// Only for `repr(C)` structures of integers and integer arrays without padding.
+unsafe trait Plain: Copy {}
+// SAFETY: see `wellhead_common::record`, which also asserts that there is no padding.
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for record::Fork {}
+// SAFETY: as above.
+unsafe impl Plain for record::Exit {}
+// SAFETY: as above.
+unsafe impl Plain for record::OomKill {}
+// SAFETY: as above.
+unsafe impl Plain for record::TcpOpen {}
+// SAFETY: as above.
+unsafe impl Plain for record::TcpClose {}
+/// The part of [`record::Cgroup`] before its text.
+type CgroupFixed = [u64; record::CGROUP_FIXED / 8];
+// SAFETY: integers.
+unsafe impl Plain for CgroupFixed {}
+
+fn read<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let needed = size_of::<T>();
+    if bytes.len() < needed {
+        return Err(DecodeError::Short { actual: bytes.len(), needed });
+    }
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the source has at least the size of `T`, the destination exactly that, and they are distinct.
+    unsafe { bytes.as_ptr().copy_to_nonoverlapping(value.as_mut_ptr().cast(), needed) };
+    // SAFETY: all bytes were written, and any bytes make a valid `T`.
+    Ok(unsafe { value.assume_init() })
+}
+
+fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> {
+    let needed = offset + 4;
+    let word = bytes.get(offset..needed).and_then(|word| word.try_into().ok());
+    word.map(u32::from_ne_bytes).ok_or(DecodeError::Short { actual: bytes.len(), needed })
+}
+
+fn text(bytes: &[u8], from: usize, length: usize) -> Result<&[u8], DecodeError> {
+    let available = bytes.len().saturating_sub(from);
+    let to = from.checked_add(length).ok_or(DecodeError::BadLength { length, available })?;
+    bytes.get(from..to).ok_or(DecodeError::BadLength { length, available })
+}
+
+fn cgroup(bytes: &[u8]) -> Result<Cgroup<'_>, DecodeError> {
+    let _fixed: CgroupFixed = read(bytes)?;
+    let length = read_u32(bytes, size_of::<Header>() + 4)? as usize;
+    let path = text(bytes, record::CGROUP_FIXED, length)?;
+    // The kernel cuts a path that is too long; half a path would name another cgroup.
+    let whole = !path.is_empty() && length < wellhead_common::limits::CGROUP_PATH - 1;
+    Ok(Cgroup { path: str::from_utf8(path).ok().filter(|_| whole) })
+}
+
+fn fork(record: &record::Fork) -> Fork {
+    Fork {
+        child: ProcessId { pid: record.pid, start_ns: record.start_ns },
+        parent: ProcessId { pid: record.parent_pid, start_ns: record.parent_start_ns },
+    }
+}
+
+fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
+    if bytes.len() < record::EXEC_FIXED {
+        return Err(DecodeError::Short { actual: bytes.len(), needed: record::EXEC_FIXED });
+    }
+    let word = |field: usize| read_u32(bytes, field);
+    let start = text(bytes, offset::START, 8)?;
+    let start_ns = start.try_into().map(u64::from_ne_bytes).unwrap_or_default();
+    let flags = word(offset::FLAGS)?;
+    let file_name_length = word(offset::FILE_NAME_LENGTH)? as usize;
+    let arguments_length = word(offset::ARGUMENTS_LENGTH)? as usize;
+    let file_name = text(bytes, record::EXEC_FIXED, file_name_length)?;
+    let arguments = text(bytes, record::EXEC_FIXED + file_name_length, arguments_length)?;
+    Ok(Exec {
+        process: ProcessId { pid: word(offset::PID)?, start_ns },
+        parent_pid: word(offset::PARENT_PID)?,
+        uid: word(offset::UID)?,
+        comm: until_nul(text(bytes, offset::COMM, wellhead_common::limits::COMM)?),
+        file_name,
+        file_name_truncated: flags & exec_flag::FILE_NAME_TRUNCATED != 0,
+        arguments,
+        arguments_truncated: flags & (exec_flag::ARGUMENTS_TRUNCATED | exec_flag::ARGUMENTS_UNREADABLE) != 0,
+    })
+}
+
+/// Where the fields of an exec record are; it is too long to copy whole.
+mod offset {
+    use std::mem::offset_of;
+
+    use wellhead_common::record::Exec;
+
+    pub(super) const PID: usize = offset_of!(Exec, pid);
+    pub(super) const PARENT_PID: usize = offset_of!(Exec, parent_pid);
+    pub(super) const UID: usize = offset_of!(Exec, uid);
+    pub(super) const FLAGS: usize = offset_of!(Exec, flags);
+    pub(super) const START: usize = offset_of!(Exec, start_ns);
+    pub(super) const COMM: usize = offset_of!(Exec, comm);
+    pub(super) const FILE_NAME_LENGTH: usize = offset_of!(Exec, file_name_length);
+    pub(super) const ARGUMENTS_LENGTH: usize = offset_of!(Exec, arguments_length);
+}
+
+fn exit(record: &record::Exit) -> Exit {
+    Exit {
+        process: ProcessId { pid: record.pid, start_ns: record.start_ns },
+        parent_pid: record.parent_pid,
+        uid: record.uid,
+        comm: record.comm,
+        status: ExitStatus::from_wait_status(record.status),
+    }
+}
+
+fn oom_kill(record: &record::OomKill) -> OomKill {
+    OomKill { pid: record.pid, start_ns: known(record.start_ns), comm: record.comm }
+}
+
+fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
+    let role = match socket.role {
+        role::UNKNOWN => None,
+        role::SOURCE => Some(Role::Source),
+        role::DESTINATION => Some(Role::Destination),
+        other => return Err(DecodeError::BadValue { field: "role", value: u32::from(other) }),
+    };
+    let owner = SocketOwner { pid: socket.owner.pid, comm: socket.owner.comm };
+    Ok(Connection {
+        socket_id: socket.id,
+        netns: socket.netns,
+        local: SocketAddr::new(canonical(socket.local_address), socket.local_port),
+        remote: SocketAddr::new(canonical(socket.remote_address), socket.remote_port),
+        role,
+        owner: (owner.pid != 0).then_some(owner),
+        started_ns: known(socket.started_ns),
+        established_ns: known(socket.established_ns),
+        older_than_agent: socket.flags & tcp_flag::OLDER_THAN_AGENT != 0,
+        open_lost: socket.flags & tcp_flag::OPEN_LOST != 0,
+        shut_down: socket.flags & tcp_flag::SHUT_DOWN != 0,
+    })
+}
+
+fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeError> {
+    let errno = i32::try_from(record.error).map_err(|_overflow| {
+        // An errno above i32::MAX is none.
+        DecodeError::BadValue { field: "error", value: record.error }
+    })?;
+    Ok(ConnectionEnd {
+        connection: connection(&record.socket)?,
+        totals: Totals {
+            bytes_sent: record.bytes_sent,
+            bytes_received: record.bytes_received,
+            segments_sent: u64::from(record.segments_sent),
+            segments_received: u64::from(record.segments_received),
+            retransmits: u64::from(record.retransmits),
+            srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
+        },
+        errno,
+    })
+}
+
+/// Zero stands for unknown.
+fn known(time: u64) -> Option<u64> {
+    (time != 0).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
+        // SAFETY: `Plain` types have no padding.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+    }
+
+    fn header(kind: Kind) -> Header {
+        Header { kind: kind as u32, length: 0, boot_ns: 7, cgroup_id: 9 }
+    }
+
+    fn exec_bytes(file_name: &[u8], arguments: &[u8], claimed: (u32, u32)) -> Vec<u8> {
+        let mut bytes = bytes_of(&header(Kind::Exec));
+        for word in [10_u32, 1, 1000, exec_flag::ARGUMENTS_TRUNCATED] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(5_u64.to_ne_bytes());
+        bytes.extend(*b"true\0\0\0\0\0\0\0\0\0\0\0\0");
+        bytes.extend(claimed.0.to_ne_bytes());
+        bytes.extend(claimed.1.to_ne_bytes());
+        bytes.extend(file_name);
+        bytes.extend(arguments);
+        bytes
+    }
+
+    #[test]
+    fn decodes_an_exec() {
+        let bytes = exec_bytes(b"/bin/true", b"true\0-x\0", (9, 8));
+        let event = decode(&bytes).expect("decodes");
+        assert_eq!((event.boot_ns, event.cgroup_id), (7, 9));
+        assert_eq!(
+            event.body,
+            Body::Exec(Exec {
+                process: ProcessId { pid: 10, start_ns: 5 },
+                parent_pid: 1,
+                uid: 1000,
+                comm: b"true",
+                file_name: b"/bin/true",
+                file_name_truncated: false,
+                arguments: b"true\0-x\0",
+                arguments_truncated: true,
+            })
+        );
+    }
+
+    #[test]
+    fn refuses_lengths_beyond_the_record() {
+        let check = |claimed, expected| {
+            let bytes = exec_bytes(b"/bin/true", b"true\0", claimed);
+            assert_eq!(decode(&bytes).expect_err("refused"), expected);
+        };
+        check((100, 0), DecodeError::BadLength { length: 100, available: 14 });
+        check((9, 6), DecodeError::BadLength { length: 6, available: 5 });
+        check((u32::MAX, u32::MAX), DecodeError::BadLength { length: u32::MAX as usize, available: 14 });
+    }
+
+    #[test]
+    fn refuses_what_is_short_or_unknown() {
+        assert_eq!(decode(&[]), Err(DecodeError::Short { actual: 0, needed: 24 }));
+        let mut unknown = header(Kind::Exit);
+        unknown.kind = 77;
+        assert_eq!(decode(&bytes_of(&unknown)), Err(DecodeError::UnknownKind(77)));
+        let short = bytes_of(&header(Kind::TcpClose));
+        assert_eq!(decode(&short), Err(DecodeError::Short { actual: 24, needed: 160 }));
+    }
+
+    #[test]
+    fn decodes_a_connection() {
+        let mut record = record::TcpClose { header: header(Kind::TcpClose), ..record::TcpClose::default() };
+        record.socket.local_address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+        record.socket.remote_address[15] = 1;
+        record.socket.local_port = 80;
+        record.socket.remote_port = 40_000;
+        record.socket.role = role::DESTINATION;
+        record.socket.flags = tcp_flag::OPEN_LOST;
+        record.bytes_sent = 200;
+        let bytes = bytes_of(&record);
+        let Body::TcpClose(end) = decode(&bytes).expect("decodes").body else { panic!("wrong kind") };
+        assert_eq!(end.connection.local.to_string(), "127.0.0.1:80");
+        assert_eq!(end.connection.remote.to_string(), "[::1]:40000");
+        assert_eq!(end.connection.role, Some(Role::Destination));
+        assert_eq!(end.connection.destination_port(), 80);
+        assert_eq!(end.connection.owner, None);
+        assert!(end.connection.open_lost);
+        assert_eq!(end.totals.bytes_sent, 200);
+        record.socket.role = 9;
+        assert_eq!(decode(&bytes_of(&record)), Err(DecodeError::BadValue { field: "role", value: 9 }));
+    }
+
+    #[test]
+    fn tells_codes_from_signals() {
+        let check = |status, expected| assert_eq!(ExitStatus::from_wait_status(status), expected, "{status:#x}");
+        check(0, ExitStatus::Code(0));
+        check(0x300, ExitStatus::Code(3));
+        check(0xff00, ExitStatus::Code(255));
+        check(9, ExitStatus::Signal(9));
+        // A core dump sets bit 7.
+        check(11 | 0x80, ExitStatus::Signal(11));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..1200)) {
+            let _decoded = decode(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_a_known_kind(kind in 0_u32..Kind::COUNT, rest in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut bytes = kind.to_ne_bytes().to_vec();
+            bytes.extend(rest);
+            let _decoded = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Typed events decoded from kernel records.
+//!
+//! Decoding trusts nothing: a record may be truncated or garbage (it may come from a file, or from a ring of another
+//! version), so every length is checked and every failure has a name.
+
+mod decode;
+mod model;
+mod text;
+
+pub use self::{
+    decode::{DecodeError, decode},
+    model::{
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill, ProcessId, Role,
+        SocketOwner, Totals,
+    },
+    text::executable_name,
+};

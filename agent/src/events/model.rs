@@ -1,0 +1,252 @@
+//! What happened, in the daemon's own types. Text borrows from the record.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::counters::RecordKind;
+
+/// Something that happened on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// When, on the boot clock.
+    pub boot_ns: u64,
+    /// cgroup v2 id of whom it concerns; 0 where unknown.
+    pub cgroup_id: u64,
+    /// What.
+    pub body: Body<'a>,
+}
+
+impl Event<'_> {
+    /// The kind of record it came from.
+    pub fn kind(&self) -> RecordKind {
+        match self.body {
+            Body::CgroupMade(_) => RecordKind::CgroupMkdir,
+            Body::CgroupRemoved(_) => RecordKind::CgroupRmdir,
+            Body::CgroupEntered(_) => RecordKind::CgroupAttach,
+            Body::Fork(_) => RecordKind::Fork,
+            Body::Exec(_) => RecordKind::Exec,
+            Body::Exit(_) => RecordKind::Exit,
+            Body::OomKill(_) => RecordKind::OomKill,
+            Body::TcpOpen(_) => RecordKind::TcpOpen,
+            Body::TcpClose(_) => RecordKind::TcpClose,
+            Body::TcpConnectFailed(_) => RecordKind::TcpConnectFailed,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// A cgroup was made.
+    CgroupMade(Cgroup<'a>),
+    /// A cgroup was removed.
+    CgroupRemoved(Cgroup<'a>),
+    /// A process was moved into a cgroup.
+    CgroupEntered(Cgroup<'a>),
+    /// A process was made.
+    Fork(Fork),
+    /// A process executes another program.
+    Exec(Exec<'a>),
+    /// A process ended.
+    Exit(Exit),
+    /// The kernel chose a victim to free memory.
+    OomKill(OomKill),
+    /// A connection reached ESTABLISHED.
+    TcpOpen(Connection),
+    /// A connection ended.
+    TcpClose(ConnectionEnd),
+    /// A connection attempt ended before ESTABLISHED.
+    TcpConnectFailed(ConnectionEnd),
+}
+
+/// A process, unambiguous while the machine is up: process ids are reused, start times are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessId {
+    /// Process id in the initial namespace.
+    pub pid: u32,
+    /// Boot clock when it started.
+    pub start_ns: u64,
+}
+
+/// The cgroup of an event about cgroups; its id is the event's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup<'a> {
+    /// Path below the root of the hierarchy; `None` if the record could not hold it whole.
+    pub path: Option<&'a str>,
+}
+
+/// A process was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The child.
+    pub child: ProcessId,
+    /// The process that called.
+    pub parent: ProcessId,
+}
+
+/// A process executes another program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec<'a> {
+    /// The process.
+    pub process: ProcessId,
+    /// Its real parent's process id.
+    pub parent_pid: u32,
+    /// Real user id after the call.
+    pub uid: u32,
+    /// Its new `comm`, at most 15 bytes.
+    pub comm: &'a [u8],
+    /// The file name given to `execve(2)`.
+    pub file_name: &'a [u8],
+    /// The file name was longer than the record holds.
+    pub file_name_truncated: bool,
+    /// Arguments, each ended by NUL.
+    pub arguments: &'a [u8],
+    /// There were more arguments than the record holds.
+    pub arguments_truncated: bool,
+}
+
+/// A process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The process.
+    pub process: ProcessId,
+    /// Its real parent's process id.
+    pub parent_pid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Its last `comm`, NUL-padded.
+    pub comm: [u8; 16],
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+/// How a process ended, as `wait(2)` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExitStatus {
+    /// It called `exit(2)`.
+    Code(u8),
+    /// A signal ended it.
+    Signal(u8),
+}
+
+impl ExitStatus {
+    /// Decodes the status of `wait4(2)`: signal in the low seven bits, else the code in the second byte.
+    pub fn from_wait_status(status: u32) -> Self {
+        let [low, code, ..] = status.to_le_bytes();
+        match low & 0x7f {
+            0 => Self::Code(code),
+            signal => Self::Signal(signal),
+        }
+    }
+
+    /// Whether it ended well.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+/// The kernel chose a victim to free memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OomKill {
+    /// The victim's process id.
+    pub pid: u32,
+    /// When it started, where the kernel says so.
+    pub start_ns: Option<u64>,
+    /// Its `comm`, NUL-padded; empty where the kernel does not say.
+    pub comm: [u8; 16],
+}
+
+/// Which end of a connection the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It connected.
+    Source,
+    /// It was accepted.
+    Destination,
+}
+
+/// A process that owns a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOwner {
+    /// Process id in the initial namespace.
+    pub pid: u32,
+    /// Its name when it connected or listened, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// One end of a TCP connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The same for all events of this end while the connection lives.
+    pub socket_id: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Which end this is; `None` if neither was seen being opened.
+    pub role: Option<Role>,
+    /// Who connected or listens, where known.
+    pub owner: Option<SocketOwner>,
+    /// Boot clock when it was begun, where known.
+    pub started_ns: Option<u64>,
+    /// Boot clock when it reached ESTABLISHED, where it did and that is known.
+    pub established_ns: Option<u64>,
+    /// It was already open when the agent began to watch.
+    pub older_than_agent: bool,
+    /// The event that it was opened found its ring full; it is to be counted with the end.
+    pub open_lost: bool,
+    /// The program itself shut the socket down.
+    pub shut_down: bool,
+}
+
+impl Connection {
+    /// How long the handshake took, for the end that connected.
+    pub fn connect_ns(&self) -> Option<u64> {
+        if self.role != Some(Role::Source) {
+            return None;
+        }
+        Some(self.established_ns?.saturating_sub(self.started_ns?))
+    }
+
+    /// The port that was connected to.
+    pub fn destination_port(&self) -> u16 {
+        match self.role {
+            Some(Role::Destination) => self.local.port(),
+            Some(Role::Source) | None => self.remote.port(),
+        }
+    }
+}
+
+/// A connection, or an attempt, that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// Which connection.
+    pub connection: Connection,
+    /// What it carried.
+    pub totals: Totals,
+    /// Socket error (`errno`), 0 for none.
+    pub errno: i32,
+}
+
+/// What a connection carried over its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Application bytes sent, each once.
+    pub bytes_sent: u64,
+    /// Application bytes received in order.
+    pub bytes_received: u64,
+    /// Segments sent, acknowledgements and retransmissions included.
+    pub segments_sent: u64,
+    /// Segments received.
+    pub segments_received: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+    /// Smoothed round-trip time in microseconds, where one was measured.
+    pub srtt_us: Option<u32>,
+}
+
+/// An address without the IPv4-mapped form.
+pub(super) fn canonical(address: [u8; 16]) -> IpAddr {
+    IpAddr::from(address).to_canonical()
+}
