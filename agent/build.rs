@@ -1,8 +1,5 @@
 //! Puts the kernel programs' object file where the agent embeds it from, and names the revision.
-#![expect(
-    clippy::print_stdout,
-    reason = "a build script talks to cargo on stdout"
-)]
+#![expect(clippy::print_stdout, reason = "a build script talks to cargo on stdout")]
 
 use std::env;
 use std::fs;
@@ -25,7 +22,7 @@ fn embed_object() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed={OBJECT_VARIABLE}");
     let object = match env::var_os(OBJECT_VARIABLE) {
         Some(path) => PathBuf::from(path),
-        None => variable("CARGO_MANIFEST_DIR")?.join("../target/ebpf/wellhead-ebpf.o"),
+        None => workspace()?.join("target/ebpf/wellhead-ebpf.o"),
     };
     println!("cargo::rerun-if-changed={}", object.display());
     if !object.is_file() {
@@ -77,6 +74,14 @@ fn git(args: &[&str]) -> Option<String> {
         return None;
     }
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+fn workspace() -> Result<PathBuf, String> {
+    let package = variable("CARGO_MANIFEST_DIR")?;
+    package
+        .parent()
+        .map(Path::to_owned)
+        .ok_or_else(|| format!("{} has no parent directory", package.display()))
 }
 
 fn variable(name: &str) -> Result<PathBuf, String> {

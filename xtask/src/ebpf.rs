@@ -1,8 +1,8 @@
 //! `cargo xtask build-ebpf`: the kernel programs, as one object file that `agent/build.rs` embeds.
 
 use std::env::consts::ARCH;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 
@@ -18,6 +18,18 @@ pub(crate) enum Warnings {
     Denied,
 }
 
+/// Builds the object, unless `WELLHEAD_EBPF_OBJECT` names one built elsewhere.
+pub(crate) fn ensure(warnings: Warnings) -> Result<()> {
+    if let Some(object) = env::var_os("WELLHEAD_EBPF_OBJECT") {
+        say(format!(
+            "using the eBPF object {}",
+            Path::new(&object).display()
+        ));
+        return Ok(());
+    }
+    build(warnings)
+}
+
 /// Builds the object. Its time stamp stays as it was if its bytes do, so that the agent is not
 /// rebuilt for nothing.
 pub(crate) fn build(warnings: Warnings) -> Result<()> {
@@ -30,7 +42,9 @@ pub(crate) fn build(warnings: Warnings) -> Result<()> {
     let mut cargo = toolchain
         .cargo()
         .dir(&paths::root()?)
-        .args(["build", "--release", "--package", "wellhead-ebpf"])
+        // Locked: the lock file is the other cargo's, this one may be of another version.
+        .args(["build", "--locked", "--release"])
+        .args(["--package", "wellhead-ebpf"])
         .args(["-Z", "build-std=core", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir)
@@ -38,8 +52,6 @@ pub(crate) fn build(warnings: Warnings) -> Result<()> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // Not one of the flags, because a path may contain a space.
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
-        // The lock file is rustup's cargo's: a newer cargo must not look for newer crates.
-        .env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback")
         .env_remove("CARGO_BUILD_TARGET");
     if warnings == Warnings::Denied {
         // Unlike `-D warnings` this does not count as another build of everything.

@@ -1,22 +1,29 @@
 //! Wellhead's development tasks: `cargo xtask --help`.
 
+mod agent;
+mod ci;
 mod cmd;
+mod docs;
 mod ebpf;
 mod paths;
-mod python;
 mod setup;
+mod test;
+mod test_tools;
+mod tidy;
 mod toolchain;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::ebpf::Warnings;
+use crate::test::Suite;
 
-/// Builds, runs and tests Wellhead.
+/// Builds, runs and tests Wellhead
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(bin_name = "cargo xtask", version)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -32,6 +39,24 @@ enum Task {
     },
     /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
     BuildEbpf,
+    /// Build everything and start the agent, as root
+    Run {
+        /// Flags of `wellhead run`, or another of its subcommands with its flags
+        #[arg(last = true, value_name = "AGENT FLAGS")]
+        args: Vec<OsString>,
+    },
+    /// Run tests: the unit and the kernel tests if none are named
+    Test { suite: Option<Suite> },
+    /// Write the parts of docs/ that come from the code
+    Docs {
+        /// Write nothing, fail if something is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check what no compiler does: white space, file lengths, the map of the code
+    Tidy,
+    /// Run everything that a change has to pass
+    Ci,
 }
 
 fn main() -> ExitCode {
@@ -46,13 +71,17 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup { tests } => {
+        Task::Setup { tests: false } => setup::build().map(drop)?,
+        Task::Setup { tests: true } => {
             setup::build()?;
-            if tests {
-                setup::tests()?;
-            }
+            setup::tests()?;
         }
         Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
+        Task::Run { args } => agent::run(args)?,
+        Task::Test { suite } => return test::run(suite),
+        Task::Docs { check } => docs::run(check)?,
+        Task::Tidy => tidy::run()?,
+        Task::Ci => ci::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

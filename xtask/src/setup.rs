@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 
 use crate::cmd::{Cmd, is_root, say, which};
-use crate::python;
+use crate::test_tools::{self, TestTools};
 use crate::toolchain::{self, Toolchain};
 
 /// One thing the machine must have.
@@ -90,10 +90,9 @@ pub(crate) fn build() -> Result<Toolchain> {
 }
 
 /// What the kernel tests use on top.
-pub(crate) fn tests() -> Result<()> {
+pub(crate) fn tests() -> Result<TestTools> {
     ensure(&TESTS)?;
-    python::ensure()?;
-    Ok(())
+    test_tools::ensure()
 }
 
 fn ensure(needs: &[Need]) -> Result<()> {

@@ -1,0 +1,27 @@
+//! `cargo xtask docs`: the parts of `docs/` that are generated from the agent's code. A test of the
+//! agent compares them, and writes them when told to.
+
+use anyhow::Result;
+
+use crate::cmd::Cmd;
+use crate::ebpf::{self, Warnings};
+use crate::paths;
+use crate::test::UNIT_PACKAGES;
+
+const UPDATE: &str = "UPDATE_EXPECT";
+
+/// Writes the generated documents, or with `check` fails if one is out of date.
+pub(crate) fn run(check: bool) -> Result<()> {
+    ebpf::ensure(Warnings::Shown)?;
+    // The same packages as the unit tests have, so that cargo has nothing to build again.
+    let test = Cmd::cargo()
+        .dir(&paths::root()?)
+        .arg("test")
+        .args(UNIT_PACKAGES)
+        .args(["--test", "docs"]);
+    if check {
+        test.env_remove(UPDATE).run()
+    } else {
+        test.env(UPDATE, "1").run()
+    }
+}

@@ -1,0 +1,164 @@
+//! `cargo xtask test`: the unit tests, which need no privileges, and the kernel tests, which load
+//! the agent's programs into the kernel of this machine.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::cmd::{Cmd, is_root, say, which};
+use crate::ebpf::{self, Warnings};
+use crate::{agent, paths, setup};
+
+/// Which tests to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Everything that needs neither root nor a certain kernel
+    Unit,
+    /// The agent on the kernel of this machine, as root
+    Kernel,
+    /// The kernel tests on other kernels, in virtual machines (not part of this version)
+    Vm,
+    /// The agent on a Kubernetes node (not part of this version)
+    Kube,
+    /// All of these
+    All,
+}
+
+/// Packages that `cargo test --workspace` has to leave to other tasks: one needs another compiler,
+/// the other needs root.
+pub(crate) const UNIT_PACKAGES: [&str; 5] = [
+    "--workspace",
+    "--exclude",
+    "wellhead-ebpf",
+    "--exclude",
+    "wellhead-tests",
+];
+
+/// The status of a command line that asks for what is not there.
+const USAGE: u8 = 2;
+
+/// Runs one suite, or the unit and the kernel tests if none is named.
+pub(crate) fn run(suite: Option<Suite>) -> Result<ExitCode> {
+    match suite {
+        None => {
+            unit()?;
+            kernel()?;
+        }
+        Some(Suite::Unit) => unit()?,
+        Some(Suite::Kernel) => kernel()?,
+        Some(Suite::Vm) => return Ok(not_built("vm")),
+        Some(Suite::Kube) => return Ok(not_built("kube")),
+        Some(Suite::All) => {
+            unit()?;
+            kernel()?;
+            return Ok(not_built("vm and kube"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs what needs neither root nor a certain kernel.
+pub(crate) fn unit() -> Result<()> {
+    ebpf::ensure(Warnings::Shown)?;
+    Cmd::cargo()
+        .dir(&paths::root()?)
+        .arg("test")
+        .args(UNIT_PACKAGES)
+        .run()
+}
+
+/// Runs the agent's release build on this machine's kernel. Where that cannot work the tests say so
+/// and skip themselves; in CI, they fail.
+pub(crate) fn kernel() -> Result<()> {
+    let tools = setup::tests()?;
+    let binary = agent::build()?;
+    let mut cargo = Cmd::cargo()
+        .dir(&paths::root()?)
+        .args(["test", "--package", "wellhead-tests"])
+        .env("WELLHEAD_BIN", binary)
+        .env("WELLHEAD_TEST_PYTHON", tools.python)
+        .env("WELLHEAD_TEST_PROMTOOL", tools.promtool);
+    if env::var_os("CI").is_some() {
+        cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
+    }
+    if is_root() || which("sudo").is_some() {
+        mount("tracefs", "/sys/kernel/tracing")?;
+        mount("bpf", "/sys/fs/bpf")?;
+    }
+    if !is_root() && which("sudo").is_some() {
+        // cargo itself stays this user's: only the test programs become root.
+        cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
+    }
+    cargo.run()
+}
+
+fn not_built(suites: &str) -> ExitCode {
+    say(format!(
+        "error: the {suites} tests are not part of this version"
+    ));
+    ExitCode::from(USAGE)
+}
+
+/// Mounts a kernel file system at its usual place, unless it is there.
+fn mount(kind: &str, place: &str) -> Result<()> {
+    let mounts =
+        fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    if is_mounted(&mounts, kind, place) || !Path::new(place).is_dir() {
+        return Ok(());
+    }
+    Cmd::root("mount")?.args(["-t", kind, kind, place]).run()
+}
+
+fn is_mounted(mounts: &str, kind: &str, place: &str) -> bool {
+    mounts.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == Some(place) && words.next() == Some(kind)
+    })
+}
+
+/// The variable by which cargo is told how to start a program that it has built for this machine.
+fn runner_variable() -> Result<String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let verbose = Cmd::new(rustc)
+        .arg("-vV")
+        .ask()
+        .context("`rustc -vV` failed")?;
+    let host = verbose
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("`rustc -vV` names no host")?;
+    Ok(runner_variable_of(host))
+}
+
+fn runner_variable_of(host: &str) -> String {
+    format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace('-', "_")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_is_mounted() {
+        let mounts = "tracefs /sys/kernel/tracing tracefs rw,nosuid 0 0\n\
+                      none /sys/fs/bpf tmpfs rw 0 0\n";
+        assert!(is_mounted(mounts, "tracefs", "/sys/kernel/tracing"));
+        assert!(!is_mounted(mounts, "bpf", "/sys/fs/bpf"));
+        assert!(!is_mounted(mounts, "tracefs", "/sys/kernel"));
+    }
+
+    #[test]
+    fn names_the_runner_as_cargo_does() {
+        assert_eq!(
+            runner_variable_of("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
+    }
+}
