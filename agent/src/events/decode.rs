@@ -7,8 +7,8 @@ use wellhead_common::record::{self, Header, Kind, exec_flag, role, tcp_flag};
 
 use super::{
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill, ProcessId, Role,
-        SocketOwner, Totals, canonical,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill,
+        ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -77,7 +77,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpClose => Body::TcpClose(connection_end(&read(bytes)?)?),
         Kind::TcpConnectFailed => Body::TcpConnectFailed(connection_end(&read(bytes)?)?),
     };
-    Ok(Event { boot_ns: header.boot_ns, cgroup_id: header.cgroup_id, body })
+    Ok(Event {
+        boot_ns: header.boot_ns,
+        cgroup_id: header.cgroup_id,
+        body,
+    })
 }
 
 /// Records without a text of variable length: plain integers and byte arrays, for which any bytes are valid.
@@ -105,25 +109,41 @@ unsafe impl Plain for CgroupFixed {}
 fn read<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
     let needed = size_of::<T>();
     if bytes.len() < needed {
-        return Err(DecodeError::Short { actual: bytes.len(), needed });
+        return Err(DecodeError::Short {
+            actual: bytes.len(),
+            needed,
+        });
     }
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the source has at least the size of `T`, the destination exactly that, and they are distinct.
-    unsafe { bytes.as_ptr().copy_to_nonoverlapping(value.as_mut_ptr().cast(), needed) };
+    unsafe {
+        bytes
+            .as_ptr()
+            .copy_to_nonoverlapping(value.as_mut_ptr().cast(), needed)
+    };
     // SAFETY: all bytes were written, and any bytes make a valid `T`.
     Ok(unsafe { value.assume_init() })
 }
 
 fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> {
     let needed = offset + 4;
-    let word = bytes.get(offset..needed).and_then(|word| word.try_into().ok());
-    word.map(u32::from_ne_bytes).ok_or(DecodeError::Short { actual: bytes.len(), needed })
+    let word = bytes
+        .get(offset..needed)
+        .and_then(|word| word.try_into().ok());
+    word.map(u32::from_ne_bytes).ok_or(DecodeError::Short {
+        actual: bytes.len(),
+        needed,
+    })
 }
 
 fn text(bytes: &[u8], from: usize, length: usize) -> Result<&[u8], DecodeError> {
     let available = bytes.len().saturating_sub(from);
-    let to = from.checked_add(length).ok_or(DecodeError::BadLength { length, available })?;
-    bytes.get(from..to).ok_or(DecodeError::BadLength { length, available })
+    let to = from
+        .checked_add(length)
+        .ok_or(DecodeError::BadLength { length, available })?;
+    bytes
+        .get(from..to)
+        .ok_or(DecodeError::BadLength { length, available })
 }
 
 fn cgroup(bytes: &[u8]) -> Result<Cgroup<'_>, DecodeError> {
@@ -132,19 +152,30 @@ fn cgroup(bytes: &[u8]) -> Result<Cgroup<'_>, DecodeError> {
     let path = text(bytes, record::CGROUP_FIXED, length)?;
     // The kernel cuts a path that is too long; half a path would name another cgroup.
     let whole = !path.is_empty() && length < wellhead_common::limits::CGROUP_PATH - 1;
-    Ok(Cgroup { path: str::from_utf8(path).ok().filter(|_| whole) })
+    Ok(Cgroup {
+        path: str::from_utf8(path).ok().filter(|_| whole),
+    })
 }
 
 fn fork(record: &record::Fork) -> Fork {
     Fork {
-        child: ProcessId { pid: record.pid, start_ns: record.start_ns },
-        parent: ProcessId { pid: record.parent_pid, start_ns: record.parent_start_ns },
+        child: ProcessId {
+            pid: record.pid,
+            start_ns: record.start_ns,
+        },
+        parent: ProcessId {
+            pid: record.parent_pid,
+            start_ns: record.parent_start_ns,
+        },
     }
 }
 
 fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
     if bytes.len() < record::EXEC_FIXED {
-        return Err(DecodeError::Short { actual: bytes.len(), needed: record::EXEC_FIXED });
+        return Err(DecodeError::Short {
+            actual: bytes.len(),
+            needed: record::EXEC_FIXED,
+        });
     }
     let word = |field: usize| read_u32(bytes, field);
     let start = text(bytes, offset::START, 8)?;
@@ -153,16 +184,25 @@ fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
     let file_name_length = word(offset::FILE_NAME_LENGTH)? as usize;
     let arguments_length = word(offset::ARGUMENTS_LENGTH)? as usize;
     let file_name = text(bytes, record::EXEC_FIXED, file_name_length)?;
-    let arguments = text(bytes, record::EXEC_FIXED + file_name_length, arguments_length)?;
+    let arguments = text(
+        bytes,
+        record::EXEC_FIXED + file_name_length,
+        arguments_length,
+    )?;
     Ok(Exec {
-        process: ProcessId { pid: word(offset::PID)?, start_ns },
+        process: ProcessId {
+            pid: word(offset::PID)?,
+            start_ns,
+        },
         parent_pid: word(offset::PARENT_PID)?,
         uid: word(offset::UID)?,
         comm: until_nul(text(bytes, offset::COMM, wellhead_common::limits::COMM)?),
         file_name,
         file_name_truncated: flags & exec_flag::FILE_NAME_TRUNCATED != 0,
         arguments,
-        arguments_truncated: flags & (exec_flag::ARGUMENTS_TRUNCATED | exec_flag::ARGUMENTS_UNREADABLE) != 0,
+        arguments_truncated: flags
+            & (exec_flag::ARGUMENTS_TRUNCATED | exec_flag::ARGUMENTS_UNREADABLE)
+            != 0,
     })
 }
 
@@ -184,7 +224,10 @@ mod offset {
 
 fn exit(record: &record::Exit) -> Exit {
     Exit {
-        process: ProcessId { pid: record.pid, start_ns: record.start_ns },
+        process: ProcessId {
+            pid: record.pid,
+            start_ns: record.start_ns,
+        },
         parent_pid: record.parent_pid,
         uid: record.uid,
         comm: record.comm,
@@ -193,7 +236,11 @@ fn exit(record: &record::Exit) -> Exit {
 }
 
 fn oom_kill(record: &record::OomKill) -> OomKill {
-    OomKill { pid: record.pid, start_ns: known(record.start_ns), comm: record.comm }
+    OomKill {
+        pid: record.pid,
+        start_ns: known(record.start_ns),
+        comm: record.comm,
+    }
 }
 
 fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
@@ -201,9 +248,17 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
         role::UNKNOWN => None,
         role::SOURCE => Some(Role::Source),
         role::DESTINATION => Some(Role::Destination),
-        other => return Err(DecodeError::BadValue { field: "role", value: u32::from(other) }),
+        other => {
+            return Err(DecodeError::BadValue {
+                field: "role",
+                value: u32::from(other),
+            });
+        }
     };
-    let owner = SocketOwner { pid: socket.owner.pid, comm: socket.owner.comm };
+    let owner = SocketOwner {
+        pid: socket.owner.pid,
+        comm: socket.owner.comm,
+    };
     Ok(Connection {
         socket_id: socket.id,
         netns: socket.netns,
@@ -222,7 +277,10 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
 fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeError> {
     let errno = i32::try_from(record.error).map_err(|_overflow| {
         // An errno above i32::MAX is none.
-        DecodeError::BadValue { field: "error", value: record.error }
+        DecodeError::BadValue {
+            field: "error",
+            value: record.error,
+        }
     })?;
     Ok(ConnectionEnd {
         connection: connection(&record.socket)?,
@@ -251,11 +309,19 @@ mod tests {
 
     fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
         // SAFETY: `Plain` types have no padding.
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+        unsafe {
+            std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
+        }
+        .to_vec()
     }
 
     fn header(kind: Kind) -> Header {
-        Header { kind: kind as u32, length: 0, boot_ns: 7, cgroup_id: 9 }
+        Header {
+            kind: kind as u32,
+            length: 0,
+            boot_ns: 7,
+            cgroup_id: 9,
+        }
     }
 
     fn exec_bytes(file_name: &[u8], arguments: &[u8], claimed: (u32, u32)) -> Vec<u8> {
@@ -280,7 +346,10 @@ mod tests {
         assert_eq!(
             event.body,
             Body::Exec(Exec {
-                process: ProcessId { pid: 10, start_ns: 5 },
+                process: ProcessId {
+                    pid: 10,
+                    start_ns: 5
+                },
                 parent_pid: 1,
                 uid: 1000,
                 comm: b"true",
@@ -298,24 +367,60 @@ mod tests {
             let bytes = exec_bytes(b"/bin/true", b"true\0", claimed);
             assert_eq!(decode(&bytes).expect_err("refused"), expected);
         };
-        check((100, 0), DecodeError::BadLength { length: 100, available: 14 });
-        check((9, 6), DecodeError::BadLength { length: 6, available: 5 });
-        check((u32::MAX, u32::MAX), DecodeError::BadLength { length: u32::MAX as usize, available: 14 });
+        check(
+            (100, 0),
+            DecodeError::BadLength {
+                length: 100,
+                available: 14,
+            },
+        );
+        check(
+            (9, 6),
+            DecodeError::BadLength {
+                length: 6,
+                available: 5,
+            },
+        );
+        check(
+            (u32::MAX, u32::MAX),
+            DecodeError::BadLength {
+                length: u32::MAX as usize,
+                available: 14,
+            },
+        );
     }
 
     #[test]
     fn refuses_what_is_short_or_unknown() {
-        assert_eq!(decode(&[]), Err(DecodeError::Short { actual: 0, needed: 24 }));
+        assert_eq!(
+            decode(&[]),
+            Err(DecodeError::Short {
+                actual: 0,
+                needed: 24
+            })
+        );
         let mut unknown = header(Kind::Exit);
         unknown.kind = 77;
-        assert_eq!(decode(&bytes_of(&unknown)), Err(DecodeError::UnknownKind(77)));
+        assert_eq!(
+            decode(&bytes_of(&unknown)),
+            Err(DecodeError::UnknownKind(77))
+        );
         let short = bytes_of(&header(Kind::TcpClose));
-        assert_eq!(decode(&short), Err(DecodeError::Short { actual: 24, needed: 160 }));
+        assert_eq!(
+            decode(&short),
+            Err(DecodeError::Short {
+                actual: 24,
+                needed: 160
+            })
+        );
     }
 
     #[test]
     fn decodes_a_connection() {
-        let mut record = record::TcpClose { header: header(Kind::TcpClose), ..record::TcpClose::default() };
+        let mut record = record::TcpClose {
+            header: header(Kind::TcpClose),
+            ..record::TcpClose::default()
+        };
         record.socket.local_address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
         record.socket.remote_address[15] = 1;
         record.socket.local_port = 80;
@@ -324,7 +429,9 @@ mod tests {
         record.socket.flags = tcp_flag::OPEN_LOST;
         record.bytes_sent = 200;
         let bytes = bytes_of(&record);
-        let Body::TcpClose(end) = decode(&bytes).expect("decodes").body else { panic!("wrong kind") };
+        let Body::TcpClose(end) = decode(&bytes).expect("decodes").body else {
+            panic!("wrong kind")
+        };
         assert_eq!(end.connection.local.to_string(), "127.0.0.1:80");
         assert_eq!(end.connection.remote.to_string(), "[::1]:40000");
         assert_eq!(end.connection.role, Some(Role::Destination));
@@ -333,12 +440,24 @@ mod tests {
         assert!(end.connection.open_lost);
         assert_eq!(end.totals.bytes_sent, 200);
         record.socket.role = 9;
-        assert_eq!(decode(&bytes_of(&record)), Err(DecodeError::BadValue { field: "role", value: 9 }));
+        assert_eq!(
+            decode(&bytes_of(&record)),
+            Err(DecodeError::BadValue {
+                field: "role",
+                value: 9
+            })
+        );
     }
 
     #[test]
     fn tells_codes_from_signals() {
-        let check = |status, expected| assert_eq!(ExitStatus::from_wait_status(status), expected, "{status:#x}");
+        let check = |status, expected| {
+            assert_eq!(
+                ExitStatus::from_wait_status(status),
+                expected,
+                "{status:#x}"
+            )
+        };
         check(0, ExitStatus::Code(0));
         check(0x300, ExitStatus::Code(3));
         check(0xff00, ExitStatus::Code(255));

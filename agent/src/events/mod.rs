@@ -10,8 +10,8 @@ mod text;
 pub use self::{
     decode::{DecodeError, decode},
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill, ProcessId, Role,
-        SocketOwner, Totals,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill,
+        ProcessId, Role, SocketOwner, Totals,
     },
     text::executable_name,
 };

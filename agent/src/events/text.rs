@@ -5,10 +5,21 @@ use std::borrow::Cow;
 /// The name a program was called by: the last component of the path given to `execve(2)`, or the process's `comm` where
 /// that is not to be had. Bytes that are not UTF-8 are replaced; a name is never empty.
 pub fn executable_name<'a>(file_name: &'a [u8], truncated: bool, comm: &'a [u8]) -> Cow<'a, str> {
-    let base = file_name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let base = file_name
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .unwrap_or_default();
     // The end of a cut path is the start of some directory's name.
-    let name = if truncated || base.is_empty() { until_nul(comm) } else { base };
-    if name.is_empty() { Cow::Borrowed("unknown") } else { String::from_utf8_lossy(name) }
+    let name = if truncated || base.is_empty() {
+        until_nul(comm)
+    } else {
+        base
+    };
+    if name.is_empty() {
+        Cow::Borrowed("unknown")
+    } else {
+        String::from_utf8_lossy(name)
+    }
 }
 
 /// The part of a NUL-padded name before the padding.
@@ -23,7 +34,11 @@ mod tests {
     #[test]
     fn names_are_what_the_program_was_called_by() {
         let check = |path: &str, truncated, expected| {
-            assert_eq!(executable_name(path.as_bytes(), truncated, b"comm\0\0"), expected, "{path}");
+            assert_eq!(
+                executable_name(path.as_bytes(), truncated, b"comm\0\0"),
+                expected,
+                "{path}"
+            );
         };
         check("/bin/sh", false, "sh");
         check("ls", false, "ls");

@@ -54,9 +54,14 @@ impl Btf {
     /// Parses the BTF at `path`.
     pub(crate) fn parse(path: &Path) -> Result<Self, BtfError> {
         if !path.exists() {
-            return Err(BtfError::Absent { path: path.to_owned() });
+            return Err(BtfError::Absent {
+                path: path.to_owned(),
+            });
         }
-        let failed = |source| BtfError::Parse { path: path.to_owned(), source };
+        let failed = |source| BtfError::Parse {
+            path: path.to_owned(),
+            source,
+        };
         let c_path = CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|nul| failed(io::Error::new(io::ErrorKind::InvalidInput, nul)))?;
         // SAFETY: libbpf's logging callback is a plain function pointer; none switches its logging off.
@@ -64,14 +69,20 @@ impl Btf {
         // SAFETY: the path is NUL-terminated and outlives the call.
         let raw = unsafe { sys::btf__parse(c_path.as_ptr(), std::ptr::null_mut()) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(io::Error::last_os_error()))?;
-        let mut btf = Self { raw, structures: HashMap::new() };
+        let mut btf = Self {
+            raw,
+            structures: HashMap::new(),
+        };
         btf.index_structures();
         Ok(btf)
     }
 
     /// The member at a dotted path (`__sk_common.skc_num`), unnamed unions and structures passed through.
     pub(crate) fn member(&self, structure: &str, path: &str) -> Option<Member> {
-        self.structures.get(structure)?.iter().find_map(|id| self.member_of(*id, path))
+        self.structures
+            .get(structure)?
+            .iter()
+            .find_map(|id| self.member_of(*id, path))
     }
 
     /// The number of arguments of a tracepoint, the leading context pointer not counted.
@@ -87,7 +98,8 @@ impl Btf {
         // SAFETY: as above.
         let count = vlen(unsafe { &*prototype });
         // SAFETY: the parameters follow the type directly (`struct btf_param`, `include/uapi/linux/btf.h`).
-        let parameters = unsafe { slice::from_raw_parts(prototype.add(1).cast::<sys::btf_param>(), count) };
+        let parameters =
+            unsafe { slice::from_raw_parts(prototype.add(1).cast::<sys::btf_param>(), count) };
         let parameter = parameters.get(argument + 1)?;
         Some(kind(self.resolve(parameter.type_)?.1) == sys::BTF_KIND_PTR)
     }
@@ -95,7 +107,9 @@ impl Btf {
     fn tracepoint_prototype(&self, tracepoint: &str) -> Option<*const sys::btf_type> {
         let name = CString::new(format!("btf_trace_{tracepoint}")).ok()?;
         // SAFETY: both pointers are valid for the call.
-        let id = unsafe { sys::btf__find_by_name_kind(self.raw.as_ptr(), name.as_ptr(), sys::BTF_KIND_TYPEDEF) };
+        let id = unsafe {
+            sys::btf__find_by_name_kind(self.raw.as_ptr(), name.as_ptr(), sys::BTF_KIND_TYPEDEF)
+        };
         let (_, pointer) = self.resolve(u32::try_from(id).ok()?)?;
         let (_, prototype) = self.resolve(target(pointer))?;
         (kind(prototype) == sys::BTF_KIND_FUNC_PROTO).then_some(std::ptr::from_ref(prototype))
@@ -105,7 +119,12 @@ impl Btf {
         // SAFETY: `raw` is valid while `self` lives.
         let count = unsafe { sys::btf__type_cnt(self.raw.as_ptr()) };
         for id in 1..count {
-            let Some(name) = self.type_by_id(id).and_then(|found| self.structure_name(found)) else { continue };
+            let Some(name) = self
+                .type_by_id(id)
+                .and_then(|found| self.structure_name(found))
+            else {
+                continue;
+            };
             if let Some(ids) = self.structures.get_mut(name) {
                 ids.push(id);
             } else {
@@ -124,14 +143,18 @@ impl Btf {
     }
 
     fn member_of(&self, structure: u32, path: &str) -> Option<Member> {
-        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let (name, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(name, rest)| (name, Some(rest)));
         let outer = self.type_by_id(structure)?;
         for member in members(outer)? {
             let offset = byte_offset(outer, member);
             let found = if self.name(member.name_off) == Some(name) {
                 match rest {
                     Some(rest) => self.member_of(self.resolve(member.type_)?.0, rest),
-                    None => self.size(member.type_).map(|width| Member { offset: 0, width }),
+                    None => self
+                        .size(member.type_)
+                        .map(|width| Member { offset: 0, width }),
                 }
             } else if self.name(member.name_off) == Some("") {
                 self.member_of(self.resolve(member.type_)?.0, path)
@@ -139,7 +162,10 @@ impl Btf {
                 continue;
             };
             if let (Some(inner), Some(offset)) = (found, offset) {
-                return Some(Member { offset: offset + inner.offset, width: inner.width });
+                return Some(Member {
+                    offset: offset + inner.offset,
+                    width: inner.width,
+                });
             }
         }
         None
@@ -210,7 +236,9 @@ fn members(found: &sys::btf_type) -> Option<&[sys::btf_member]> {
     if kind(found) != sys::BTF_KIND_STRUCT && kind(found) != sys::BTF_KIND_UNION {
         return None;
     }
-    let first = std::ptr::from_ref(found).wrapping_add(1).cast::<sys::btf_member>();
+    let first = std::ptr::from_ref(found)
+        .wrapping_add(1)
+        .cast::<sys::btf_member>();
     // SAFETY: `vlen` members follow a structure type directly; libbpf checked that when it parsed the file.
     Some(unsafe { slice::from_raw_parts(first, vlen(found)) })
 }
@@ -218,7 +246,10 @@ fn members(found: &sys::btf_type) -> Option<&[sys::btf_member]> {
 /// Offset of a member in bytes; `None` for a bit field.
 fn byte_offset(outer: &sys::btf_type, member: &sys::btf_member) -> Option<u32> {
     let has_bit_fields = outer.info >> 31 == 1;
-    let (bits, size) =
-        if has_bit_fields { (member.offset & 0x00ff_ffff, member.offset >> 24) } else { (member.offset, 0) };
+    let (bits, size) = if has_bit_fields {
+        (member.offset & 0x00ff_ffff, member.offset >> 24)
+    } else {
+        (member.offset, 0)
+    };
     (size == 0 && bits % 8 == 0).then_some(bits / 8)
 }

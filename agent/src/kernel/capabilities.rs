@@ -35,7 +35,9 @@ impl Capabilities {
     /// `/proc` is not mounted, or `/proc/self/status` is not as `proc_pid_status(5)` describes it.
     pub fn current() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status")?;
-        parse(&status).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status"))
+        parse(&status).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/self/status")
+        })
     }
 
     /// Whether the set has a capability. `CAP_SYS_ADMIN` stands for the two newer ones, as it does in the kernel.
@@ -46,12 +48,18 @@ impl Capabilities {
 
     /// Those of `needed` that are missing.
     pub fn missing(self, needed: &[Capability]) -> Vec<Capability> {
-        needed.iter().copied().filter(|capability| !self.has(*capability)).collect()
+        needed
+            .iter()
+            .copied()
+            .filter(|capability| !self.has(*capability))
+            .collect()
     }
 }
 
 fn parse(status: &str) -> Option<Capabilities> {
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let set = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(set.trim(), 16).ok().map(Capabilities)
 }
 
@@ -63,9 +71,16 @@ mod tests {
     fn reads_the_effective_set() {
         let check = |status: &str, missing: &[Capability]| {
             let set = parse(status).expect("parses");
-            assert_eq!(set.missing(&[Capability::Bpf, Capability::Perfmon]), missing, "{status}");
+            assert_eq!(
+                set.missing(&[Capability::Bpf, Capability::Perfmon]),
+                missing,
+                "{status}"
+            );
         };
-        check("Name:\tx\nCapEff:\t0000000000000000\n", &[Capability::Bpf, Capability::Perfmon]);
+        check(
+            "Name:\tx\nCapEff:\t0000000000000000\n",
+            &[Capability::Bpf, Capability::Perfmon],
+        );
         check("CapEff:\t000001fffeffffff\n", &[]);
         check("CapEff:\t0000000000200000\n", &[]);
         check("CapEff:\t0000008000000000\n", &[Capability::Perfmon]);

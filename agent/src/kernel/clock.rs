@@ -20,7 +20,9 @@ impl Default for Clock {
 impl Clock {
     /// Measures the difference now.
     pub fn new() -> Self {
-        Self { offset_ns: measure() }
+        Self {
+            offset_ns: measure(),
+        }
     }
 
     /// Measures again and adopts a difference that moved by more than a millisecond (the wall clock was set).
@@ -48,7 +50,9 @@ impl Clock {
 }
 
 fn measure() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let wall = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
     wall.saturating_sub_unsigned(Clock::boot_ns())
 }
@@ -56,5 +60,7 @@ fn measure() -> i64 {
 fn nanoseconds(time: rustix::time::Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }

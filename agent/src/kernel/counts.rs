@@ -47,13 +47,18 @@ impl KernelCounts {
         counters.set_discards(Discard::RingNetworkFull, network);
         counters.set_discards(Discard::KernelMapFull, self.sum(counts::MAP_FULL));
         counters.set_discards(Discard::KernelReadFailed, self.sum(counts::READ_FAILED));
-        let missed = programs.iter().map(|program| program.recursion_misses).sum();
+        let missed = programs
+            .iter()
+            .map(|program| program.recursion_misses)
+            .sum();
         counters.set_discards(Discard::KernelRecursion, missed);
     }
 
     fn sum(&self, cell: u32) -> u64 {
         // A cell of an existing array cannot be missing; should the kernel refuse to read it, nothing is claimed.
-        self.cells.get(&cell, 0).map_or(0, |values| values.iter().sum())
+        self.cells
+            .get(&cell, 0)
+            .map_or(0, |values| values.iter().sum())
     }
 }
 
@@ -67,14 +72,22 @@ enum InRing {
 const KINDS: &[(Kind, RecordKind, InRing)] = &[
     (Kind::CgroupMkdir, RecordKind::CgroupMkdir, InRing::Identity),
     (Kind::CgroupRmdir, RecordKind::CgroupRmdir, InRing::Identity),
-    (Kind::CgroupAttach, RecordKind::CgroupAttach, InRing::Identity),
+    (
+        Kind::CgroupAttach,
+        RecordKind::CgroupAttach,
+        InRing::Identity,
+    ),
     (Kind::Fork, RecordKind::Fork, InRing::Process),
     (Kind::Exec, RecordKind::Exec, InRing::Process),
     (Kind::Exit, RecordKind::Exit, InRing::Process),
     (Kind::OomKill, RecordKind::OomKill, InRing::Process),
     (Kind::TcpOpen, RecordKind::TcpOpen, InRing::Network),
     (Kind::TcpClose, RecordKind::TcpClose, InRing::Network),
-    (Kind::TcpConnectFailed, RecordKind::TcpConnectFailed, InRing::Network),
+    (
+        Kind::TcpConnectFailed,
+        RecordKind::TcpConnectFailed,
+        InRing::Network,
+    ),
 ];
 
 /// What the kernel knows about one of our programs (`struct bpf_prog_info`).
@@ -109,5 +122,8 @@ pub(crate) fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
             verified_instructions: info.verified_insns,
         })
     };
-    PROGRAMS.iter().filter_map(|program| of(program.name)).collect()
+    PROGRAMS
+        .iter()
+        .filter_map(|program| of(program.name))
+        .collect()
 }

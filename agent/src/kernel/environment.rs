@@ -42,13 +42,21 @@ impl Environment {
     pub fn probe() -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let needed = super::Feature::Process.capabilities();
-        let missing = Capabilities::current().map(|set| set.missing(needed)).unwrap_or_default();
+        let missing = Capabilities::current()
+            .map(|set| set.missing(needed))
+            .unwrap_or_default();
         Self {
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
             btf: Path::new(VMLINUX).exists(),
             cgroups: cgroup_mode(&mounts),
-            tracefs: mounts.lines().any(|line| filesystem(line) == Some("tracefs")),
-            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").map_or(String::new(), |text| chosen(&text)),
+            tracefs: mounts
+                .lines()
+                .any(|line| filesystem(line) == Some("tracefs")),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .map_or(String::new(), |text| chosen(&text)),
             missing_capabilities: missing.iter().map(ToString::to_string).collect(),
         }
     }
@@ -71,7 +79,9 @@ fn filesystem(line: &str) -> Option<&str> {
 
 /// The value in brackets of `none [integrity] confidentiality`.
 fn chosen(text: &str) -> String {
-    text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or(String::new(), |(value, _)| value.to_owned())
+    text.split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map_or(String::new(), |(value, _)| value.to_owned())
 }
 
 #[cfg(test)]

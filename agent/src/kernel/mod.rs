@@ -18,6 +18,6 @@ pub use self::{
     counts::{KernelCounts, ProgramStats},
     environment::{CgroupMode, Environment},
     features::{Feature, FeatureState, FeatureStatus},
-    probes::{AttachError, Probes, ProbeSettings},
+    probes::{AttachError, ProbeSettings, Probes},
     rings::{Ring, Rings},
 };

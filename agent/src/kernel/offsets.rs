@@ -42,7 +42,8 @@ impl Offsets {
             .map(|field| {
                 let found = field.paths.iter().find_map(|path| {
                     // A field of another width is another field: reading it would read beyond it or half of it.
-                    btf.member(field.structure, path).filter(|member| member.width == field.width)
+                    btf.member(field.structure, path)
+                        .filter(|member| member.width == field.width)
                 });
                 if found.is_none() {
                     absent.push(format!("{}.{}", field.structure, field.paths.join("|")));
@@ -70,7 +71,14 @@ mod tests {
         };
         let offsets = Offsets::resolve(&btf);
         assert_eq!(offsets.absent, Vec::<String>::new());
-        let of = |name| offsets.globals.iter().find(|(global, _)| *global == name).expect("a row").1;
+        let of = |name| {
+            offsets
+                .globals
+                .iter()
+                .find(|(global, _)| *global == name)
+                .expect("a row")
+                .1
+        };
         // The kernel's ABI of `struct sock_common`: the first words are hashed and never move.
         assert_eq!(of("SOCK_DADDR"), 0);
         assert_eq!(of("SOCK_RCV_SADDR"), 4);
@@ -87,8 +95,14 @@ mod tests {
             return;
         };
         assert_eq!(btf.tracepoint_arguments("inet_sock_set_state"), Some(3));
-        assert_eq!(btf.argument_is_pointer("inet_sock_set_state", 0), Some(true));
-        assert_eq!(btf.argument_is_pointer("inet_sock_set_state", 1), Some(false));
+        assert_eq!(
+            btf.argument_is_pointer("inet_sock_set_state", 0),
+            Some(true)
+        );
+        assert_eq!(
+            btf.argument_is_pointer("inet_sock_set_state", 1),
+            Some(false)
+        );
         assert_eq!(btf.tracepoint_arguments("no_such_tracepoint"), None);
         assert_eq!(btf.member("task_struct", "no_such_field"), None);
         assert_eq!(btf.member("no_such_struct", "field"), None);

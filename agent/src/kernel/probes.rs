@@ -9,7 +9,8 @@ use aya::{
 use thiserror::Error;
 
 use super::{
-    BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus, KernelCounts, ProgramStats, Ring, Rings,
+    BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus, KernelCounts,
+    ProgramStats, Ring, Rings,
     btf::{Btf, VMLINUX},
     counts,
     features::ProgramStatus,
@@ -92,7 +93,11 @@ impl Probes {
         drop(btf);
         release_freed_memory();
         let any_wanted_works = |status: &FeatureStatus| {
-            status.feature != Feature::Identity && status.programs.iter().any(|program| program.problem.is_none())
+            status.feature != Feature::Identity
+                && status
+                    .programs
+                    .iter()
+                    .any(|program| program.problem.is_none())
         };
         if !features.iter().any(any_wanted_works) {
             return Err(AttachError::Nothing { features });
@@ -106,7 +111,12 @@ impl Probes {
             .take_map("COUNTS")
             .and_then(|map| PerCpuArray::<MapData, u64>::try_from(map).ok())
             .ok_or(AttachError::Map { name: "COUNTS" })?;
-        Ok(Self { rings, counts: KernelCounts::new(counts), features, object })
+        Ok(Self {
+            rings,
+            counts: KernelCounts::new(counts),
+            features,
+            object,
+        })
     }
 
     /// What each attached program did and cost so far.
@@ -127,8 +137,16 @@ fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachE
     // A map of a feature that is off still has to exist, but not to cost anything.
     let sized = |wanted: bool, size: u32, least: u32| if wanted { size } else { least };
     let network_ring = sized(tcp, settings.network_ring, page_size());
-    let process_ring = sized(settings.features.contains(&Feature::Process), settings.process_ring, page_size());
-    let marks = [settings.identity_ring / 2, process_ring / 2, network_ring / 2];
+    let process_ring = sized(
+        settings.features.contains(&Feature::Process),
+        settings.process_ring,
+        page_size(),
+    );
+    let marks = [
+        settings.identity_ring / 2,
+        process_ring / 2,
+        network_ring / 2,
+    ];
     let only_cgroup = settings.only_cgroup.unwrap_or_default();
 
     let mut loader = EbpfLoader::new();
@@ -154,33 +172,61 @@ fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachE
 }
 
 /// Attaches program by program: one that fails switches its feature off and nothing else.
-fn start_programs(object: &mut Ebpf, btf: &AyaBtf, settings: &ProbeSettings, absent: &[String]) -> Vec<FeatureStatus> {
+fn start_programs(
+    object: &mut Ebpf,
+    btf: &AyaBtf,
+    settings: &ProbeSettings,
+    absent: &[String],
+) -> Vec<FeatureStatus> {
     let mut features = Vec::new();
     for feature in Feature::ALL {
         let wanted = feature == Feature::Identity || settings.features.contains(&feature);
         if !wanted {
             let state = FeatureState::Off("switched off in the configuration".to_owned());
-            features.push(FeatureStatus { feature, wanted, mechanism: "none", state, programs: Vec::new() });
+            features.push(FeatureStatus {
+                feature,
+                wanted,
+                mechanism: "none",
+                state,
+                programs: Vec::new(),
+            });
             continue;
         }
         let programs: Vec<ProgramStatus> = PROGRAMS
             .iter()
             .filter(|program| program.feature == feature)
             .map(|program| {
-                let problem = program.start(object, btf).err().map(|error| describe(&error, absent));
-                ProgramStatus { program: program.name, problem }
+                let problem = program
+                    .start(object, btf)
+                    .err()
+                    .map(|error| describe(&error, absent));
+                ProgramStatus {
+                    program: program.name,
+                    problem,
+                }
             })
             .collect();
         let problems: Vec<String> = programs
             .iter()
-            .filter_map(|status| status.problem.as_ref().map(|problem| format!("{}: {problem}", status.program)))
+            .filter_map(|status| {
+                status
+                    .problem
+                    .as_ref()
+                    .map(|problem| format!("{}: {problem}", status.program))
+            })
             .collect();
         let (mechanism, state) = if problems.is_empty() {
             ("tp_btf", FeatureState::On)
         } else {
             ("none", FeatureState::Off(problems.join("; ")))
         };
-        features.push(FeatureStatus { feature, wanted, mechanism, state, programs });
+        features.push(FeatureStatus {
+            feature,
+            wanted,
+            mechanism,
+            state,
+            programs,
+        });
     }
     features
 }
@@ -191,28 +237,42 @@ fn describe(error: &dyn StdError, absent: &[String]) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        let tail: Vec<&str> = cause_text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail: Vec<&str> = cause_text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let tail = &tail[tail.len().saturating_sub(4)..];
         text = format!("{text}: {}", tail.join(" | "));
         source = cause.source();
     }
     if !absent.is_empty() {
-        text = format!("{text} (fields this kernel does not have: {})", absent.join(", "));
+        text = format!(
+            "{text} (fields this kernel does not have: {})",
+            absent.join(", ")
+        );
     }
     text
 }
 
 fn refused(error: EbpfError) -> AttachError {
-    let missing = Capabilities::current().map(|set| set.missing(Feature::Process.capabilities())).unwrap_or_default();
+    let missing = Capabilities::current()
+        .map(|set| set.missing(Feature::Process.capabilities()))
+        .unwrap_or_default();
     if missing.is_empty() {
         AttachError::Load(Box::new(error))
     } else {
-        AttachError::Privilege { missing, source: Box::new(error) }
+        AttachError::Privilege {
+            missing,
+            source: Box::new(error),
+        }
     }
 }
 
 fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {
-    object.take_map(name).and_then(|map| RingBuf::try_from(map).ok()).ok_or(AttachError::Map { name })
+    object
+        .take_map(name)
+        .and_then(|map| RingBuf::try_from(map).ok())
+        .ok_or(AttachError::Map { name })
 }
 
 fn page_size() -> u32 {
@@ -229,7 +289,11 @@ fn release_freed_memory() {
 }
 
 fn list(capabilities: &[Capability]) -> String {
-    capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    capabilities
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn reasons(features: &[FeatureStatus]) -> String {

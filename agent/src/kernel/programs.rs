@@ -14,14 +14,38 @@ pub(crate) struct Program {
 
 /// Every program of the object, in the order they are attached: who before what.
 pub(crate) const PROGRAMS: &[Program] = &[
-    Program { name: "cgroup_mkdir", feature: Feature::Identity },
-    Program { name: "cgroup_rmdir", feature: Feature::Identity },
-    Program { name: "cgroup_attach_task", feature: Feature::Identity },
-    Program { name: "sched_process_fork", feature: Feature::Process },
-    Program { name: "sched_process_exec", feature: Feature::Process },
-    Program { name: "sched_process_exit", feature: Feature::Process },
-    Program { name: "mark_victim", feature: Feature::Process },
-    Program { name: "inet_sock_set_state", feature: Feature::Tcp },
+    Program {
+        name: "cgroup_mkdir",
+        feature: Feature::Identity,
+    },
+    Program {
+        name: "cgroup_rmdir",
+        feature: Feature::Identity,
+    },
+    Program {
+        name: "cgroup_attach_task",
+        feature: Feature::Identity,
+    },
+    Program {
+        name: "sched_process_fork",
+        feature: Feature::Process,
+    },
+    Program {
+        name: "sched_process_exec",
+        feature: Feature::Process,
+    },
+    Program {
+        name: "sched_process_exit",
+        feature: Feature::Process,
+    },
+    Program {
+        name: "mark_victim",
+        feature: Feature::Process,
+    },
+    Program {
+        name: "inet_sock_set_state",
+        feature: Feature::Tcp,
+    },
 ];
 
 /// A program could not be put to work.
