@@ -180,3 +180,144 @@ impl Counters {
         self.lost[kind as usize].load(Ordering::Relaxed)
     }
 }
+
+/// What is exported over OTLP: `wellhead.signal` of the export metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Data points.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
+impl Signal {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] = &[Self::Metrics, Self::Traces];
+
+    /// The value of `wellhead.signal`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+macro_rules! export_failures {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
+        /// Why a request to a receiver failed: `error.type` of `wellhead.agent.export.failures`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ExportFailure { $($(#[doc = $doc])+ $variant),+ }
+
+        impl ExportFailure {
+            /// All of them, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The value of `error.type`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What it means, for the reference.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+export_failures! {
+    /// No connection: name not found, refused, reset, or TLS not agreed on.
+    Connection = "connection",
+    /// No answer within the timeout.
+    Timeout = "timeout",
+    /// The receiver says it cannot take data just now (HTTP 502, 503, 504; gRPC UNAVAILABLE and its like).
+    Unavailable = "unavailable",
+    /// The receiver wants less data (HTTP 429; gRPC RESOURCE_EXHAUSTED).
+    Throttled = "throttled",
+    /// Credentials are missing or not accepted (HTTP 401, 403; gRPC UNAUTHENTICATED, PERMISSION_DENIED).
+    Unauthorized = "unauthorized",
+    /// There is no such service at the endpoint (HTTP 404, 405; gRPC NOT_FOUND, UNIMPLEMENTED).
+    NotFound = "not_found",
+    /// The receiver does not accept the request (HTTP 400, 413, 415; gRPC INVALID_ARGUMENT and its like).
+    Refused = "refused",
+    /// The answer could not be read as OTLP, or was too large.
+    InvalidResponse = "invalid_response",
+    /// Anything else.
+    Other = "_OTHER",
+}
+
+/// What became of exported data, by signal. Shared by reference between tasks.
+#[derive(Debug, Default)]
+pub struct ExportStats {
+    signals: [SignalStats; Signal::ALL.len()],
+}
+
+impl ExportStats {
+    /// The cells of one signal.
+    pub fn signal(&self, signal: Signal) -> &SignalStats {
+        &self.signals[signal as usize]
+    }
+}
+
+/// What became of one signal's exported items (data points or spans).
+#[derive(Debug, Default)]
+pub struct SignalStats {
+    items: AtomicU64,
+    retries: AtomicU64,
+    rejected: AtomicU64,
+    queue_length: AtomicU64,
+    failures: [AtomicU64; ExportFailure::ALL.len()],
+}
+
+impl SignalStats {
+    /// Counts items that a receiver accepted.
+    pub fn add_items(&self, items: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Counts items sent again after a failure.
+    pub fn add_retries(&self, items: u64) {
+        self.retries.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Counts items a receiver refused out of a request it otherwise accepted.
+    pub fn add_rejected(&self, items: u64) {
+        self.rejected.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Counts the items of one request that failed; each attempt counts.
+    pub fn add_failures(&self, why: ExportFailure, items: u64) {
+        self.failures[why as usize].fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Sets how many items wait to be sent.
+    pub fn set_queue_length(&self, items: u64) {
+        self.queue_length.store(items, Ordering::Relaxed);
+    }
+
+    /// Items accepted so far.
+    pub fn items(&self) -> u64 {
+        self.items.load(Ordering::Relaxed)
+    }
+
+    /// Items sent again so far.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    /// Items refused so far out of requests otherwise accepted.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Items of failed requests so far.
+    pub fn failures(&self, why: ExportFailure) -> u64 {
+        self.failures[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Items that wait to be sent now.
+    pub fn queue_length(&self) -> u64 {
+        self.queue_length.load(Ordering::Relaxed)
+    }
+}

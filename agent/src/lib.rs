@@ -1,5 +1,11 @@
 //! Wellhead: a node telemetry agent. `ARCHITECTURE.md` is the map; modules are listed in the order data flows.
 
-pub mod counters;
-pub mod events;
 pub mod kernel;
+
+pub mod events;
+
+pub mod identity;
+
+pub mod telemetry;
+
+pub mod counters;

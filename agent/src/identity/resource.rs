@@ -1,9 +1,10 @@
 //! The attributes that say whose telemetry it is: one `Resource` per container or host slice.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// An attribute value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// An attribute value. Texts are equal when they read the same, however they are held.
+#[derive(Clone, Debug)]
 pub enum Value {
     /// Text.
     Str(Arc<str>),
@@ -24,6 +25,31 @@ impl Value {
             Self::Str(text) => Some(text),
             Self::Static(text) => Some(text),
             Self::Int(_) | Self::Bool(_) | Self::List(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            _ => self.as_str().is_some() && self.as_str() == other.as_str(),
+        }
+    }
+}
+
+impl Eq for Value {}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Str(text) => text.hash(state),
+            Self::Static(text) => text.hash(state),
+            Self::Int(number) => number.hash(state),
+            Self::Bool(truth) => truth.hash(state),
+            Self::List(texts) => texts.hash(state),
         }
     }
 }

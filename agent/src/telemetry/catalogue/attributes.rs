@@ -1,0 +1,103 @@
+//! Attributes of data points, with their OpenTelemetry and Prometheus names.
+
+macro_rules! attributes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $key:literal / $label:literal),+ $(,)?) => {
+        /// An attribute of a data point. Declared, and therefore ordered, by its OpenTelemetry key.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Attr { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Attr {
+            /// All of them, in key order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The OpenTelemetry attribute key.
+            pub const fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key),+ }
+            }
+
+            /// The Prometheus label name: the key with everything but letters and digits made `_`.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+
+            /// What it means, for the reference.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+attributes! {
+    /// Address of the end that accepted the connection; only where that is not a Kubernetes object.
+    DestinationAddress = "destination.address" / "destination_address",
+    /// Namespace of the end that accepted the connection.
+    DestinationNamespace = "destination.k8s.namespace.name" / "destination_k8s_namespace_name",
+    /// Service the connection was opened to.
+    DestinationService = "destination.k8s.service.name" / "destination_k8s_service_name",
+    /// Kind of the workload that accepted the connection, such as `Deployment`.
+    DestinationWorkloadKind = "destination.k8s.workload.kind" / "destination_k8s_workload_kind",
+    /// Workload that accepted the connection.
+    DestinationWorkload = "destination.k8s.workload.name" / "destination_k8s_workload_name",
+    /// Port the connection was opened to.
+    DestinationPort = "destination.port" / "destination_port",
+    /// Class of the failure.
+    ErrorType = "error.type" / "error_type",
+    /// `transmit` or `receive`, seen from the container whose metric it is.
+    NetworkIoDirection = "network.io.direction" / "network_io_direction",
+    /// `true` on the series that takes what no longer fits under the series limit.
+    MetricOverflow = "otel.metric.overflow" / "otel_metric_overflow",
+    /// Name the program was called by: the base name of the executed path.
+    ProcessExecutableName = "process.executable.name" / "process_executable_name",
+    /// Exit status of a process that exited by itself.
+    ProcessExitCode = "process.exit.code" / "process_exit_code",
+    /// Address of the end that opened the connection; only where that is not a Kubernetes object.
+    SourceAddress = "source.address" / "source_address",
+    /// Namespace of the end that opened the connection.
+    SourceNamespace = "source.k8s.namespace.name" / "source_k8s_namespace_name",
+    /// Kind of the workload that opened the connection, such as `Deployment`.
+    SourceWorkloadKind = "source.k8s.workload.kind" / "source_k8s_workload_kind",
+    /// Workload that opened the connection.
+    SourceWorkload = "source.k8s.workload.name" / "source_k8s_workload_name",
+    /// Part of the agent.
+    Component = "wellhead.component" / "wellhead_component",
+    /// A feature as named in the configuration.
+    Feature = "wellhead.feature" / "wellhead_feature",
+    /// Kind of Kubernetes object.
+    Kind = "wellhead.kind" / "wellhead_kind",
+    /// Kernel mechanism a feature is attached by.
+    Mechanism = "wellhead.mechanism" / "wellhead_mechanism",
+    /// Name of the metric the series belong to.
+    Metric = "wellhead.metric" / "wellhead_metric",
+    /// Signal that ended the process, such as `SIGKILL`.
+    ProcessSignal = "wellhead.process.signal" / "wellhead_process_signal",
+    /// A program in the kernel.
+    Program = "wellhead.program" / "wellhead_program",
+    /// Reason within the stage; listed under "Discards".
+    Reason = "wellhead.reason" / "wellhead_reason",
+    /// Kind of kernel record; listed under "Record kinds".
+    RecordKind = "wellhead.record.kind" / "wellhead_record_kind",
+    /// Which end of the connection is on this node: `source` or `destination`.
+    Reporter = "wellhead.reporter" / "wellhead_reporter",
+    /// Kind of telemetry: `process` or `tcp` where it is captured, `metrics` or `traces` where it is exported.
+    Signal = "wellhead.signal" / "wellhead_signal",
+    /// Stage of the data's way at which it was discarded.
+    Stage = "wellhead.stage" / "wellhead_stage",
+    /// State of a feature: `on`, `off` or `unknown`.
+    State = "wellhead.state" / "wellhead_state",
+}
+
+/// Both ends of a flow, in key order. *Source* is the end that opened the connection.
+pub const FLOW: &[Attr] = &[
+    Attr::DestinationAddress,
+    Attr::DestinationNamespace,
+    Attr::DestinationService,
+    Attr::DestinationWorkloadKind,
+    Attr::DestinationWorkload,
+    Attr::DestinationPort,
+    Attr::SourceAddress,
+    Attr::SourceNamespace,
+    Attr::SourceWorkloadKind,
+    Attr::SourceWorkload,
+    Attr::Reporter,
+];

@@ -1,0 +1,213 @@
+//! The metrics of this version.
+
+use super::attributes::{Attr, FLOW};
+
+/// The OpenTelemetry instrument of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Instrument {
+    /// A sum that only grows.
+    Counter,
+    /// A sum that also shrinks.
+    UpDownCounter,
+    /// A value that is set.
+    Gauge,
+    /// A distribution over explicit bounds.
+    Histogram,
+}
+
+impl Instrument {
+    /// Its name in the reference.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::UpDownCounter => "updowncounter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Whether a metric counts whole units or fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueKind {
+    /// Whole units.
+    Int,
+    /// Fractions, such as seconds. Histograms are always of this kind.
+    Float,
+}
+
+/// What there is to know about a metric.
+#[derive(Debug)]
+pub struct Definition {
+    /// OpenTelemetry name.
+    pub name: &'static str,
+    /// Instrument.
+    pub instrument: Instrument,
+    /// Value kind.
+    pub value: ValueKind,
+    /// Unit in UCUM.
+    pub unit: &'static str,
+    /// One sentence on what it measures.
+    pub description: &'static str,
+    /// Whether its points carry the [`FLOW`] attributes.
+    pub flow: bool,
+    /// Attributes beside the flow's, in key order.
+    pub own_attributes: &'static [Attr],
+    /// Upper bounds of the buckets, strictly increasing, without the infinite one; histograms only.
+    pub bounds: &'static [f64],
+}
+
+impl Definition {
+    /// Every attribute its points may carry, besides [`Attr::MetricOverflow`].
+    pub fn attributes(&self) -> impl Iterator<Item = Attr> + use<> {
+        let flow = if self.flow { FLOW } else { &[] };
+        flow.iter().chain(self.own_attributes).copied()
+    }
+}
+
+/// Bounds for what a network answers in: from 0.1 ms to 2.5 s.
+const LATENCY: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+
+/// Bounds for how long a connection or a process lives: from 10 ms to one hour.
+const LIFETIME: &[f64] = &[0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
+
+macro_rules! metrics {
+    (@flow flow) => { true };
+    (@flow plain) => { false };
+    (@bounds) => { &[] };
+    (@bounds $bounds:ident) => { $bounds };
+    ($(
+        #[doc = $doc:literal]
+        $variant:ident = $name:literal, $instrument:ident $value:ident $unit:literal,
+        $shape:ident [$($attr:ident),*] $(, $bounds:ident)?;
+    )+) => {
+        /// A metric. Ordered as in the catalogue.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Metric { $(#[doc = $doc] $variant),+ }
+
+        impl Metric {
+            /// All of them, in catalogue order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Everything there is to know about it.
+            pub const fn definition(self) -> &'static Definition {
+                match self {
+                    $(Self::$variant => {
+                        const DEFINITION: Definition = Definition {
+                            name: $name,
+                            instrument: Instrument::$instrument,
+                            value: ValueKind::$value,
+                            unit: $unit,
+                            description: $doc.trim_ascii(),
+                            flow: metrics!(@flow $shape),
+                            own_attributes: &[$(Attr::$attr),*],
+                            bounds: metrics!(@bounds $($bounds)?),
+                        };
+                        &DEFINITION
+                    })+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Connections that reached ESTABLISHED.
+    TcpConnectionsOpened = "wellhead.tcp.connections.opened", Counter Int "{connection}", flow [];
+    /// Connections that left the states counted as active.
+    TcpConnectionsClosed = "wellhead.tcp.connections.closed", Counter Int "{connection}", flow [];
+    /// Connections established and not closed yet.
+    TcpConnectionsActive = "wellhead.tcp.connections.active", UpDownCounter Int "{connection}", flow [];
+    /// Connections that never reached ESTABLISHED.
+    TcpConnectionFailures = "wellhead.tcp.connection.failures", Counter Int "{connection}", flow [ErrorType];
+    /// Time from the request to open a connection until it was established.
+    TcpConnectDuration = "wellhead.tcp.connect.duration", Histogram Float "s", flow [], LATENCY;
+    /// Time from established to closed.
+    TcpConnectionDuration = "wellhead.tcp.connection.duration", Histogram Float "s", flow [], LIFETIME;
+    /// Bytes applications sent and received, without headers and retransmissions.
+    TcpIo = "wellhead.tcp.io", Counter Int "By", flow [NetworkIoDirection];
+    /// Segments sent and received.
+    TcpSegments = "wellhead.tcp.segments", Counter Int "{segment}", flow [NetworkIoDirection];
+    /// Segments sent again.
+    TcpRetransmits = "wellhead.tcp.retransmits", Counter Int "{segment}", flow [];
+    /// The kernel's smoothed round-trip time, one sample per connection and snapshot and one at close.
+    TcpRtt = "wellhead.tcp.rtt", Histogram Float "s", flow [], LATENCY;
+    /// Programs executed.
+    ProcessExecs = "wellhead.process.execs", Counter Int "{process}", plain [ProcessExecutableName];
+    /// Processes forked.
+    ProcessForks = "wellhead.process.forks", Counter Int "{process}", plain [];
+    /// Processes that ended.
+    ProcessExits = "wellhead.process.exits", Counter Int "{process}", plain [ProcessExecutableName, ProcessExitCode, ProcessSignal];
+    /// Time from the start of a process to its end.
+    ProcessDuration = "wellhead.process.duration", Histogram Float "s", plain [ProcessExecutableName], LIFETIME;
+    /// Processes the kernel killed for lack of memory.
+    ProcessOomKills = "wellhead.process.oom_kills", Counter Int "{process}", plain [ProcessExecutableName];
+    /// Kernel records read.
+    AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
+    /// Items discarded, by where and why.
+    AgentDiscards = "wellhead.agent.discards", Counter Int "{item}", plain [Reason, Stage];
+    /// Share of a signal's records that were read since the start; 1 means nothing was lost.
+    AgentCompleteness = "wellhead.agent.completeness", Gauge Float "1", plain [Signal];
+    /// Series the store holds.
+    AgentSeries = "wellhead.agent.series", Gauge Int "{series}", plain [Metric];
+    /// Series the store may hold in all.
+    AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [];
+    /// Memory a part of the agent may use.
+    AgentMemoryBudget = "wellhead.agent.memory.budget", Gauge Int "By", plain [Component];
+    /// One for the state each feature is in.
+    AgentFeature = "wellhead.agent.feature", Gauge Int "{feature}", plain [Feature, Mechanism, State];
+    /// Time a kernel program ran; needs `program_stats`.
+    AgentProgramRunTime = "wellhead.agent.program.run.time", Counter Float "s", plain [Program];
+    /// How often a kernel program ran; needs `program_stats`.
+    AgentProgramRuns = "wellhead.agent.program.runs", Counter Int "{run}", plain [Program];
+    /// Items a receiver accepted.
+    AgentExportItems = "wellhead.agent.export.items", Counter Int "{item}", plain [Signal];
+    /// Items in requests that failed, each attempt counted.
+    AgentExportFailures = "wellhead.agent.export.failures", Counter Int "{item}", plain [ErrorType, Signal];
+    /// Items sent again after a failure.
+    AgentExportRetries = "wellhead.agent.export.retries", Counter Int "{item}", plain [Signal];
+    /// Items a receiver refused out of requests it otherwise accepted.
+    AgentExportRejected = "wellhead.agent.export.rejected", Counter Int "{item}", plain [Signal];
+    /// Items that wait to be sent.
+    AgentExportQueueLength = "wellhead.agent.export.queue.length", Gauge Int "{item}", plain [Signal];
+    /// Kubernetes objects known.
+    AgentKubeObjects = "wellhead.agent.kube.objects", Gauge Int "{object}", plain [Kind];
+    /// Watch events received from the Kubernetes API server.
+    AgentKubeEvents = "wellhead.agent.kube.events", Counter Int "{event}", plain [Kind];
+    /// Times a watch had to list everything again.
+    AgentKubeRelists = "wellhead.agent.kube.relists", Counter Int "{relist}", plain [Kind];
+}
+
+impl Metric {
+    /// OpenTelemetry name.
+    pub const fn name(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// Instrument.
+    pub const fn instrument(self) -> Instrument {
+        self.definition().instrument
+    }
+
+    /// Whether it counts whole units or fractions.
+    pub const fn value_kind(self) -> ValueKind {
+        self.definition().value
+    }
+
+    /// Unit in UCUM.
+    pub const fn unit(self) -> &'static str {
+        self.definition().unit
+    }
+
+    /// One sentence on what it measures.
+    pub const fn description(self) -> &'static str {
+        self.definition().description
+    }
+
+    /// Histogram bounds; empty for other instruments.
+    pub const fn bounds(self) -> &'static [f64] {
+        self.definition().bounds
+    }
+}

@@ -1,0 +1,392 @@
+//! The series store: the single home of metric state. One task owns it; exporters read snapshots.
+//!
+//! All times are wall-clock nanoseconds since the Unix epoch, given by the caller.
+
+mod read;
+mod sets;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::mem::size_of;
+use std::sync::Arc;
+
+pub use self::sets::AttributesId;
+use self::sets::Sets;
+use self::value::Cell;
+pub use self::value::Measurement;
+use super::catalogue::{Attr, Instrument, Metric};
+use crate::counters::{Counters, Discard};
+use crate::identity::{OwnerId, Value};
+
+/// Handle of a series, for updates without a look-up. Safe to keep: after the series has expired it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesId {
+    slot: u32,
+    generation: u32,
+}
+
+/// What a series is found by: metric, owner and index of the attribute set.
+type Key = (Metric, OwnerId, u32);
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    /// `None` while the slot waits to be used again.
+    series: Option<Series>,
+}
+
+#[derive(Debug)]
+struct Series {
+    metric: Metric,
+    owner: OwnerId,
+    set: u32,
+    start: u64,
+    updated: u64,
+    value: Cell,
+}
+
+impl Series {
+    fn key(&self) -> Key {
+        (self.metric, self.owner, self.set)
+    }
+
+    /// One that takes what other series could not; it does not count towards the limit.
+    fn is_overflow(&self) -> bool {
+        self.set == AttributesId::OVERFLOW.index
+    }
+
+    /// An up-down counter that is not zero counts things that still exist, however quiet they are.
+    fn is_idle(&self, now: u64, idle: u64) -> bool {
+        let holds = self.metric.instrument() == Instrument::UpDownCounter && !self.value.is_zero();
+        !holds && now.saturating_sub(self.updated) >= idle
+    }
+}
+
+/// Every series of every metric, bounded by one limit.
+///
+/// A measurement that would need a series beyond the limit goes to the overflow series of its metric
+/// (owner: the node; only attribute: `otel.metric.overflow`) and counts as [`Discard::StoreSeriesLimit`].
+/// Series that exist are updated as ever, so every measurement is counted exactly once.
+#[derive(Debug)]
+pub struct Store {
+    limit: usize,
+    counters: Arc<Counters>,
+    sets: Sets,
+    index: HashMap<Key, u32>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Series held, without overflow series.
+    held: usize,
+    owners: HashMap<OwnerId, u32>,
+    per_metric: [usize; Metric::ALL.len()],
+}
+
+impl Store {
+    /// An empty store of at most `limit` series, beside one overflow series per metric.
+    pub fn new(limit: usize, counters: Arc<Counters>) -> Self {
+        Self {
+            limit,
+            counters,
+            // Some slack, so that sets interned just before the limit strikes do not lose their names.
+            sets: Sets::new(limit.saturating_add(limit / 4).saturating_add(64)),
+            index: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            held: 0,
+            owners: HashMap::new(),
+            per_metric: [0; Metric::ALL.len()],
+        }
+    }
+
+    /// Names an attribute set. Given in key order, a known set costs one look-up and no allocation.
+    /// Of a key given twice the last value stays.
+    pub fn intern(&mut self, attributes: &[(Attr, Value)]) -> AttributesId {
+        self.sets.intern(attributes)
+    }
+
+    /// Adds whole units to a counter or up-down counter. `now` is when the counted thing happened.
+    ///
+    /// A negative delta neither creates a series nor takes one below zero; it then belongs to
+    /// something that was counted on the overflow series, and goes there.
+    pub fn add(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        delta: i64,
+        now: u64,
+    ) {
+        self.measure(metric, owner, attributes, Measurement::Add(delta), now);
+    }
+
+    /// Adds seconds to a counter of fractions.
+    pub fn add_seconds(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        seconds: f64,
+        now: u64,
+    ) {
+        self.measure(
+            metric,
+            owner,
+            attributes,
+            Measurement::AddSeconds(seconds),
+            now,
+        );
+    }
+
+    /// Counts one observation in seconds in a histogram.
+    pub fn record(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        seconds: f64,
+        now: u64,
+    ) {
+        self.measure(
+            metric,
+            owner,
+            attributes,
+            Measurement::Observe(seconds),
+            now,
+        );
+    }
+
+    /// Sets a gauge of whole units.
+    pub fn set(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        value: i64,
+        now: u64,
+    ) {
+        self.measure(metric, owner, attributes, Measurement::Set(value), now);
+    }
+
+    /// Applies any measurement, creating the series if need be.
+    pub fn measure(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        change: Measurement,
+        now: u64,
+    ) {
+        let slot = if takes_away(metric, change) {
+            self.find(metric, owner, attributes)
+        } else {
+            self.find_or_create(metric, owner, attributes, now)
+        };
+        if !slot.is_some_and(|slot| self.apply(slot, change, now)) {
+            self.overflow(metric, change, now);
+        }
+    }
+
+    /// The handle of a series, created at zero if need be; `None` when there is no room for it.
+    pub fn series(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        now: u64,
+    ) -> Option<SeriesId> {
+        let slot = self.find_or_create(metric, owner, attributes, now)?;
+        Some(SeriesId {
+            slot,
+            generation: self.slots.get(slot as usize)?.generation,
+        })
+    }
+
+    /// Applies a measurement to a series by its handle. `false`, and nothing counted, when the series has
+    /// expired: the caller then looks it up again.
+    #[must_use]
+    pub fn update(&mut self, series: SeriesId, change: Measurement, now: u64) -> bool {
+        let Some(slot) = self.slots.get(series.slot as usize) else {
+            return false;
+        };
+        let Some(metric) = slot.series.as_ref().map(|series| series.metric) else {
+            return false;
+        };
+        if slot.generation != series.generation {
+            return false;
+        }
+        if !self.apply(series.slot, change, now) {
+            self.overflow(metric, change, now);
+        }
+        true
+    }
+
+    /// Adds whole units to a series by its handle; see [`Store::update`].
+    #[must_use]
+    pub fn add_to(&mut self, series: SeriesId, delta: i64, now: u64) -> bool {
+        self.update(series, Measurement::Add(delta), now)
+    }
+
+    /// Removes series not updated for `idle` nanoseconds, except up-down counters that are not zero, and
+    /// the attribute sets only they used. A series that comes back starts anew with a new start time.
+    pub fn expire(&mut self, now: u64, idle: u64) {
+        for index in (0_u32..).take(self.slots.len()) {
+            if let Some(slot) = self.slots.get_mut(index as usize)
+                && let Some(series) = slot.series.take_if(|series| series.is_idle(now, idle))
+            {
+                slot.generation = slot.generation.wrapping_add(1);
+                self.free.push(index);
+                self.forget(&series);
+            }
+        }
+        self.sets.sweep();
+    }
+
+    /// Whether any series belongs to the owner.
+    pub fn is_owner_used(&self, owner: OwnerId) -> bool {
+        self.owners.contains_key(&owner)
+    }
+
+    /// Series held, without overflow series.
+    pub fn len(&self) -> usize {
+        self.held
+    }
+
+    /// Whether no series is held.
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Series the store may hold, without overflow series.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Series of one metric, its overflow series included.
+    pub fn series_count(&self, metric: Metric) -> usize {
+        self.per_metric[metric as usize]
+    }
+
+    /// Estimate of the memory held, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let histograms = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.series.as_ref())
+            .map(|series| series.value.heap_bytes());
+        size_of::<Self>()
+            + self.sets.memory_bytes()
+            + self.index.capacity() * (size_of::<(Key, u32)>() + 1)
+            + self.owners.capacity() * (size_of::<(OwnerId, u32)>() + 1)
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.free.capacity() * size_of::<u32>()
+            + histograms.sum::<usize>()
+    }
+
+    fn find(&self, metric: Metric, owner: OwnerId, attributes: AttributesId) -> Option<u32> {
+        let valid = attributes != AttributesId::OVERFLOW && self.sets.is_valid(attributes);
+        valid
+            .then(|| self.index.get(&(metric, owner, attributes.index)).copied())
+            .flatten()
+    }
+
+    fn find_or_create(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        now: u64,
+    ) -> Option<u32> {
+        if let Some(slot) = self.find(metric, owner, attributes) {
+            return Some(slot);
+        }
+        let room = self.held < self.limit
+            && attributes != AttributesId::OVERFLOW
+            && self.sets.is_valid(attributes);
+        room.then(|| self.create(metric, owner, attributes, now))
+    }
+
+    /// Applies a change to the series in a slot; `false` if it has to go to the overflow series.
+    fn apply(&mut self, slot: u32, change: Measurement, now: u64) -> bool {
+        let Some(series) = self
+            .slots
+            .get_mut(slot as usize)
+            .and_then(|slot| slot.series.as_mut())
+        else {
+            return false;
+        };
+        if let Measurement::Add(delta) = change
+            && takes_away(series.metric, change)
+            && !series.is_overflow()
+            && series.value.would_fall_below_zero(delta)
+        {
+            return false;
+        }
+        series.value.apply(series.metric, change);
+        series.updated = series.updated.max(now);
+        true
+    }
+
+    fn overflow(&mut self, metric: Metric, change: Measurement, now: u64) {
+        self.counters.discard(Discard::StoreSeriesLimit, 1);
+        let key = (metric, OwnerId::NODE, AttributesId::OVERFLOW.index);
+        let known = self.index.get(&key).copied();
+        let slot = known
+            .unwrap_or_else(|| self.create(metric, OwnerId::NODE, AttributesId::OVERFLOW, now));
+        self.apply(slot, change, now);
+    }
+
+    fn create(
+        &mut self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+        now: u64,
+    ) -> u32 {
+        let series = Series {
+            metric,
+            owner,
+            set: attributes.index,
+            start: now,
+            updated: now,
+            value: Cell::zero(metric),
+        };
+        self.sets.retain(attributes);
+        *self.owners.entry(owner).or_default() += 1;
+        self.per_metric[metric as usize] += 1;
+        self.held += usize::from(!series.is_overflow());
+        let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let index = self.free.pop().unwrap_or(next);
+        self.index.insert(series.key(), index);
+        match self.slots.get_mut(index as usize) {
+            Some(slot) => slot.series = Some(series),
+            None => self.slots.push(Slot {
+                generation: 0,
+                series: Some(series),
+            }),
+        }
+        index
+    }
+
+    /// Undoes what [`Store::create`] noted about a series.
+    fn forget(&mut self, series: &Series) {
+        self.index.remove(&series.key());
+        self.sets.release(series.set);
+        self.per_metric[series.metric as usize] -= 1;
+        self.held -= usize::from(!series.is_overflow());
+        if let Some(uses) = self.owners.get_mut(&series.owner) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.owners.remove(&series.owner);
+            }
+        }
+    }
+}
+
+/// Whether a measurement reports that something counted earlier is gone.
+fn takes_away(metric: Metric, change: Measurement) -> bool {
+    metric.instrument() == Instrument::UpDownCounter
+        && matches!(change, Measurement::Add(delta) if delta < 0)
+}

@@ -1,0 +1,410 @@
+//! Tests of the store: each rule by example, and the balance of what goes in and comes out for any
+//! order of operations.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::{Resolution, Resource};
+use crate::telemetry::snapshot::{HistogramValue, PointValue, Snapshot};
+
+const A: OwnerId = OwnerId(1);
+const B: OwnerId = OwnerId(2);
+
+fn store(limit: usize) -> Store {
+    Store::new(limit, Arc::new(Counters::default()))
+}
+
+fn resource(name: &str) -> Arc<Resource> {
+    Arc::new(Resource {
+        attributes: vec![(Arc::from("host.name"), Value::Str(Arc::from(name)))],
+        labels: Vec::new(),
+    })
+}
+
+/// Every owner is a resource of its own.
+fn read(store: &Store) -> Snapshot {
+    store.snapshot(
+        1_000,
+        |owner| Resolution::Ready(resource(&owner.0.to_string())),
+        resource("node"),
+    )
+}
+
+/// One line per point: metric, resource, attributes, start, value.
+fn lines(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    for family in &snapshot.families {
+        for point in &family.points {
+            let resource = snapshot.resources[point.resource].attributes[0].1.as_str();
+            let attributes: Vec<_> = point
+                .attributes
+                .iter()
+                .map(|(key, value)| format!("{}={value:?}", key.key()))
+                .collect();
+            lines.push(format!(
+                "{} {} [{}] {} {:?}",
+                family.metric.name(),
+                resource.unwrap_or_default(),
+                attributes.join(" "),
+                point.start_unix_nano,
+                point.value
+            ));
+        }
+    }
+    lines
+}
+
+fn port(port: i64) -> [(Attr, Value); 1] {
+    [(Attr::DestinationPort, Value::Int(port))]
+}
+
+#[test]
+fn sets_are_equal_whatever_their_order_and_text() {
+    let mut store = store(10);
+    let one = store.intern(&[
+        (Attr::SourceWorkload, Value::Static("shop")),
+        (Attr::DestinationPort, Value::Int(80)),
+    ]);
+    let other = store.intern(&[
+        (Attr::DestinationPort, Value::Int(80)),
+        (Attr::SourceWorkload, Value::Str(Arc::from("shop"))),
+    ]);
+    assert_eq!(one, other);
+    assert_eq!(store.intern(&[]), AttributesId::EMPTY);
+    let last_wins = store.intern(&[
+        (Attr::SourceWorkload, Value::Static("shop")),
+        (Attr::DestinationPort, Value::Int(443)),
+        (Attr::DestinationPort, Value::Int(80)),
+    ]);
+    assert_eq!(one, last_wins);
+}
+
+#[test]
+fn points_carry_the_time_of_the_first_measurement() {
+    let mut store = store(10);
+    let set = store.intern(&port(80));
+    store.add(Metric::TcpIo, A, set, 5, 100);
+    store.add(Metric::TcpIo, A, set, 7, 300);
+    store.add(Metric::TcpIo, OwnerId::NODE, set, 1, 200);
+    store.add_seconds(
+        Metric::AgentProgramRunTime,
+        B,
+        AttributesId::EMPTY,
+        0.5,
+        100,
+    );
+    store.set(Metric::AgentKubeObjects, B, AttributesId::EMPTY, -3, 100);
+    assert_eq!(
+        lines(&read(&store)),
+        [
+            "wellhead.tcp.io node [destination.port=Int(80)] 200 Int(1)",
+            "wellhead.tcp.io 1 [destination.port=Int(80)] 100 Int(12)",
+            "wellhead.agent.program.run.time 2 [] 100 Float(0.5)",
+            "wellhead.agent.kube.objects 2 [] 100 Int(-3)",
+        ]
+    );
+}
+
+#[test]
+fn histograms_count_up_to_and_including_each_bound() {
+    let mut store = store(10);
+    for seconds in [
+        0.01,
+        0.010_001,
+        3600.0,
+        3601.0,
+        -1.0,
+        f64::NAN,
+        f64::INFINITY,
+    ] {
+        store.record(Metric::ProcessDuration, A, AttributesId::EMPTY, seconds, 1);
+    }
+    let snapshot = read(&store);
+    let expected = HistogramValue {
+        bounds: Metric::ProcessDuration.bounds(),
+        counts: vec![4, 1, 0, 0, 0, 0, 1, 1],
+        sum: 0.01 + 0.010_001 + 3600.0 + 3601.0,
+    };
+    assert_eq!(
+        snapshot.families[0].points[0].value,
+        PointValue::Histogram(expected)
+    );
+}
+
+#[test]
+fn beyond_the_limit_goes_to_the_overflow_series_and_is_counted() {
+    let counters = Arc::new(Counters::default());
+    let mut store = Store::new(2, Arc::clone(&counters));
+    for (port_number, times) in [(1, 1), (2, 1), (3, 2), (1, 3)] {
+        let set = store.intern(&port(port_number));
+        for _ in 0..times {
+            store.add(Metric::TcpIo, A, set, 10, 5);
+        }
+    }
+    store.record(Metric::TcpRtt, A, AttributesId::EMPTY, 0.3, 6);
+    assert_eq!(
+        lines(&read(&store))[..3],
+        [
+            "wellhead.tcp.io node [otel.metric.overflow=Bool(true)] 5 Int(20)",
+            "wellhead.tcp.io 1 [destination.port=Int(1)] 5 Int(40)",
+            "wellhead.tcp.io 1 [destination.port=Int(2)] 5 Int(10)",
+        ]
+    );
+    assert!(
+        lines(&read(&store))[3]
+            .starts_with("wellhead.tcp.rtt node [otel.metric.overflow=Bool(true)]")
+    );
+    assert_eq!(counters.discards(Discard::StoreSeriesLimit), 3);
+    assert_eq!((store.len(), store.series_count(Metric::TcpIo)), (2, 3));
+    assert_eq!(store.series(Metric::TcpIo, B, AttributesId::EMPTY, 7), None);
+}
+
+#[test]
+fn interning_stays_bounded_when_nothing_is_stored() {
+    let mut store = store(4);
+    for number in 0..10_000 {
+        store.intern(&port(number));
+    }
+    let full = store.intern(&port(10_000));
+    assert!(store.sets.len() <= 4 + 1 + 64 + 2, "{}", store.sets.len());
+    store.add(Metric::TcpIo, A, full, 1, 5);
+    assert_eq!(
+        lines(&read(&store)),
+        ["wellhead.tcp.io node [otel.metric.overflow=Bool(true)] 5 Int(1)"]
+    );
+    store.expire(5, u64::MAX);
+    assert_eq!(store.sets.len(), 2, "unused sets are freed");
+}
+
+#[test]
+fn what_was_never_counted_cannot_be_taken_away() {
+    let active = Metric::TcpConnectionsActive;
+    let counters = Arc::new(Counters::default());
+    let mut store = Store::new(10, Arc::clone(&counters));
+    store.add(active, A, AttributesId::EMPTY, -1, 5);
+    store.add(active, B, AttributesId::EMPTY, 1, 5);
+    store.add(active, B, AttributesId::EMPTY, -1, 6);
+    store.add(active, B, AttributesId::EMPTY, -1, 7);
+    assert_eq!(
+        lines(&read(&store)),
+        [
+            "wellhead.tcp.connections.active node [otel.metric.overflow=Bool(true)] 5 Int(-2)",
+            "wellhead.tcp.connections.active 2 [] 5 Int(0)",
+        ]
+    );
+    assert_eq!(counters.discards(Discard::StoreSeriesLimit), 2);
+}
+
+#[test]
+fn idle_series_expire_and_come_back_with_a_new_start() {
+    let mut store = store(10);
+    let set = store.intern(&port(80));
+    store.add(Metric::TcpIo, A, set, 5, 100);
+    store.add(Metric::TcpConnectionsActive, B, set, 1, 100);
+    store.expire(199, 100);
+    assert_eq!(store.len(), 2, "not idle for long enough");
+    store.expire(200, 100);
+    assert_eq!(
+        lines(&read(&store)),
+        ["wellhead.tcp.connections.active 2 [destination.port=Int(80)] 100 Int(1)"]
+    );
+    assert!(!store.is_owner_used(A) && store.is_owner_used(B));
+
+    store.add(Metric::TcpIo, A, set, 1, 300);
+    assert_eq!(
+        lines(&read(&store))[1],
+        "wellhead.tcp.io 1 [destination.port=Int(80)] 300 Int(1)"
+    );
+    store.add(Metric::TcpConnectionsActive, B, set, -1, 300);
+    store.expire(400, 100);
+    assert!(store.is_empty());
+}
+
+#[test]
+fn handles_and_names_outlive_their_series_safely() {
+    let mut store = store(10);
+    let old_set = store.intern(&port(80));
+    let old = store.series(Metric::TcpIo, A, old_set, 1).unwrap();
+    assert!(store.add_to(old, 5, 1));
+    store.expire(1_000, 10);
+    assert!(!store.add_to(old, 5, 1_000), "the slot is free");
+
+    let new_set = store.intern(&port(443));
+    let new = store.series(Metric::TcpIo, A, new_set, 1_000).unwrap();
+    assert_eq!(new.slot, old.slot, "the slot is used again");
+    assert_eq!(
+        new_set.index, old_set.index,
+        "the set's place is used again"
+    );
+    assert!(
+        !store.add_to(old, 5, 1_000),
+        "the slot belongs to another series"
+    );
+    store.add(Metric::TcpIo, A, old_set, 3, 1_000);
+    assert_eq!(
+        lines(&read(&store)),
+        [
+            "wellhead.tcp.io node [otel.metric.overflow=Bool(true)] 1000 Int(3)",
+            "wellhead.tcp.io 1 [destination.port=Int(443)] 1000 Int(0)",
+        ]
+    );
+}
+
+#[test]
+fn pending_owners_wait_and_equal_owners_are_summed() {
+    let mut store = store(10);
+    for owner in [A, B, OwnerId(3)] {
+        store.add(
+            Metric::ProcessForks,
+            owner,
+            AttributesId::EMPTY,
+            4,
+            u64::from(owner.0),
+        );
+        store.record(Metric::ProcessDuration, owner, AttributesId::EMPTY, 2.0, 1);
+    }
+    let resolve = |owner| match owner {
+        A => Resolution::Pending,
+        _ => Resolution::Ready(resource("same")),
+    };
+    let snapshot = store.snapshot(9, resolve, resource("node"));
+    assert_eq!(snapshot.resources, [resource("node"), resource("same")]);
+    assert_eq!(
+        lines(&snapshot)[0],
+        "wellhead.process.forks same [] 2 Int(8)"
+    );
+    let PointValue::Histogram(histogram) = &snapshot.families[1].points[0].value else {
+        panic!()
+    };
+    assert_eq!(
+        (histogram.counts.iter().sum::<u64>(), histogram.sum),
+        (2, 4.0)
+    );
+    assert_eq!(
+        snapshot
+            .families
+            .iter()
+            .map(|family| family.points.len())
+            .sum::<usize>(),
+        2
+    );
+}
+
+#[test]
+fn memory_grows_with_series_and_falls_with_nothing_hidden() {
+    let mut store = store(1_000);
+    let empty = store.memory_bytes();
+    for number in 0..1_000 {
+        let set = store.intern(&[
+            (Attr::DestinationPort, Value::Int(number)),
+            (Attr::SourceWorkload, Value::Str(Arc::from("x".repeat(100)))),
+        ]);
+        store.record(Metric::TcpRtt, A, set, 0.1, 1);
+    }
+    let per_series = (store.memory_bytes() - empty) / 1_000;
+    assert!((300..1_000).contains(&per_series), "{per_series}");
+}
+
+/// One step of the property test.
+#[derive(Clone, Debug)]
+enum Step {
+    Add {
+        metric: usize,
+        owner: u32,
+        port: i64,
+        delta: i64,
+        by_handle: bool,
+    },
+    Expire {
+        after: u64,
+    },
+}
+
+const METRICS: [Metric; 3] = [Metric::TcpIo, Metric::TcpConnectionsActive, Metric::TcpRtt];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        9 => (0..3_usize, 0..4_u32, 0..5_i64, -3..20_i64, any::<bool>())
+            .prop_map(|(metric, owner, port, delta, by_handle)| Step::Add { metric, owner, port, delta, by_handle }),
+        1 => (0..40_u64).prop_map(|after| Step::Expire { after }),
+    ]
+}
+
+/// Totals per metric over all points: units, or observations.
+fn totals(snapshot: &Snapshot) -> [i64; 3] {
+    METRICS.map(|metric| {
+        let points = snapshot
+            .families
+            .iter()
+            .filter(|family| family.metric == metric)
+            .flat_map(|family| &family.points);
+        points
+            .map(|point| match &point.value {
+                PointValue::Int(value) => *value,
+                PointValue::Float(_) => 0,
+                PointValue::Histogram(histogram) => histogram
+                    .counts
+                    .iter()
+                    .map(|count| i64::try_from(*count).unwrap())
+                    .sum(),
+            })
+            .sum()
+    })
+}
+
+/// Applies one measurement; returns what it should add to the metric's total.
+fn apply(store: &mut Store, step: (usize, u32, i64, i64, bool), now: u64) -> i64 {
+    let (metric, owner, number, delta, by_handle) = step;
+    let set = store.intern(&port(number));
+    let (change, expected) = match metric {
+        0 => (Measurement::Add(delta), delta.max(0)),
+        1 => (Measurement::Add(delta), delta),
+        _ => (Measurement::Observe(0.01), 1),
+    };
+    let handle = if by_handle {
+        store.series(METRICS[metric], OwnerId(owner), set, now)
+    } else {
+        None
+    };
+    if !handle.is_some_and(|handle| store.update(handle, change, now)) {
+        store.measure(METRICS[metric], OwnerId(owner), set, change, now);
+    }
+    expected
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_counted_twice_or_lost(limit in 0..12_usize, steps in proptest::collection::vec(step(), 0..200)) {
+        let mut store = store(limit);
+        let (mut now, mut expected) = (0, [0_i64; 3]);
+        for step in steps {
+            now += 1;
+            match step {
+                Step::Add { metric, owner, port, delta, by_handle } => {
+                    expected[metric] += apply(&mut store, (metric, owner, port, delta, by_handle), now);
+                }
+                Step::Expire { after } => {
+                    let before = read(&store);
+                    store.expire(now, after);
+                    let left = read(&store);
+                    let (was, is) = (totals(&before), totals(&left));
+                    prop_assert_eq!(was[1], is[1], "an up-down counter lost something");
+                    for metric in [0, 2] {
+                        expected[metric] -= was[metric] - is[metric];
+                    }
+                    let (before, left) = (lines(&before), lines(&left));
+                    prop_assert!(left.iter().all(|line| before.contains(line)), "expiry changed a series");
+                }
+            }
+            prop_assert!(store.len() <= limit);
+            prop_assert_eq!(totals(&read(&store)), expected);
+        }
+        let negative = read(&store);
+        let negative = negative.families.iter().flat_map(|family| &family.points).filter(|point| {
+            matches!(point.value, PointValue::Int(value) if value < 0)
+        });
+        prop_assert!(negative.into_iter().all(|point| point.attributes[0].0 == Attr::MetricOverflow));
+    }
+}
