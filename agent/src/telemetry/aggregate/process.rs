@@ -1,0 +1,51 @@
+//! Counting processes.
+
+use super::{Attributes, Occurrence, seconds};
+use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
+use crate::identity::Value;
+use crate::telemetry::catalogue::{Attr, Metric};
+use crate::telemetry::signals::signal_name;
+use crate::telemetry::store::{AttributesId, Store};
+
+pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
+    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    store.add(Metric::ProcessForks, owner, AttributesId::EMPTY, 1, unix_nano);
+}
+
+pub(super) fn executed(store: &mut Store, occurrence: &Occurrence<'_>, exec: &Exec<'_>) {
+    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
+    let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name.into()))]);
+    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    store.add(Metric::ProcessExecs, owner, attributes, 1, unix_nano);
+}
+
+pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit) {
+    let Occurrence { owner, unix_nano, event, .. } = *occurrence;
+    let executable = executable(occurrence, &exit.comm);
+    let outcome = match exit.status {
+        ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
+        ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
+    };
+    let name: Attributes = vec![(Attr::ProcessExecutableName, executable)];
+    let mut name_and_outcome = name.clone();
+    name_and_outcome.push(outcome);
+    let attributes = store.intern(&name_and_outcome);
+    store.add(Metric::ProcessExits, owner, attributes, 1, unix_nano);
+
+    let attributes = store.intern(&name);
+    let lived = seconds(event.boot_ns.saturating_sub(exit.process.start_ns));
+    store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+}
+
+pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, kill: &OomKill) {
+    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    let attributes =
+        store.intern(&[(Attr::ProcessExecutableName, executable(occurrence, &kill.comm))]);
+    store.add(Metric::ProcessOomKills, owner, attributes, 1, unix_nano);
+}
+
+/// The name the process's program was called by, or its `comm` if it is older than the agent.
+fn executable(occurrence: &Occurrence<'_>, comm: &[u8]) -> Value {
+    let known = occurrence.process.and_then(|process| process.executable.clone());
+    Value::Str(known.unwrap_or_else(|| executable_name(&[], false, comm).into()))
+}

@@ -1,0 +1,222 @@
+//! Events as users see them: names and attributes by semantic convention, one JSON object a line.
+
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::aggregate::Occurrence;
+use super::arguments::{Arguments, command_arguments};
+use super::failure::{connect_failure, error_type};
+use super::signals::signal_name;
+use crate::events::{
+    Body, Connection, ConnectionEnd, Exec, Exit, ExitStatus, OomKill, Role, executable_name,
+};
+use crate::identity::{Resource, Value};
+
+/// An event.
+#[derive(Clone, Debug)]
+pub struct LiveEvent {
+    /// When, nanoseconds since the Unix epoch.
+    pub time_unix_nano: u64,
+    /// Its name, such as `wellhead.process.exec`.
+    pub name: &'static str,
+    /// What happened, keys unique.
+    pub attributes: Vec<(&'static str, Value)>,
+}
+
+/// Names of all events, as `--kind` takes them.
+pub const EVENT_NAMES: [&str; 8] = [
+    "wellhead.process.exec",
+    "wellhead.process.fork",
+    "wellhead.process.exit",
+    "wellhead.process.oom_kill",
+    "wellhead.tcp.connect",
+    "wellhead.tcp.accept",
+    "wellhead.tcp.close",
+    "wellhead.tcp.connect_failed",
+];
+
+impl LiveEvent {
+    /// The event users see for what happened; `None` for what only the agent needs to know.
+    pub fn new(
+        occurrence: &Occurrence<'_>,
+        arguments: Arguments,
+    ) -> Option<Self> {
+        let (name, attributes) = match &occurrence.event.body {
+            Body::Fork(fork) => (
+                "wellhead.process.fork",
+                vec![
+                    ("process.pid", number(fork.child.pid)),
+                    ("process.parent_pid", number(fork.parent.pid)),
+                ],
+            ),
+            Body::Exec(exec) => ("wellhead.process.exec", exec_attributes(exec, arguments)),
+            Body::Exit(exit) => ("wellhead.process.exit", exit_attributes(occurrence, exit)),
+            Body::OomKill(kill) => ("wellhead.process.oom_kill", oom_attributes(occurrence, kill)),
+            Body::TcpOpen(connection) => match connection.role {
+                Some(Role::Destination) => ("wellhead.tcp.accept", open_attributes(connection)),
+                Some(Role::Source) | None => ("wellhead.tcp.connect", open_attributes(connection)),
+            },
+            Body::TcpClose(end) => ("wellhead.tcp.close", close_attributes(occurrence, end)),
+            Body::TcpConnectFailed(end) => {
+                ("wellhead.tcp.connect_failed", failure_attributes(occurrence, end))
+            }
+            Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => return None,
+        };
+        Some(Self { time_unix_nano: occurrence.unix_nano, name, attributes })
+    }
+
+    /// One line of JSON, without the line's end. `resource` says whose event it is.
+    pub fn to_json(&self, resource: &Resource) -> String {
+        let resource = resource.attributes.iter();
+        let resource: Map<String, Json> =
+            resource.map(|(key, value)| (key.to_string(), to_json(value))).collect();
+        let attributes = self.attributes.iter();
+        let attributes: Map<String, Json> =
+            attributes.map(|(key, value)| ((*key).to_owned(), to_json(value))).collect();
+        json!({
+            "time_unix_nano": self.time_unix_nano,
+            "name": self.name,
+            "resource": resource,
+            "attributes": attributes,
+        })
+        .to_string()
+    }
+}
+
+type Attributes = Vec<(&'static str, Value)>;
+
+fn exec_attributes(exec: &Exec<'_>, arguments: Arguments) -> Attributes {
+    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
+    let mut attributes = vec![
+        ("process.pid", number(exec.process.pid)),
+        ("process.parent_pid", number(exec.parent_pid)),
+        ("process.user.id", number(exec.uid)),
+        ("process.executable.name", Value::Str(name.into())),
+        (
+            "process.executable.path",
+            Value::Str(String::from_utf8_lossy(exec.file_name).into()),
+        ),
+    ];
+    if let Some(arguments) = command_arguments(exec.arguments, arguments) {
+        attributes.push(("process.command_args", arguments));
+        if exec.arguments_truncated {
+            attributes.push(("wellhead.process.command_args.truncated", Value::Bool(true)));
+        }
+    }
+    attributes
+}
+
+fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
+    let mut attributes = vec![
+        ("process.pid", number(exit.process.pid)),
+        ("process.parent_pid", number(exit.parent_pid)),
+        ("process.user.id", number(exit.uid)),
+    ];
+    push_executable(&mut attributes, occurrence, &exit.comm);
+    attributes.push(match exit.status {
+        ExitStatus::Code(code) => ("process.exit.code", Value::Int(i64::from(code))),
+        ExitStatus::Signal(signal) => ("wellhead.process.signal", signal_name(signal)),
+    });
+    let lived = occurrence.event.boot_ns.saturating_sub(exit.process.start_ns);
+    attributes.push(("wellhead.duration", nanoseconds(lived)));
+    attributes
+}
+
+fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
+    let mut attributes = vec![("process.pid", number(kill.pid))];
+    push_executable(&mut attributes, occurrence, &kill.comm);
+    attributes
+}
+
+fn push_executable(attributes: &mut Attributes, occurrence: &Occurrence<'_>, comm: &[u8]) {
+    let known = occurrence.process;
+    let name = known
+        .and_then(|process| process.executable.clone())
+        .unwrap_or_else(|| executable_name(&[], false, comm).into());
+    attributes.push(("process.executable.name", Value::Str(name)));
+    if let Some(path) = known.and_then(|process| process.path.clone()) {
+        attributes.push(("process.executable.path", Value::Str(path)));
+    }
+}
+
+fn open_attributes(connection: &Connection) -> Attributes {
+    let mut attributes = connection_attributes(connection);
+    if let Some(took) = connection.connect_ns() {
+        attributes.push(("wellhead.duration", nanoseconds(took)));
+    }
+    attributes
+}
+
+fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
+    let mut attributes = connection_attributes(&end.connection);
+    attributes.extend([
+        ("wellhead.tcp.bytes_sent", large(end.totals.bytes_sent)),
+        ("wellhead.tcp.bytes_received", large(end.totals.bytes_received)),
+        ("wellhead.tcp.retransmits", large(end.totals.retransmits)),
+    ]);
+    if let Some(rtt) = end.totals.srtt_us {
+        attributes.push(("wellhead.tcp.rtt", nanoseconds(u64::from(rtt) * 1_000)));
+    }
+    if let Some(since) = end.connection.established_ns {
+        let lived = occurrence.event.boot_ns.saturating_sub(since);
+        attributes.push(("wellhead.duration", nanoseconds(lived)));
+    }
+    if end.errno != 0 {
+        attributes.push(("error.type", Value::Static(error_type(end.errno))));
+    }
+    attributes
+}
+
+fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
+    let mut attributes = connection_attributes(&end.connection);
+    attributes.push(("error.type", Value::Static(connect_failure(end))));
+    attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
+    if let Some(since) = end.connection.started_ns {
+        let tried = occurrence.event.boot_ns.saturating_sub(since);
+        attributes.push(("wellhead.duration", nanoseconds(tried)));
+    }
+    attributes
+}
+
+/// Attributes of every connection event and span.
+pub(super) fn connection_attributes(connection: &Connection) -> Attributes {
+    let text = |address: SocketAddr| Value::Str(address.ip().to_string().into());
+    let port = |address: SocketAddr| Value::Int(i64::from(address.port()));
+    let mut attributes = vec![
+        ("network.transport", Value::Static("tcp")),
+        ("network.local.address", text(connection.local)),
+        ("network.local.port", port(connection.local)),
+        ("network.peer.address", text(connection.remote)),
+        ("network.peer.port", port(connection.remote)),
+    ];
+    if let Some(owner) = connection.owner {
+        attributes.push(("process.pid", number(owner.pid)));
+        let name = executable_name(&[], false, &owner.comm);
+        attributes.push(("process.executable.name", Value::Str(name.into())));
+    }
+    attributes
+}
+
+fn number(value: u32) -> Value {
+    Value::Int(i64::from(value))
+}
+
+fn large(value: u64) -> Value {
+    Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// Durations in events are whole nanoseconds.
+fn nanoseconds(value: u64) -> Value {
+    large(value)
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Str(text) => Json::from(&**text),
+        Value::Static(text) => Json::from(*text),
+        Value::Int(number) => Json::from(*number),
+        Value::Bool(truth) => Json::from(*truth),
+        Value::List(texts) => texts.iter().map(|text| Json::from(&**text)).collect(),
+    }
+}
