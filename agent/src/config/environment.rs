@@ -128,11 +128,19 @@ pub(super) fn unknown_key(key: &str) -> String {
     {
         return format!("no such key; did you mean `{near}`?");
     }
-    let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
-    format!(
-        "no such key; allowed here: {}",
-        catalogue::names_in(parent).join(", ")
-    )
+    let mut section = key;
+    let mut allowed = Vec::new();
+    while allowed.is_empty() {
+        section = section.rsplit_once('.').map_or("", |(parent, _)| parent);
+        allowed = catalogue::names_in(section);
+    }
+    match section {
+        "" => format!("no such key; allowed are {}", allowed.join(", ")),
+        _ => format!(
+            "no such key; allowed in `{section}` are {}",
+            allowed.join(", ")
+        ),
+    }
 }
 
 /// A text of a variable or flag as the node its key needs: maps as `k=v,k=v` or YAML, lists as YAML.

@@ -24,6 +24,18 @@ pub enum Origin {
     Default,
 }
 
+impl Origin {
+    /// Orders origins as users look at them: the file from top to bottom, then variables, flags and the rest.
+    pub(super) fn place(&self) -> (usize, usize, usize) {
+        match self {
+            Self::File { line, column, .. } => (0, *line, *column),
+            Self::Variable(_) => (1, 0, 0),
+            Self::Flag(_) => (2, 0, 0),
+            Self::Host | Self::Default => (3, 0, 0),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,8 +62,12 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.key.is_empty() { "" } else { ": " };
-        let line = format!("{}{separator}{}: {}", self.origin, self.key, self.message);
+        let line = match &self.origin {
+            // A flag names its key already.
+            Origin::Flag(key) if *key == self.key => format!("{}: {}", self.origin, self.message),
+            origin if self.key.is_empty() => format!("{origin}: {}", self.message),
+            origin => format!("{origin}: {}: {}", self.key, self.message),
+        };
         // Keys and values are users' text: a line break in one must not look like another problem.
         line.chars().try_for_each(|c| {
             if c.is_control() {

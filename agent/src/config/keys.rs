@@ -41,7 +41,7 @@ pub struct Config {
     #[serde(deserialize_with = "super::value::optional_integer")]
     #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`"))]
     pub series_limit: Option<u32>,
-    /// How long a series may go without a new value before it is forgotten.
+    /// How long a series may go without a new value before it is forgotten. At least `1s`.
     pub series_idle_timeout: Duration,
     /// Export over OTLP.
     pub otlp: Otlp,

@@ -22,7 +22,8 @@ const MOST_PROBLEMS: usize = 100;
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Where each key that was set comes from, by its dotted name. Keys left at their default are not in it.
+    /// Where each key that was set comes from, by its dotted name; for maps, each of their entries.
+    /// Keys left at their default are not in it.
     pub sources: BTreeMap<String, Origin>,
     /// OpenTelemetry variables that could not be read and were ignored, as that specification asks; to be logged.
     pub warnings: Vec<Problem>,
@@ -100,6 +101,7 @@ impl Input<'_> {
         // What was ignored may well explain what is wrong.
         problems.extend(warnings);
         problems.truncate(MOST_PROBLEMS);
+        problems.sort_by_key(|problem| problem.origin.place());
         Err(ConfigError { problems })
     }
 
@@ -252,14 +254,26 @@ fn remove_unknown(section: &str, node: &mut Node, problems: &mut Vec<Problem>) {
 
 fn collect_sources(tree: &Node, sources: &mut BTreeMap<String, Origin>) {
     for entry in catalogue::keys() {
-        if let Some(node) = tree.get(&node::Path::of(&entry.path)) {
-            sources.insert(entry.path.clone(), node.origin.clone());
+        let Some(node) = tree.get(&node::Path::of(&entry.path)) else {
+            continue;
+        };
+        match &node.value {
+            Value::Map(entries) => {
+                let sources_of = |(name, node): (&String, &Node)| {
+                    (format!("{}.{name}", entry.path), node.origin.clone())
+                };
+                sources.extend(entries.iter().map(sources_of));
+            }
+            Value::Text(_) | Value::List(_) => {
+                sources.insert(entry.path.clone(), node.origin.clone());
+            }
         }
     }
 }
 
 /// The typed configuration. What serde refuses is taken out of the tree and reported until nothing is refused.
 fn typed(mut tree: Node, problems: &mut Vec<Problem>) -> Config {
+    let mut refused = Vec::new();
     while problems.len() < MOST_PROBLEMS {
         let error = match serde_path_to_error::deserialize::<_, Config>(tree.to_json()) {
             Ok(config) => return config,
@@ -273,18 +287,26 @@ fn typed(mut tree: Node, problems: &mut Vec<Problem>) -> Config {
             }
         });
         let path = tree.as_written(&node::Path(steps.collect()));
-        let removed = tree.remove(&path);
-        let stuck = removed.is_none();
-        let (path, origin) =
-            removed.map_or((path, Origin::Default), |(path, node)| (path, node.origin));
-        problems.push(Problem {
-            origin,
-            key: path.to_string(),
-            message: error.inner().to_string(),
-        });
-        if stuck {
+        let Some((path, node)) = tree.remove(&path) else {
+            problems.push(Problem {
+                origin: Origin::Default,
+                key: path.to_string(),
+                message: error.inner().to_string(),
+            });
             break;
+        };
+        // A list's item of which a part was taken out before may only lack that part now.
+        if !refused
+            .iter()
+            .any(|part: &node::Path| part.0.starts_with(&path.0))
+        {
+            problems.push(Problem {
+                origin: node.origin,
+                key: path.to_string(),
+                message: error.inner().to_string(),
+            });
         }
+        refused.push(path);
     }
     Config::default()
 }

@@ -37,12 +37,12 @@ pub(super) struct Variable {
 
 /// Suffixes of `OTEL_EXPORTER_OTLP_`, each of which exists for all signals and for each one.
 const OTLP: [(&str, &str, Form, &str); 7] = [
-    ("ENDPOINT", "endpoint", Form::Text, ""),
+    ("ENDPOINT", "endpoint", Form::Text, "URL"),
     (
         "PROTOCOL",
         "protocol",
         Form::Choice(&["grpc", "http/protobuf"]),
-        "",
+        "`grpc` or `http/protobuf`",
     ),
     (
         "HEADERS",
@@ -54,11 +54,11 @@ const OTLP: [(&str, &str, Form, &str); 7] = [
         "COMPRESSION",
         "compression",
         Form::Choice(&["none", "gzip"]),
-        "",
+        "`none` or `gzip`",
     ),
     ("TIMEOUT", "timeout", Form::Milliseconds, "milliseconds"),
     ("INSECURE", "insecure", Form::Boolean, "`true` or `false`"),
-    ("CERTIFICATE", "tls.ca_file", Form::Text, ""),
+    ("CERTIFICATE", "tls.ca_file", Form::Text, "PEM file"),
 ];
 
 /// Resource attributes that hold for everything in a cluster; any other describes the agent's own process.

@@ -13,17 +13,13 @@ use super::{
 
 /// Adds everything wrong with `config` to `problems`; `tree` tells where each key was set.
 pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
-    let parsed = problems.is_empty();
     let mut checks = Checks { tree, problems };
     checks.not_built(config);
     checks.texts(config);
     checks.limits(config);
     checks.otlp(config);
     checks.rings(config);
-    // With a key left out for being wrong, what keys come to together would mislead.
-    if parsed {
-        checks.rings_together(config);
-    }
+    checks.rings_together(config);
 }
 
 struct Checks<'a> {
@@ -39,8 +35,8 @@ impl Checks<'_> {
             key: path.to_string(),
             message,
         };
-        // One key can be looked at for more than one signal.
-        if !self.problems.contains(&problem) {
+        // A key that was refused before has its default here, and one can be looked at for more than one signal.
+        if self.problems.iter().all(|known| known.key != problem.key) {
             self.problems.push(problem);
         }
     }
@@ -212,6 +208,11 @@ impl Checks<'_> {
     fn endpoint(&mut self, key: &str, endpoint: Option<&str>, protocol: OtlpProtocol) {
         let Some(endpoint) = endpoint else { return };
         let uri: Option<Uri> = endpoint.parse().ok();
+        let authority = uri.as_ref().and_then(Uri::authority);
+        if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+            let message = "must not hold a user or password; use `otlp.headers`, whose values are never shown";
+            return self.report(&Path::of(key), message.to_owned());
+        }
         let has =
             |uri: &Uri, schemes: &[&str]| schemes.contains(&uri.scheme_str().unwrap_or_default());
         let has_host = uri
@@ -253,8 +254,11 @@ impl Checks<'_> {
     }
 
     fn rings_together(&mut self, config: &Config) {
+        // With one of these refused, what they come to together would mislead.
+        let refused =
+            |problem: &Problem| problem.key.starts_with("rings.") || problem.key == "memory_budget";
         let (rings, budget) = (config.sizes().rings(), config.memory_budget);
-        if rings.bytes() <= budget.bytes() / RING_SHARE {
+        if rings.bytes() <= budget.bytes() / RING_SHARE || self.problems.iter().any(refused) {
             return;
         }
         let keys = [

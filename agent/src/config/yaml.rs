@@ -98,11 +98,9 @@ impl Reader {
             Event::MappingStart(..) => self.start(Value::Map(BTreeMap::new()), origin),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(_) => {
-                self.faults.push((
-                    origin.clone(),
-                    "aliases are not supported; write the value out".to_owned(),
-                ));
-                self.value(Node::text("", origin));
+                let message = "aliases are not supported; write the value out";
+                self.faults.push((origin, message.to_owned()));
+                return false;
             }
             _ => {}
         }

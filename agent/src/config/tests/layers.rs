@@ -28,7 +28,54 @@ fn nothing_at_all_gives_the_defaults() {
 #[test]
 fn the_defaults_are_those_of_the_contract() {
     let yaml = load("", &[], &[]).unwrap().config.to_yaml().unwrap();
-    expect![[r#""#]].assert_eq(&yaml);
+    expect![[r#"
+        node_name: host
+        memory_budget: 128MiB
+        shutdown_grace: 5s
+        features:
+          process: on
+          tcp: on
+          udp: off
+          dns: off
+          drops: off
+          l7: off
+          tls: off
+        snapshot_interval: 10s
+        kubernetes:
+          mode: auto
+        log:
+          level: info
+          format: text
+        peers:
+          addresses: name
+          cidrs: []
+        series_limit: 20000
+        series_idle_timeout: 10m
+        otlp:
+          protocol: http/protobuf
+          compression: none
+          timeout: 10s
+          queue_size: 2048
+          insecure: off
+        prometheus:
+          listen: 127.0.0.1:9464
+          status: auto
+        traces:
+          process: off
+          tcp: off
+          l7: off
+          slow_connection: 1s
+        rings:
+          identity_size: 256KiB
+          process_size: 2MiB
+          network_size: 4MiB
+          drain_interval: 20ms
+        program_stats: off
+        process:
+          args: redacted
+        runtime_directory: /run/wellhead
+    "#]]
+    .assert_eq(&yaml);
 }
 
 #[test]
@@ -48,26 +95,43 @@ fn flags_win_over_variables_over_the_file() {
             "cluster_name",
             "node_name",
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            snapshot_interval = "40s" (--set snapshot_interval)
+            memory_budget = "96MiB" (WELLHEAD_MEMORY_BUDGET)
+            cluster_name = "c" (w.yaml:3:1)
+            node_name = false (w.yaml:4:1)
+        "#]],
     );
 }
 
 #[test]
 fn the_node_is_called_as_kubernetes_calls_it() {
-    check("", &[], &[], &["node_name"], expect![[r#""#]]);
+    check(
+        "",
+        &[],
+        &[],
+        &["node_name"],
+        expect![[r#"
+        node_name = "host" (host name)
+    "#]],
+    );
     check(
         "",
         &["NODE_NAME=kube"],
         &[],
         &["node_name"],
-        expect![[r#""#]],
+        expect![[r#"
+            node_name = "kube" (NODE_NAME)
+        "#]],
     );
     check(
         "node_name: file",
         &["NODE_NAME=kube"],
         &[],
         &["node_name"],
-        expect![[r#""#]],
+        expect![[r#"
+            node_name = "file" (w.yaml:1:1)
+        "#]],
     );
 }
 
@@ -88,14 +152,20 @@ peers:
         ],
         &["resource_attributes.k8s.x.y=z"],
         &["resource_attributes", "peers.cidrs"],
-        expect![[r#""#]],
+        expect![[r#"
+            resource_attributes = {"k8s.x.y":"z","team":"core","tier":"2","zone":"a=b"} (w.yaml:2:1)
+            peers.cidrs = [{"name":"all","cidr":"0.0.0.0/0"}] (WELLHEAD_PEERS_CIDRS)
+        "#]],
     );
     check(
         yaml,
         &["WELLHEAD_RESOURCE_ATTRIBUTES={tier: 3}"],
         &["resource_attributes=a=b"],
         &["resource_attributes", "peers.cidrs"],
-        expect![[r#""#]],
+        expect![[r#"
+            resource_attributes = {"a":"b","team":"core","tier":"3"} (w.yaml:2:1)
+            peers.cidrs = [{"name":"office","cidr":"192.0.2.0/24"},{"name":"lab","cidr":"2001:db8::/32"}] (w.yaml:4:3)
+        "#]],
     );
 }
 
@@ -107,7 +177,11 @@ fn texts_stay_as_they_were_written() {
         &[],
         &[],
         &["cluster_name", "node_name", "resource_attributes"],
-        expect![[r#""#]],
+        expect![[r#"
+            cluster_name = "1.10" (w.yaml:1:1)
+            node_name = true (w.yaml:2:1)
+            resource_attributes = {"empty":"","version":"0x10","yes":false} (w.yaml:3:1)
+        "#]],
     );
 }
 
@@ -132,7 +206,14 @@ program_stats: on
             "program_stats",
             "otlp.insecure",
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            features = {"process":false,"tcp":true,"udp":false,"dns":false,"drops":false,"l7":false,"tls":false} (w.yaml:2:12, w.yaml:2:28)
+            kubernetes = {"mode":false} (w.yaml:3:14)
+            prometheus.status = true (w.yaml:4:14)
+            process = {"args":false} (w.yaml:5:11)
+            program_stats = true (w.yaml:6:1)
+            otlp.insecure = true (WELLHEAD_OTLP_INSECURE)
+        "#]],
     );
 }
 
@@ -148,7 +229,12 @@ fn numbers_come_from_any_layer() {
             "otlp.traces.queue_size",
             "rings.process_size",
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            series_limit = 500 (w.yaml:1:1)
+            otlp.queue_size = 10 (w.yaml:2:8)
+            otlp.traces.queue_size = 7 (WELLHEAD_OTLP_TRACES_QUEUE_SIZE)
+            rings.process_size = "64KiB" (--set rings.process_size)
+        "#]],
     );
 }
 

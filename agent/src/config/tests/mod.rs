@@ -51,7 +51,11 @@ fn check(yaml: &str, environment: &[&str], sets: &[&str], keys: &[&str], expecte
     let loaded = load(yaml, environment, sets).expect("nothing is wrong");
     let mut shown = String::new();
     let effective = loaded.config.to_yaml().expect("printable");
-    let effective: serde_json::Value = serde_saphyr::from_str(&effective).expect("valid YAML");
+    let effective: serde_json::Value = serde_saphyr::from_str_with_options(
+        &effective,
+        serde_saphyr::options! { strict_booleans: true },
+    )
+    .expect("valid YAML");
     for key in keys {
         let value = effective.pointer(&format!("/{}", key.replace('.', "/")));
         let value = value.unwrap_or(&serde_json::Value::Null);
@@ -59,7 +63,7 @@ fn check(yaml: &str, environment: &[&str], sets: &[&str], keys: &[&str], expecte
             .sources
             .iter()
             .filter(|(path, _)| path.starts_with(key))
-            .map(|(_, origin)| origin.to_string())
+            .map(|(path, origin)| format!("{path} from {origin}"))
             .collect();
         shown.push_str(&format!("{key} = {value} ({})\n", origins.join(", ")));
     }

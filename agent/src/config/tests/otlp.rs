@@ -33,7 +33,16 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
             "otlp.traces",
             "otlp.metrics",
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            otlp.endpoint = "http://otel:4317" (OTEL_EXPORTER_OTLP_ENDPOINT)
+            otlp.protocol = "grpc" (OTEL_EXPORTER_OTLP_PROTOCOL)
+            otlp.timeout = "7s" (WELLHEAD_OTLP_TIMEOUT)
+            otlp.insecure = true (OTEL_EXPORTER_OTLP_INSECURE)
+            otlp.tls = {"ca_file":"/ca.pem"} (OTEL_EXPORTER_OTLP_CERTIFICATE)
+            otlp.compression = "gzip" (OTEL_EXPORTER_OTLP_COMPRESSION)
+            otlp.traces = {"endpoint":"http://traces:4317"} (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+            otlp.metrics = {"interval":"15s"} (OTEL_METRIC_EXPORT_INTERVAL)
+        "#]],
     );
 }
 
@@ -57,7 +66,19 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
             "resource_attributes",
             "prometheus.listen",
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            otlp.protocol = "grpc" (w.yaml:1:8)
+            otlp.timeout = "10s" ()
+            otlp.traces = null ()
+            resource_attributes = null ()
+            prometheus.listen = "127.0.0.1:9464" ()
+            warning: OTEL_EXPORTER_OTLP_PROTOCOL: otlp.protocol: `http/json` is not supported; allowed are grpc, http/protobuf; ignored
+            warning: OTEL_EXPORTER_OTLP_TIMEOUT: otlp.timeout: `10s` is no whole number of milliseconds; ignored
+            warning: OTEL_EXPORTER_OTLP_INSECURE: otlp.insecure: `1` is neither `true` nor `false`; ignored
+            warning: OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: otlp.traces.compression: `zstd` is not supported; allowed are none, gzip; ignored
+            warning: OTEL_RESOURCE_ATTRIBUTES: resource_attributes: an entry is not percent-encoded UTF-8; write `%` as `%25`; the variable is ignored
+            warning: OTEL_EXPORTER_PROMETHEUS_PORT: prometheus.listen: `http` is no port; ignored
+        "#]],
     );
 }
 
@@ -70,7 +91,9 @@ fn only_cluster_wide_attributes_are_taken_from_the_agents_own_resource() {
         ],
         &[],
         &["resource_attributes"],
-        expect![[r#""#]],
+        expect![[r#"
+            resource_attributes = {"cloud.region":"eu","k8s.cluster.name":"a,b","team":"file"} (w.yaml:1:1)
+        "#]],
     );
 }
 
@@ -134,8 +157,49 @@ otlp:
     insecure: on
     tls: {ca_file: /traces.pem}
 ";
-    expect![[r#""#]].assert_eq(&settings(yaml, Signal::Metrics));
-    expect![[r#""#]].assert_eq(&settings(yaml, Signal::Traces));
+    expect![[r#"
+        Some(
+            OtlpSettings {
+                endpoint: Base(
+                    "http://all:4318",
+                ),
+                protocol: HttpProtobuf,
+                headers: {
+                    "authorization": <redacted>,
+                    "b": <redacted>,
+                },
+                compression: None,
+                timeout: 10s,
+                interval: 60s,
+                insecure: false,
+                ca_file: Some(
+                    "/all.pem",
+                ),
+            },
+        )
+    "#]]
+    .assert_eq(&settings(yaml, Signal::Metrics));
+    expect![[r#"
+        Some(
+            OtlpSettings {
+                endpoint: Exact(
+                    "https://traces/v1/x",
+                ),
+                protocol: HttpProtobuf,
+                headers: {
+                    "own": <redacted>,
+                },
+                compression: Gzip,
+                timeout: 3s,
+                interval: 1s,
+                insecure: true,
+                ca_file: Some(
+                    "/traces.pem",
+                ),
+            },
+        )
+    "#]]
+    .assert_eq(&settings(yaml, Signal::Traces));
 }
 
 #[test]

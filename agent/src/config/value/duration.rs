@@ -106,8 +106,10 @@ fn parse(text: &str) -> Option<Duration> {
 }
 
 text_value!(Duration, "a duration such as `10s`, `500ms` or `1m30s`", {
-    "type": "string",
+    "type": ["string", "integer"],
     "format": "wellhead-duration",
+    "minimum": 0,
+    "maximum": 0,
     "pattern": "^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?)$"
 });
 
