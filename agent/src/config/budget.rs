@@ -116,6 +116,10 @@ impl Config {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
 mod tests {
     use proptest::prelude::*;
 

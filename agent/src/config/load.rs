@@ -177,7 +177,7 @@ fn file_layer(path: &Path, content: Result<Vec<u8>, String>, problems: &mut Vec<
             origin,
             key: String::new(),
             message,
-        })
+        });
     };
     let text = content.and_then(|content| {
         String::from_utf8(content).map_err(|error| {

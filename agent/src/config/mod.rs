@@ -24,6 +24,10 @@ mod value;
 mod yaml;
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
 mod tests;
 
 pub use budget::Sizes;

@@ -130,9 +130,9 @@ pub(super) fn layer(
                     message,
                 };
                 if fatal {
-                    problems.push(problem)
+                    problems.push(problem);
                 } else {
-                    warnings.push(problem)
+                    warnings.push(problem);
                 }
             }
         }
@@ -269,7 +269,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_decodes(text: String) {
-            let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let encoded: String = text.bytes().flat_map(|byte| {
+                let digit = |digit: u8| char::from_digit(u32::from(digit), 16).expect("below 16");
+                ['%', digit(byte >> 4), digit(byte & 15)]
+            }).collect();
             prop_assert_eq!(percent_decoded(&encoded), Ok(text));
         }
     }

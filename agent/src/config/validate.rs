@@ -149,7 +149,7 @@ impl Checks<'_> {
             let protocol = own.protocol.unwrap_or(otlp.protocol);
             match &own.endpoint {
                 Some(endpoint) => {
-                    self.endpoint(&format!("{section}.endpoint"), Some(endpoint), protocol)
+                    self.endpoint(&format!("{section}.endpoint"), Some(endpoint), protocol);
                 }
                 None => self.endpoint("otlp.endpoint", otlp.endpoint.as_deref(), protocol),
             }

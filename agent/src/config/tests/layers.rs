@@ -96,10 +96,10 @@ fn flags_win_over_variables_over_the_file() {
             "node_name",
         ],
         expect![[r#"
-            snapshot_interval = "40s" (--set snapshot_interval)
-            memory_budget = "96MiB" (WELLHEAD_MEMORY_BUDGET)
-            cluster_name = "c" (w.yaml:3:1)
-            node_name = false (w.yaml:4:1)
+            snapshot_interval = "40s" (snapshot_interval from --set snapshot_interval)
+            memory_budget = "96MiB" (memory_budget from WELLHEAD_MEMORY_BUDGET)
+            cluster_name = "c" (cluster_name from w.yaml:3:1)
+            node_name = "n" (node_name from w.yaml:4:1)
         "#]],
     );
 }
@@ -112,8 +112,8 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &[],
         &["node_name"],
         expect![[r#"
-        node_name = "host" (host name)
-    "#]],
+            node_name = "host" (node_name from host name)
+        "#]],
     );
     check(
         "",
@@ -121,7 +121,7 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &[],
         &["node_name"],
         expect![[r#"
-            node_name = "kube" (NODE_NAME)
+            node_name = "kube" (node_name from NODE_NAME)
         "#]],
     );
     check(
@@ -130,7 +130,7 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &[],
         &["node_name"],
         expect![[r#"
-            node_name = "file" (w.yaml:1:1)
+            node_name = "file" (node_name from w.yaml:1:1)
         "#]],
     );
 }
@@ -153,8 +153,8 @@ peers:
         &["resource_attributes.k8s.x.y=z"],
         &["resource_attributes", "peers.cidrs"],
         expect![[r#"
-            resource_attributes = {"k8s.x.y":"z","team":"core","tier":"2","zone":"a=b"} (w.yaml:2:1)
-            peers.cidrs = [{"name":"all","cidr":"0.0.0.0/0"}] (WELLHEAD_PEERS_CIDRS)
+            resource_attributes = {"k8s.x.y":"z","team":"core","tier":"2","zone":"a=b"} (resource_attributes.k8s.x.y from --set resource_attributes.k8s.x.y, resource_attributes.team from w.yaml:2:23, resource_attributes.tier from WELLHEAD_RESOURCE_ATTRIBUTES, resource_attributes.zone from WELLHEAD_RESOURCE_ATTRIBUTES)
+            peers.cidrs = [{"name":"all","cidr":"0.0.0.0/0"}] (peers.cidrs from WELLHEAD_PEERS_CIDRS)
         "#]],
     );
     check(
@@ -163,8 +163,8 @@ peers:
         &["resource_attributes=a=b"],
         &["resource_attributes", "peers.cidrs"],
         expect![[r#"
-            resource_attributes = {"a":"b","team":"core","tier":"3"} (w.yaml:2:1)
-            peers.cidrs = [{"name":"office","cidr":"192.0.2.0/24"},{"name":"lab","cidr":"2001:db8::/32"}] (w.yaml:4:3)
+            resource_attributes = {"a":"b","team":"core","tier":"3"} (resource_attributes.a from --set resource_attributes, resource_attributes.team from w.yaml:2:23, resource_attributes.tier from WELLHEAD_RESOURCE_ATTRIBUTES)
+            peers.cidrs = [{"name":"office","cidr":"192.0.2.0/24"},{"name":"lab","cidr":"2001:db8::/32"}] (peers.cidrs from w.yaml:4:3)
         "#]],
     );
 }
@@ -178,9 +178,9 @@ fn texts_stay_as_they_were_written() {
         &[],
         &["cluster_name", "node_name", "resource_attributes"],
         expect![[r#"
-            cluster_name = "1.10" (w.yaml:1:1)
-            node_name = true (w.yaml:2:1)
-            resource_attributes = {"empty":"","version":"0x10","yes":false} (w.yaml:3:1)
+            cluster_name = "1.10" (cluster_name from w.yaml:1:1)
+            node_name = "on" (node_name from w.yaml:2:1)
+            resource_attributes = {"empty":"","version":"0x10","yes":"no"} (resource_attributes.empty from w.yaml:3:38, resource_attributes.version from w.yaml:3:23, resource_attributes.yes from w.yaml:3:49)
         "#]],
     );
 }
@@ -207,12 +207,12 @@ program_stats: on
             "otlp.insecure",
         ],
         expect![[r#"
-            features = {"process":false,"tcp":true,"udp":false,"dns":false,"drops":false,"l7":false,"tls":false} (w.yaml:2:12, w.yaml:2:28)
-            kubernetes = {"mode":false} (w.yaml:3:14)
-            prometheus.status = true (w.yaml:4:14)
-            process = {"args":false} (w.yaml:5:11)
-            program_stats = true (w.yaml:6:1)
-            otlp.insecure = true (WELLHEAD_OTLP_INSECURE)
+            features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
+            kubernetes = {"mode":"off"} (kubernetes.mode from w.yaml:3:14)
+            prometheus.status = "on" (prometheus.status from w.yaml:4:14)
+            process = {"args":"off"} (process.args from w.yaml:5:11)
+            program_stats = "on" (program_stats from w.yaml:6:1)
+            otlp.insecure = "on" (otlp.insecure from WELLHEAD_OTLP_INSECURE)
         "#]],
     );
 }
@@ -230,10 +230,10 @@ fn numbers_come_from_any_layer() {
             "rings.process_size",
         ],
         expect![[r#"
-            series_limit = 500 (w.yaml:1:1)
-            otlp.queue_size = 10 (w.yaml:2:8)
-            otlp.traces.queue_size = 7 (WELLHEAD_OTLP_TRACES_QUEUE_SIZE)
-            rings.process_size = "64KiB" (--set rings.process_size)
+            series_limit = 500 (series_limit from w.yaml:1:1)
+            otlp.queue_size = 10 (otlp.queue_size from w.yaml:2:8)
+            otlp.traces.queue_size = 7 (otlp.traces.queue_size from WELLHEAD_OTLP_TRACES_QUEUE_SIZE)
+            rings.process_size = "64KiB" (rings.process_size from --set rings.process_size)
         "#]],
     );
 }
@@ -252,7 +252,11 @@ fn every_key_can_be_set_by_its_variable() {
         };
         let variable = format!("{}={value}", entry.variable());
         let origin = match load("", &[&variable], &[]) {
-            Ok(loaded) => loaded.sources.get(&entry.path).map(ToString::to_string),
+            Ok(loaded) => loaded
+                .sources
+                .iter()
+                .find(|(path, _)| path.starts_with(&entry.path))
+                .map(|(_, origin)| origin.to_string()),
             // A placeholder will not do for every key; what matters is that the key was found.
             Err(error) => error
                 .problems

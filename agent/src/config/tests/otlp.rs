@@ -34,14 +34,14 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
             "otlp.metrics",
         ],
         expect![[r#"
-            otlp.endpoint = "http://otel:4317" (OTEL_EXPORTER_OTLP_ENDPOINT)
-            otlp.protocol = "grpc" (OTEL_EXPORTER_OTLP_PROTOCOL)
-            otlp.timeout = "7s" (WELLHEAD_OTLP_TIMEOUT)
-            otlp.insecure = true (OTEL_EXPORTER_OTLP_INSECURE)
-            otlp.tls = {"ca_file":"/ca.pem"} (OTEL_EXPORTER_OTLP_CERTIFICATE)
-            otlp.compression = "gzip" (OTEL_EXPORTER_OTLP_COMPRESSION)
-            otlp.traces = {"endpoint":"http://traces:4317"} (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
-            otlp.metrics = {"interval":"15s"} (OTEL_METRIC_EXPORT_INTERVAL)
+            otlp.endpoint = "http://otel:4317" (otlp.endpoint from OTEL_EXPORTER_OTLP_ENDPOINT)
+            otlp.protocol = "grpc" (otlp.protocol from OTEL_EXPORTER_OTLP_PROTOCOL)
+            otlp.timeout = "7s" (otlp.timeout from WELLHEAD_OTLP_TIMEOUT)
+            otlp.insecure = "on" (otlp.insecure from OTEL_EXPORTER_OTLP_INSECURE)
+            otlp.tls = {"ca_file":"/ca.pem"} (otlp.tls.ca_file from OTEL_EXPORTER_OTLP_CERTIFICATE)
+            otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
+            otlp.traces = {"endpoint":"http://traces:4317"} (otlp.traces.endpoint from OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+            otlp.metrics = {"interval":"15s"} (otlp.metrics.interval from OTEL_METRIC_EXPORT_INTERVAL)
         "#]],
     );
 }
@@ -67,7 +67,7 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
             "prometheus.listen",
         ],
         expect![[r#"
-            otlp.protocol = "grpc" (w.yaml:1:8)
+            otlp.protocol = "grpc" (otlp.protocol from w.yaml:1:8)
             otlp.timeout = "10s" ()
             otlp.traces = null ()
             resource_attributes = null ()
@@ -92,7 +92,7 @@ fn only_cluster_wide_attributes_are_taken_from_the_agents_own_resource() {
         &[],
         &["resource_attributes"],
         expect![[r#"
-            resource_attributes = {"cloud.region":"eu","k8s.cluster.name":"a,b","team":"file"} (w.yaml:1:1)
+            resource_attributes = {"cloud.region":"eu","k8s.cluster.name":"a,b","team":"file"} (resource_attributes.cloud.region from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.k8s.cluster.name from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.team from w.yaml:1:43)
         "#]],
     );
 }

@@ -201,8 +201,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_parses_back(bits: u128, v4: bool, prefix in 0_u8..=128) {
-            let address = if v4 { IpAddr::V4((bits as u32).into()) } else { IpAddr::V6(bits.into()) };
+        fn what_is_shown_parses_back(bits: u128, low: u32, v4: bool, prefix in 0_u8..=128) {
+            let address = if v4 { IpAddr::V4(low.into()) } else { IpAddr::V6(bits.into()) };
             let prefix = if v4 { prefix / 4 } else { prefix };
             let block = Cidr { network: masked(address, prefix).unwrap(), prefix };
             prop_assert_eq!(block.to_string().parse::<Cidr>(), Ok(block));
