@@ -8,4 +8,6 @@ pub mod identity;
 
 pub mod telemetry;
 
+pub mod config;
+
 pub mod counters;

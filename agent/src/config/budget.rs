@@ -1,0 +1,206 @@
+//! How every bounded structure takes its size from `memory_budget`. The only place that knows.
+//!
+//! At the default of 128 MiB:
+//!
+//! | what | entries | memory at most |
+//! |---|---|---|
+//! | rings | 256 KiB + 2 MiB + 4 MiB | twice that, their pages are mapped twice |
+//! | connections (kernel map) | 65 536 of ~160 bytes | 10 MiB |
+//! | processes | 32 768 of ~256 bytes | 8 MiB |
+//! | cgroups | 8 192 of ~512 bytes | 4 MiB |
+//! | pods and their owners | 1 024 each of ~2 KiB | 4 MiB |
+//! | series | 20 000 of ~1 KiB | 20 MiB |
+//! | spans waiting | 2 048 of ~1 KiB | 2 MiB |
+//!
+//! That is about half of it; the rest is code, exports in flight, and what the allocator keeps.
+
+use super::{ByteSize, Config};
+
+const DEFAULT_BUDGET: u64 = 128 << 20;
+
+/// Least budget the agent works with.
+pub const LEAST_BUDGET: ByteSize = ByteSize::from_mib(32);
+
+/// Part of the budget the rings may take: one in this many bytes.
+pub const RING_SHARE: u64 = 4;
+
+/// Sizes of everything bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Ring for cgroup events, bytes.
+    pub identity_ring: ByteSize,
+    /// Ring for process events, bytes.
+    pub process_ring: ByteSize,
+    /// Ring for connection events, bytes.
+    pub network_ring: ByteSize,
+    /// Open connections followed in the kernel, map entries.
+    pub connections: u32,
+    /// Processes in the process table.
+    pub processes: u32,
+    /// cgroups in the cgroup table.
+    pub cgroups: u32,
+    /// Pods of this node, the recently deleted included.
+    pub pods: u32,
+    /// Owners of pods (Deployments, Jobs and so on), the recently deleted included.
+    pub owners: u32,
+    /// Time series of all metrics together.
+    pub series: u32,
+    /// Finished spans waiting for their export.
+    pub span_queue: u32,
+}
+
+impl Sizes {
+    /// The sizes for a budget: in proportion to it, with a floor that still works and a ceiling that no node needs more than.
+    /// Rings are powers of two and do not grow beyond their size at 128 MiB, as a ring only holds what comes between two drains.
+    pub fn from_budget(budget: ByteSize) -> Self {
+        Self {
+            identity_ring: ring(budget, 256 << 10),
+            process_ring: ring(budget, 2 << 20),
+            network_ring: ring(budget, 4 << 20),
+            connections: table(budget, 65_536, 4_096..=4_194_304),
+            processes: table(budget, 32_768, 4_096..=4_194_304),
+            cgroups: table(budget, 8_192, 2_048..=262_144),
+            pods: table(budget, 1_024, 512..=16_384),
+            owners: table(budget, 1_024, 512..=16_384),
+            series: table(budget, 20_000, 1_000..=10_000_000),
+            span_queue: table(budget, 2_048, 512..=65_536),
+        }
+    }
+
+    /// The rings together, bytes.
+    pub fn rings(&self) -> ByteSize {
+        let rings = [self.identity_ring, self.process_ring, self.network_ring];
+        ByteSize::from_bytes(
+            rings
+                .iter()
+                .fold(0, |sum: u64, ring| sum.saturating_add(ring.bytes())),
+        )
+    }
+}
+
+/// A ring that has `usual` bytes, a power of two, at the default budget and above, and half as many at half of it.
+fn ring(budget: ByteSize, usual: u64) -> ByteSize {
+    const LEAST: u64 = 64 << 10;
+    let halvings = (DEFAULT_BUDGET / budget.bytes().clamp(1, DEFAULT_BUDGET))
+        .next_power_of_two()
+        .ilog2();
+    ByteSize::from_bytes((usual >> halvings).max(LEAST))
+}
+
+/// A table that has `usual` entries at the default budget and stays within `bounds`.
+fn table(budget: ByteSize, usual: u32, bounds: std::ops::RangeInclusive<u32>) -> u32 {
+    let entries = u128::from(usual) * u128::from(budget.bytes()) / u128::from(DEFAULT_BUDGET);
+    u32::try_from(entries)
+        .unwrap_or(u32::MAX)
+        .clamp(*bounds.start(), *bounds.end())
+}
+
+impl Config {
+    /// The sizes that follow from the budget and from the keys that set one of them.
+    pub fn sizes(&self) -> Sizes {
+        let usual = Sizes::from_budget(self.memory_budget);
+        Sizes {
+            identity_ring: self.rings.identity_size.unwrap_or(usual.identity_ring),
+            process_ring: self.rings.process_size.unwrap_or(usual.process_ring),
+            network_ring: self.rings.network_size.unwrap_or(usual.network_ring),
+            series: self.series_limit.unwrap_or(usual.series),
+            span_queue: self
+                .otlp
+                .traces
+                .queue_size
+                .or(self.otlp.queue_size)
+                .unwrap_or(usual.span_queue),
+            ..usual
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_default_budget_gives_the_documented_sizes() {
+        let sizes = Config::default().sizes();
+        expect_test::expect![[r#"
+            Sizes {
+                identity_ring: ByteSize(
+                    262144,
+                ),
+                process_ring: ByteSize(
+                    2097152,
+                ),
+                network_ring: ByteSize(
+                    4194304,
+                ),
+                connections: 65536,
+                processes: 32768,
+                cgroups: 8192,
+                pods: 1024,
+                owners: 1024,
+                series: 20000,
+                span_queue: 2048,
+            }
+        "#]]
+        .assert_debug_eq(&sizes);
+        assert!(sizes.rings() <= ByteSize::from_mib(8));
+    }
+
+    #[test]
+    fn keys_win_over_the_budget() {
+        let mut config = Config::default();
+        config.rings.process_size = Some(ByteSize::from_kib(4));
+        config.series_limit = Some(100);
+        config.otlp.queue_size = Some(7);
+        let sizes = config.sizes();
+        assert_eq!(
+            (sizes.process_ring, sizes.series, sizes.span_queue),
+            (ByteSize::from_kib(4), 100, 7)
+        );
+        config.otlp.traces.queue_size = Some(9);
+        assert_eq!(config.sizes().span_queue, 9);
+    }
+
+    fn all(sizes: &Sizes) -> [u64; 10] {
+        [
+            sizes.identity_ring.bytes(),
+            sizes.process_ring.bytes(),
+            sizes.network_ring.bytes(),
+            sizes.connections.into(),
+            sizes.processes.into(),
+            sizes.cgroups.into(),
+            sizes.pods.into(),
+            sizes.owners.into(),
+            sizes.series.into(),
+            sizes.span_queue.into(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_larger_budget_makes_nothing_smaller(a: u64, b: u64, shift in 0_u32..40) {
+            let (a, b) = (a >> shift, b >> shift);
+            let small = Sizes::from_budget(ByteSize::from_bytes(a.min(b)));
+            let large = Sizes::from_budget(ByteSize::from_bytes(a.max(b)));
+            for (small, large) in all(&small).into_iter().zip(all(&large)) {
+                prop_assert!(small <= large);
+            }
+        }
+
+        #[test]
+        fn rings_are_powers_of_two_within_their_share(budget in (32_u64 << 20)..(1 << 40)) {
+            let sizes = Sizes::from_budget(ByteSize::from_bytes(budget));
+            for ring in [sizes.identity_ring, sizes.process_ring, sizes.network_ring] {
+                prop_assert!(ring.bytes().is_power_of_two() && ring.bytes() >= 65_536);
+            }
+            prop_assert!(sizes.rings().bytes() <= budget / RING_SHARE);
+            prop_assert!(sizes.rings() <= ByteSize::from_mib(8));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The configuration's keys. The doc comment of a field is what users read about it: in
+//! `docs/configuration.md`, in the example file and in the JSON schema.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    otlp::Otlp,
+    value::{ByteSize, Cidr, Duration, ListenAddress, Toggle},
+};
+
+/// Configuration of the Wellhead agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node, as Kubernetes knows it.
+    #[schemars(extend("x-default" = "`$NODE_NAME`, else the host name"))]
+    pub node_name: String,
+    /// Memory the agent may use in all. Every map, ring, table and queue takes its size from it. At least `32MiB`.
+    pub memory_budget: ByteSize,
+    /// How long the last export may take after SIGTERM or SIGINT before the agent gives it up.
+    pub shutdown_grace: Duration,
+    /// What is captured.
+    pub features: Features,
+    /// How often live sockets and the kernel's maps are read. At least `1s`.
+    pub snapshot_interval: Duration,
+    /// Where the identity of pods comes from.
+    pub kubernetes: Kubernetes,
+    /// Name of the cluster, put on every Resource as `k8s.cluster.name`.
+    #[schemars(extend("x-default" = "none"))]
+    pub cluster_name: Option<String>,
+    /// Attributes put on every Resource, by key. They never replace what the agent found out itself.
+    pub resource_attributes: BTreeMap<String, String>,
+    /// The agent's own log, written to standard error.
+    pub log: Log,
+    /// How the far ends of connections that are no Kubernetes objects are named.
+    pub peers: Peers,
+    /// Most time series of all metrics together. What goes beyond is counted in one overflow series per metric. At least `100`.
+    #[serde(deserialize_with = "super::value::optional_integer")]
+    #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`"))]
+    pub series_limit: Option<u32>,
+    /// How long a series may go without a new value before it is forgotten. At least `1s`.
+    pub series_idle_timeout: Duration,
+    /// Export over OTLP.
+    pub otlp: Otlp,
+    /// The HTTP listener: `/metrics`, `/healthz`, `/readyz` and, if allowed, `/api/v1/status`.
+    pub prometheus: Prometheus,
+    /// Which spans are made.
+    pub traces: Traces,
+    /// The rings between kernel and agent, for tests and tuning. All together may take a quarter of `memory_budget`.
+    pub rings: Rings,
+    /// Measure the run time of every eBPF program (`kernel.bpf_stats_enabled`). The measuring itself costs a little on every run.
+    pub program_stats: Toggle,
+    /// What is reported of processes.
+    pub process: Process,
+    /// Directory of the agent's socket (`wellhead.sock`) and of the lock that keeps a second agent out.
+    pub runtime_directory: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            memory_budget: ByteSize::from_mib(128),
+            shutdown_grace: Duration::from_secs(5),
+            features: Features::default(),
+            snapshot_interval: Duration::from_secs(10),
+            kubernetes: Kubernetes::default(),
+            cluster_name: None,
+            resource_attributes: BTreeMap::new(),
+            log: Log::default(),
+            peers: Peers::default(),
+            series_limit: None,
+            series_idle_timeout: Duration::from_secs(600),
+            otlp: Otlp::default(),
+            prometheus: Prometheus::default(),
+            traces: Traces::default(),
+            rings: Rings::default(),
+            program_stats: Toggle::Off,
+            process: Process::default(),
+            runtime_directory: PathBuf::from("/run/wellhead"),
+        }
+    }
+}
+
+/// What is captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Features {
+    /// Processes: fork, exec, exit and out-of-memory kills.
+    pub process: Toggle,
+    /// TCP connections: opened, closed, failed, and what they carried.
+    pub tcp: Toggle,
+    /// UDP traffic. Not built in this version.
+    pub udp: Toggle,
+    /// DNS look-ups. Not built in this version.
+    pub dns: Toggle,
+    /// Packets dropped by the kernel, by reason. Not built in this version.
+    pub drops: Toggle,
+    /// Requests inside connections. Not built in this version.
+    pub l7: Toggle,
+    /// Requests inside TLS. Not built in this version.
+    pub tls: Toggle,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            process: Toggle::On,
+            tcp: Toggle::On,
+            udp: Toggle::Off,
+            dns: Toggle::Off,
+            drops: Toggle::Off,
+            l7: Toggle::Off,
+            tls: Toggle::Off,
+        }
+    }
+}
+
+/// Where the identity of pods comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Whether to ask the Kubernetes API for this node's pods.
+    pub mode: KubernetesMode,
+}
+
+/// Whether to ask the Kubernetes API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesMode {
+    /// with in-cluster credentials or a kubeconfig, where there are any
+    #[default]
+    Auto,
+    /// never
+    #[serde(alias = "false")]
+    Off,
+    /// always; without credentials the agent does not start
+    Required,
+}
+
+/// The agent's own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least severe messages that are written.
+    pub level: LogLevel,
+    /// How messages are written.
+    pub format: LogFormat,
+}
+
+/// Severity of log messages.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// what stops part of the agent
+    Error,
+    /// what is wrong and worked around
+    Warn,
+    /// what an operator wants to know
+    #[default]
+    Info,
+    /// what a developer wants to know
+    Debug,
+    /// everything
+    Trace,
+}
+
+/// How log messages are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// for people
+    #[default]
+    Text,
+    /// one JSON object a line
+    Json,
+}
+
+/// How the far ends of connections that are no Kubernetes objects are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// What `source.address` and `destination.address` hold for such peers.
+    pub addresses: PeerAddresses,
+    /// Names of address blocks: a list of `{name, cidr}`. The longest prefix that holds an address names it.
+    pub cidrs: Vec<NamedCidr>,
+}
+
+/// How peers outside Kubernetes are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerAddresses {
+    /// the name of the block in `peers.cidrs` that holds them, else `external`
+    #[default]
+    Name,
+    /// their IP address; every peer is a time series of its own
+    Ip,
+}
+
+/// An address block and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedCidr {
+    /// The name peers in the block get.
+    pub name: String,
+    /// The block, such as `10.0.0.0/8`.
+    pub cidr: Cidr,
+}
+
+/// The HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    /// IP address and port to listen on.
+    pub listen: ListenAddress,
+    /// Whether `/api/v1/status` is served there too. It is always served on the agent's socket.
+    pub status: StatusMode,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self {
+            listen: ListenAddress::loopback(9464),
+            status: StatusMode::Auto,
+        }
+    }
+}
+
+impl Prometheus {
+    /// Whether the listener serves the agent's status.
+    pub fn serves_status(&self) -> bool {
+        match self.status {
+            StatusMode::Auto => self.listen.is_loopback(),
+            StatusMode::On => true,
+            StatusMode::Off => false,
+        }
+    }
+}
+
+/// Whether the HTTP listener serves the agent's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusMode {
+    /// only while `prometheus.listen` is a loopback address
+    #[default]
+    Auto,
+    /// always
+    #[serde(alias = "true")]
+    On,
+    /// never
+    #[serde(alias = "false")]
+    Off,
+}
+
+/// Which spans are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// One span per process, from exec to exit.
+    pub process: Toggle,
+    /// One span per slow, failed or reset TCP connection.
+    pub tcp: Toggle,
+    /// One span per request. Not built in this version.
+    pub l7: Toggle,
+    /// From what connect time on a TCP connection counts as slow. `0` makes a span of every connection.
+    pub slow_connection: Duration,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            process: Toggle::Off,
+            tcp: Toggle::Off,
+            l7: Toggle::Off,
+            slow_connection: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The rings between kernel and agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rings {
+    /// Size of the ring for cgroup events; a power of two and a multiple of the page size.
+    #[schemars(extend("x-default" = "from `memory_budget`: `256KiB` at `128MiB`"))]
+    pub identity_size: Option<ByteSize>,
+    /// Size of the ring for process events; a power of two and a multiple of the page size.
+    #[schemars(extend("x-default" = "from `memory_budget`: `2MiB` at `128MiB`"))]
+    pub process_size: Option<ByteSize>,
+    /// Size of the ring for connection events; a power of two and a multiple of the page size.
+    #[schemars(extend("x-default" = "from `memory_budget`: `4MiB` at `128MiB`"))]
+    pub network_size: Option<ByteSize>,
+    /// How often the rings are emptied, from `1ms` to `1s`. Longer saves wake-ups, shorter needs less room.
+    pub drain_interval: Duration,
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self {
+            identity_size: None,
+            process_size: None,
+            network_size: None,
+            drain_interval: Duration::from_millis(20),
+        }
+    }
+}
+
+/// What is reported of processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Process {
+    /// Whether events and spans carry the arguments of processes.
+    pub args: ProcessArgs,
+}
+
+/// How arguments of processes are reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessArgs {
+    /// not at all
+    #[serde(alias = "false")]
+    Off,
+    /// with the values of secret-looking flags and assignments replaced
+    #[default]
+    Redacted,
+    /// as they are
+    Full,
+}

@@ -1,0 +1,46 @@
+//! Configuration: everything is parsed and validated before anything acts on it, and everything that is wrong is
+//! reported at once, each problem with where it was set.
+//!
+//! Flags win over `WELLHEAD_*` variables, those over the OpenTelemetry variables, those over the file, and the
+//! file over the defaults. Each layer becomes a tree of texts ([`node`]); the trees are laid over each other, and
+//! what results is typed by serde into [`Config`] and then checked as a whole ([`validate`]). Keys, their
+//! documentation and their variables all follow from the doc comments and types of [`Config`] ([`catalogue`]).
+//!
+//! A leaf: this module imports nothing of the crate's others.
+
+pub mod budget;
+mod catalogue;
+mod environment;
+mod error;
+mod keys;
+mod load;
+mod node;
+mod otel;
+mod otlp;
+mod print;
+mod reference;
+mod validate;
+mod value;
+mod yaml;
+
+#[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
+mod tests;
+
+pub use budget::Sizes;
+pub use catalogue::json_schema;
+pub use error::{ConfigError, Origin, Problem};
+pub use keys::{
+    Config, Features, Kubernetes, KubernetesMode, Log, LogFormat, LogLevel, NamedCidr,
+    PeerAddresses, Peers, Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
+};
+pub use load::{Loaded, load};
+pub use otlp::{
+    Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
+    OtlpTls, Signal,
+};
+pub use reference::{example_yaml, reference_markdown};
+pub use value::{ByteSize, Cidr, Duration, InvalidValue, ListenAddress, Secret, Toggle};

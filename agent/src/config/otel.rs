@@ -1,0 +1,279 @@
+//! The OpenTelemetry environment variables that are honoured, below `WELLHEAD_*` and above the file.
+//!
+//! As the specification asks (`configuration/sdk-environment-variables.md`): an empty value counts as unset;
+//! a number, boolean or enumeration that cannot be read is reported and ignored, as is
+//! `OTEL_RESOURCE_ATTRIBUTES` as a whole when any of it cannot be decoded. Anything else that is wrong is an error.
+
+use std::net::Ipv6Addr;
+
+use super::{
+    environment,
+    error::{Origin, Problem},
+    node::{Node, Path, Value},
+};
+
+/// How a variable's text becomes that of its key.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    /// A whole number of milliseconds.
+    Milliseconds,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    Boolean,
+    /// `k=v,k=v`, percent-encoded as in W3C Baggage.
+    Headers,
+    /// The same; only what describes the whole cluster is taken.
+    ResourceAttributes,
+}
+
+/// A variable and the key it sets.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) key: String,
+    form: Form,
+    pub(super) note: &'static str,
+}
+
+/// Suffixes of `OTEL_EXPORTER_OTLP_`, each of which exists for all signals and for each one.
+const OTLP: [(&str, &str, Form, &str); 7] = [
+    ("ENDPOINT", "endpoint", Form::Text, "URL"),
+    (
+        "PROTOCOL",
+        "protocol",
+        Form::Choice(&["grpc", "http/protobuf"]),
+        "`grpc` or `http/protobuf`",
+    ),
+    (
+        "HEADERS",
+        "headers",
+        Form::Headers,
+        "`k=v,k=v`, percent-encoded",
+    ),
+    (
+        "COMPRESSION",
+        "compression",
+        Form::Choice(&["none", "gzip"]),
+        "`none` or `gzip`",
+    ),
+    ("TIMEOUT", "timeout", Form::Milliseconds, "milliseconds"),
+    ("INSECURE", "insecure", Form::Boolean, "`true` or `false`"),
+    ("CERTIFICATE", "tls.ca_file", Form::Text, "PEM file"),
+];
+
+/// Resource attributes that hold for everything in a cluster; any other describes the agent's own process.
+const CLUSTER_WIDE: [&str; 3] = ["k8s.cluster.", "deployment.", "cloud."];
+
+pub(super) const PROMETHEUS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+pub(super) const PROMETHEUS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
+
+/// All variables that set one key.
+pub(super) fn variables() -> Vec<Variable> {
+    let signals = [("", ""), ("METRICS_", "metrics."), ("TRACES_", "traces.")];
+    let otlp = signals.into_iter().flat_map(|(infix, section)| {
+        OTLP.map(|(suffix, key, form, note)| Variable {
+            name: format!("OTEL_EXPORTER_OTLP_{infix}{suffix}"),
+            key: format!("otlp.{section}{key}"),
+            form,
+            note,
+        })
+    });
+    let others = [
+        (
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            "otlp.metrics.interval",
+            Form::Milliseconds,
+            "milliseconds",
+        ),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "resource_attributes",
+            Form::ResourceAttributes,
+            "`k=v,k=v`, percent-encoded; only `k8s.cluster.*`, `deployment.*` and `cloud.*`, as others describe the agent itself",
+        ),
+    ];
+    let others = others.map(|(name, key, form, note)| Variable {
+        name: name.to_owned(),
+        key: key.to_owned(),
+        form,
+        note,
+    });
+    otlp.chain(others).collect()
+}
+
+/// The layer of the variables. `below` holds what the layers beneath set; `warnings` gets what is ignored.
+pub(super) fn layer(
+    environment: &[(String, String)],
+    below: &Node,
+    warnings: &mut Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) -> Node {
+    let get = |name: &str| {
+        let found = environment
+            .iter()
+            .find(|(known, text)| known == name && !text.is_empty());
+        found.map(|(_, text)| text.as_str())
+    };
+    let mut layer = Node::empty();
+    for variable in variables() {
+        let Some(text) = get(&variable.name) else {
+            continue;
+        };
+        let origin = Origin::Variable(variable.name);
+        match variable.form.node(text, &origin) {
+            Ok(node) => layer.lay(Node::nested(variable.key.split('.'), node)),
+            Err(message) => {
+                let fatal = matches!(variable.form, Form::Headers);
+                let problem = Problem {
+                    origin,
+                    key: variable.key,
+                    message,
+                };
+                if fatal {
+                    problems.push(problem);
+                } else {
+                    warnings.push(problem);
+                }
+            }
+        }
+    }
+    if let Some(listen) = listen(get(PROMETHEUS_HOST), get(PROMETHEUS_PORT), below, warnings) {
+        layer.lay(Node::nested(["prometheus", "listen"].into_iter(), listen));
+    }
+    layer
+}
+
+impl Form {
+    fn node(self, text: &str, origin: &Origin) -> Result<Node, String> {
+        let scalar = |text: String| Ok(Node::text(text, origin.clone()));
+        match self {
+            Self::Text => scalar(text.to_owned()),
+            Self::Milliseconds => match text.parse::<u64>() {
+                Ok(_) => scalar(format!("{text}ms")),
+                Err(_) => Err(format!(
+                    "`{text}` is no whole number of milliseconds; ignored"
+                )),
+            },
+            Self::Choice(allowed) if allowed.contains(&text) => scalar(text.to_owned()),
+            Self::Choice(allowed) => Err(format!(
+                "`{text}` is not supported; allowed are {}; ignored",
+                allowed.join(", ")
+            )),
+            Self::Boolean if text.eq_ignore_ascii_case("true") => scalar("on".to_owned()),
+            Self::Boolean if text.eq_ignore_ascii_case("false") => scalar("off".to_owned()),
+            Self::Boolean => Err(format!("`{text}` is neither `true` nor `false`; ignored")),
+            // Headers hold secrets: their text is not repeated.
+            Self::Headers => environment::pairs(text, origin, percent_decoded),
+            Self::ResourceAttributes => {
+                let mut node = environment::pairs(text, origin, percent_decoded)
+                    .map_err(|message| format!("{message}; the variable is ignored"))?;
+                if let Value::Map(entries) = &mut node.value {
+                    entries
+                        .retain(|key, _| CLUSTER_WIDE.iter().any(|prefix| key.starts_with(prefix)));
+                }
+                Ok(node)
+            }
+        }
+    }
+}
+
+/// The address to listen on when host, port or both are given; the other half is that of the layers below.
+fn listen(
+    host: Option<&str>,
+    port: Option<&str>,
+    below: &Node,
+    warnings: &mut Vec<Problem>,
+) -> Option<Node> {
+    let port = port.filter(|port| {
+        let valid = port.parse::<u16>().is_ok();
+        if !valid {
+            warnings.push(Problem {
+                origin: Origin::Variable(PROMETHEUS_PORT.to_owned()),
+                key: "prometheus.listen".to_owned(),
+                message: format!("`{port}` is no port; ignored"),
+            });
+        }
+        valid
+    });
+    let name = match (host, port) {
+        (Some(_), _) => PROMETHEUS_HOST,
+        (None, Some(_)) => PROMETHEUS_PORT,
+        (None, None) => return None,
+    };
+    let below = match below
+        .get(&Path::of("prometheus.listen"))
+        .map(|node| &node.value)
+    {
+        Some(Value::Text(text)) => text.rsplit_once(':'),
+        _ => None,
+    };
+    let (usual_host, usual_port) = below.unwrap_or(("127.0.0.1", "9464"));
+    let host = match host {
+        Some(v6) if v6.parse::<Ipv6Addr>().is_ok() => format!("[{v6}]"),
+        other => other.unwrap_or(usual_host).to_owned(),
+    };
+    let address = format!("{host}:{}", port.unwrap_or(usual_port));
+    Some(Node::text(address, Origin::Variable(name.to_owned())))
+}
+
+/// Decodes `%41` (RFC 3986 section 2.1).
+fn percent_decoded(text: &str) -> Result<String, String> {
+    let refuse = || "an entry is not percent-encoded UTF-8; write `%` as `%25`".to_owned();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
+            let (high, low) = (digit().ok_or_else(refuse)?, digit().ok_or_else(refuse)?);
+            bytes.extend(u8::try_from(high * 16 + low));
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::catalogue;
+
+    #[test]
+    fn every_variable_sets_a_key() {
+        for variable in variables() {
+            assert!(
+                catalogue::find(&variable.key).is_some(),
+                "{}",
+                variable.name
+            );
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_undone() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(percent_decoded(text).ok().as_deref(), expected, "{text}");
+        };
+        check("Bearer%20a%3db", Some("Bearer a=b"));
+        check("%C3%A9", Some("é"));
+        check("é", Some("é"));
+        check("%", None);
+        check("%4", None);
+        check("%zz", None);
+        check("%C3", None);
+        check("%+4", None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(text: String) {
+            let encoded: String = text.bytes().flat_map(|byte| {
+                let digit = |digit: u8| char::from_digit(u32::from(digit), 16).expect("below 16");
+                ['%', digit(byte >> 4), digit(byte & 15)]
+            }).collect();
+            prop_assert_eq!(percent_decoded(&encoded), Ok(text));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The keys of OTLP export, and what they come to for one signal.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{Duration, Secret, Toggle, optional_integer};
+
+/// Export over OTLP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    /// Base URL of the receiver, such as `http://collector:4318`; HTTP requests go to `v1/metrics` and `v1/traces` below it.
+    /// With `grpc`, `host:port` will do. Nothing is exported while no endpoint is set.
+    #[schemars(extend("x-default" = "none: OTLP export is off"))]
+    pub endpoint: Option<String>,
+    /// Transport.
+    pub protocol: OtlpProtocol,
+    /// Headers (gRPC metadata) sent with every request, by name. Their values are never shown.
+    pub headers: BTreeMap<String, Secret>,
+    /// Compression of requests.
+    pub compression: OtlpCompression,
+    /// How long one request may take, retries not included.
+    pub timeout: Duration,
+    /// How often is exported. At least `100ms`.
+    #[schemars(extend("x-default" = "`60s` for metrics, `5s` for traces"))]
+    pub interval: Option<Duration>,
+    /// How many finished spans wait for their export; beyond that the oldest makes room. Metrics do not queue: each export reads them anew.
+    #[serde(deserialize_with = "optional_integer")]
+    #[schemars(extend("x-default" = "from `memory_budget`: `2048` at `128MiB`"))]
+    pub queue_size: Option<u32>,
+    /// With `grpc`: no TLS for an endpoint without `http://` or `https://`.
+    pub insecure: Toggle,
+    /// How the receiver is trusted.
+    pub tls: OtlpTls,
+    /// What is different for metrics.
+    pub metrics: OtlpSignal,
+    /// What is different for traces.
+    pub traces: OtlpSignal,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            protocol: OtlpProtocol::HttpProtobuf,
+            headers: BTreeMap::new(),
+            compression: OtlpCompression::None,
+            timeout: Duration::from_secs(10),
+            interval: None,
+            queue_size: None,
+            insecure: Toggle::Off,
+            tls: OtlpTls::default(),
+            metrics: OtlpSignal::default(),
+            traces: OtlpSignal::default(),
+        }
+    }
+}
+
+/// Overrides of the `otlp` keys for one signal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpSignal {
+    /// URL requests of this signal go to, as it is: nothing is appended.
+    #[schemars(extend("x-default" = "`otlp.endpoint`"))]
+    pub endpoint: Option<String>,
+    /// Transport.
+    #[schemars(extend("x-default" = "`otlp.protocol`"))]
+    pub protocol: Option<OtlpProtocol>,
+    /// Headers (gRPC metadata) sent with every request, by name, instead of those in `otlp.headers`.
+    #[schemars(extend("x-default" = "`otlp.headers`"))]
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// Compression of requests.
+    #[schemars(extend("x-default" = "`otlp.compression`"))]
+    pub compression: Option<OtlpCompression>,
+    /// How long one request may take, retries not included.
+    #[schemars(extend("x-default" = "`otlp.timeout`"))]
+    pub timeout: Option<Duration>,
+    /// How often is exported. At least `100ms`.
+    #[schemars(extend("x-default" = "`otlp.interval`"))]
+    pub interval: Option<Duration>,
+    /// As `otlp.queue_size`.
+    #[serde(deserialize_with = "optional_integer")]
+    #[schemars(extend("x-default" = "`otlp.queue_size`"))]
+    pub queue_size: Option<u32>,
+    /// As `otlp.insecure`.
+    #[schemars(extend("x-default" = "`otlp.insecure`"))]
+    pub insecure: Option<Toggle>,
+    /// How the receiver is trusted.
+    pub tls: OtlpSignalTls,
+}
+
+/// How the receiver is trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpTls {
+    /// PEM file of the authorities trusted for `https`.
+    #[schemars(extend("x-default" = "the system's authorities"))]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How the receiver of one signal is trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpSignalTls {
+    /// PEM file of the authorities trusted for `https`.
+    #[schemars(extend("x-default" = "`otlp.tls.ca_file`"))]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Transport of OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OtlpProtocol {
+    /// gRPC, usually port 4317
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// binary protobuf over HTTP, usually port 4318
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+}
+
+/// Compression of OTLP requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpCompression {
+    /// as they are
+    None,
+    /// gzip
+    Gzip,
+}
+
+/// A signal exported over OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Metrics.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
+/// An OTLP endpoint as configured; joining the signal's path to it is the exporter's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtlpEndpoint {
+    /// For all signals: over HTTP, `v1/metrics` or `v1/traces` is to be appended.
+    Base(String),
+    /// For this signal alone: to be used as it is.
+    Exact(String),
+}
+
+impl OtlpEndpoint {
+    /// The text as configured.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Base(url) | Self::Exact(url) => url,
+        }
+    }
+}
+
+/// What the keys come to for one signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtlpSettings {
+    /// Where to.
+    pub endpoint: OtlpEndpoint,
+    /// Transport.
+    pub protocol: OtlpProtocol,
+    /// Headers or gRPC metadata; names and values are valid in HTTP.
+    pub headers: BTreeMap<String, Secret>,
+    /// Compression of requests.
+    pub compression: OtlpCompression,
+    /// Limit for one request.
+    pub timeout: std::time::Duration,
+    /// Time from one export to the next.
+    pub interval: std::time::Duration,
+    /// No TLS for a gRPC endpoint without a scheme.
+    pub insecure: bool,
+    /// PEM file of trusted authorities; the system's if there is none.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Otlp {
+    /// The overrides for `signal`.
+    pub fn overrides(&self, signal: Signal) -> &OtlpSignal {
+        match signal {
+            Signal::Metrics => &self.metrics,
+            Signal::Traces => &self.traces,
+        }
+    }
+
+    /// What is set for `signal`, its own keys before the general ones; nothing if it has no endpoint.
+    ///
+    /// A signal's own key wins over the general one wherever the two were set, so a general variable does
+    /// not replace a signal's key in the file. The intervals are OpenTelemetry's: `OTEL_METRIC_EXPORT_INTERVAL`
+    /// and `OTEL_BSP_SCHEDULE_DELAY` of the SDK environment variables.
+    pub fn settings(&self, signal: Signal) -> Option<OtlpSettings> {
+        let own = self.overrides(signal);
+        let exact = own.endpoint.clone().map(OtlpEndpoint::Exact);
+        let usual_interval = Duration::from_secs(match signal {
+            Signal::Metrics => 60,
+            Signal::Traces => 5,
+        });
+        Some(OtlpSettings {
+            endpoint: exact.or_else(|| self.endpoint.clone().map(OtlpEndpoint::Base))?,
+            protocol: own.protocol.unwrap_or(self.protocol),
+            headers: own.headers.as_ref().unwrap_or(&self.headers).clone(),
+            compression: own.compression.unwrap_or(self.compression),
+            timeout: own.timeout.unwrap_or(self.timeout).get(),
+            interval: own
+                .interval
+                .or(self.interval)
+                .unwrap_or(usual_interval)
+                .get(),
+            insecure: own.insecure.unwrap_or(self.insecure).is_on(),
+            ca_file: own
+                .tls
+                .ca_file
+                .as_ref()
+                .or(self.tls.ca_file.as_ref())
+                .cloned(),
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! OTLP: OpenTelemetry's variables, and what the keys come to for one signal.
+
+use expect_test::expect;
+
+use super::*;
+use crate::config::Signal;
+
+#[test]
+fn opentelemetry_variables_stand_between_ours_and_the_file() {
+    check(
+        "otlp: {endpoint: http://file:1, protocol: http/protobuf, timeout: 1s, headers: {a: file, b: file}}",
+        &[
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:4317",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+            "OTEL_EXPORTER_OTLP_TIMEOUT=2500",
+            "OTEL_EXPORTER_OTLP_INSECURE=True",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE=/ca.pem",
+            "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://traces:4317",
+            "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=",
+            "OTEL_METRIC_EXPORT_INTERVAL=15000",
+            "OTEL_EXPORTER_OTLP_UNHEARD_OF=1",
+            "WELLHEAD_OTLP_TIMEOUT=7s",
+        ],
+        &[],
+        &[
+            "otlp.endpoint",
+            "otlp.protocol",
+            "otlp.timeout",
+            "otlp.insecure",
+            "otlp.tls",
+            "otlp.compression",
+            "otlp.traces",
+            "otlp.metrics",
+        ],
+        expect![[r#"
+            otlp.endpoint = "http://otel:4317" (otlp.endpoint from OTEL_EXPORTER_OTLP_ENDPOINT)
+            otlp.protocol = "grpc" (otlp.protocol from OTEL_EXPORTER_OTLP_PROTOCOL)
+            otlp.timeout = "7s" (otlp.timeout from WELLHEAD_OTLP_TIMEOUT)
+            otlp.insecure = "on" (otlp.insecure from OTEL_EXPORTER_OTLP_INSECURE)
+            otlp.tls = {"ca_file":"/ca.pem"} (otlp.tls.ca_file from OTEL_EXPORTER_OTLP_CERTIFICATE)
+            otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
+            otlp.traces = {"endpoint":"http://traces:4317"} (otlp.traces.endpoint from OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+            otlp.metrics = {"interval":"15s"} (otlp.metrics.interval from OTEL_METRIC_EXPORT_INTERVAL)
+        "#]],
+    );
+}
+
+#[test]
+fn what_opentelemetry_wants_ignored_is_a_warning() {
+    check(
+        "otlp: {protocol: grpc}",
+        &[
+            "OTEL_EXPORTER_OTLP_PROTOCOL=http/json",
+            "OTEL_EXPORTER_OTLP_TIMEOUT=10s",
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=zstd",
+            "OTEL_EXPORTER_OTLP_INSECURE=1",
+            "OTEL_RESOURCE_ATTRIBUTES=k8s.cluster.name=a,cloud.region=%zz",
+            "OTEL_EXPORTER_PROMETHEUS_PORT=http",
+        ],
+        &[],
+        &[
+            "otlp.protocol",
+            "otlp.timeout",
+            "otlp.traces",
+            "resource_attributes",
+            "prometheus.listen",
+        ],
+        expect![[r#"
+            otlp.protocol = "grpc" (otlp.protocol from w.yaml:1:8)
+            otlp.timeout = "10s" ()
+            otlp.traces = null ()
+            resource_attributes = null ()
+            prometheus.listen = "127.0.0.1:9464" ()
+            warning: OTEL_EXPORTER_OTLP_PROTOCOL: otlp.protocol: `http/json` is not supported; allowed are grpc, http/protobuf; ignored
+            warning: OTEL_EXPORTER_OTLP_TIMEOUT: otlp.timeout: `10s` is no whole number of milliseconds; ignored
+            warning: OTEL_EXPORTER_OTLP_INSECURE: otlp.insecure: `1` is neither `true` nor `false`; ignored
+            warning: OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: otlp.traces.compression: `zstd` is not supported; allowed are none, gzip; ignored
+            warning: OTEL_RESOURCE_ATTRIBUTES: resource_attributes: an entry is not percent-encoded UTF-8; write `%` as `%25`; the variable is ignored
+            warning: OTEL_EXPORTER_PROMETHEUS_PORT: prometheus.listen: `http` is no port; ignored
+        "#]],
+    );
+}
+
+#[test]
+fn only_cluster_wide_attributes_are_taken_from_the_agents_own_resource() {
+    check(
+        "resource_attributes: {cloud.region: file, team: file}",
+        &[
+            "OTEL_RESOURCE_ATTRIBUTES=service.name=wellhead,k8s.cluster.name=a%2Cb, cloud.region=eu,k8s.pod.name=me",
+        ],
+        &[],
+        &["resource_attributes"],
+        expect![[r#"
+            resource_attributes = {"cloud.region":"eu","k8s.cluster.name":"a,b","team":"file"} (resource_attributes.cloud.region from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.k8s.cluster.name from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.team from w.yaml:1:43)
+        "#]],
+    );
+}
+
+#[test]
+fn the_listener_takes_host_and_port_apart() {
+    let check = |yaml: &str, environment: &[&str], expected: &str| {
+        let config = load(yaml, environment, &[]).unwrap().config;
+        assert_eq!(
+            config.prometheus.listen.to_string(),
+            expected,
+            "{environment:?}"
+        );
+    };
+    let file = "prometheus: {listen: 192.0.2.1:80}";
+    check(
+        "",
+        &["OTEL_EXPORTER_PROMETHEUS_HOST=0.0.0.0"],
+        "0.0.0.0:9464",
+    );
+    check("", &["OTEL_EXPORTER_PROMETHEUS_HOST=::"], "[::]:9464");
+    check(
+        "",
+        &["OTEL_EXPORTER_PROMETHEUS_HOST=localhost"],
+        "127.0.0.1:9464",
+    );
+    check("", &["OTEL_EXPORTER_PROMETHEUS_PORT=81"], "127.0.0.1:81");
+    check(file, &["OTEL_EXPORTER_PROMETHEUS_PORT=81"], "192.0.2.1:81");
+    check(
+        file,
+        &["OTEL_EXPORTER_PROMETHEUS_HOST=0.0.0.0"],
+        "0.0.0.0:80",
+    );
+    check(
+        file,
+        &[
+            "OTEL_EXPORTER_PROMETHEUS_PORT=81",
+            "WELLHEAD_PROMETHEUS_LISTEN=127.0.0.1:1",
+        ],
+        "127.0.0.1:1",
+    );
+}
+
+#[test]
+fn a_signals_own_key_wins_over_the_general_one() {
+    let settings = |yaml: &str, signal| {
+        let otlp = load(yaml, &[], &[]).unwrap().config.otlp;
+        format!("{:#?}\n", otlp.settings(signal))
+    };
+    assert_eq!(settings("otlp: {timeout: 1s}", Signal::Metrics), "None\n");
+    let yaml = "
+otlp:
+  endpoint: http://all:4318
+  headers: {authorization: secret, b: c}
+  tls: {ca_file: /all.pem}
+  traces:
+    endpoint: https://traces/v1/x
+    compression: gzip
+    headers: {own: \"1\"}
+    timeout: 3s
+    interval: 1s
+    insecure: on
+    tls: {ca_file: /traces.pem}
+";
+    expect![[r#"
+        Some(
+            OtlpSettings {
+                endpoint: Base(
+                    "http://all:4318",
+                ),
+                protocol: HttpProtobuf,
+                headers: {
+                    "authorization": <redacted>,
+                    "b": <redacted>,
+                },
+                compression: None,
+                timeout: 10s,
+                interval: 60s,
+                insecure: false,
+                ca_file: Some(
+                    "/all.pem",
+                ),
+            },
+        )
+    "#]]
+    .assert_eq(&settings(yaml, Signal::Metrics));
+    expect![[r#"
+        Some(
+            OtlpSettings {
+                endpoint: Exact(
+                    "https://traces/v1/x",
+                ),
+                protocol: HttpProtobuf,
+                headers: {
+                    "own": <redacted>,
+                },
+                compression: Gzip,
+                timeout: 3s,
+                interval: 1s,
+                insecure: true,
+                ca_file: Some(
+                    "/traces.pem",
+                ),
+            },
+        )
+    "#]]
+    .assert_eq(&settings(yaml, Signal::Traces));
+}
+
+#[test]
+fn headers_are_decoded_and_never_shown() {
+    let variable = "OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%20dTpw==,x-tenant=a";
+    let config = load("otlp: {endpoint: http://h:1}", &[variable], &[])
+        .unwrap()
+        .config;
+    let headers = &config.otlp.settings(Signal::Metrics).unwrap().headers;
+    assert_eq!(headers["authorization"].expose(), "Basic dTpw==");
+    assert_eq!(headers["x-tenant"].expose(), "a");
+    for shown in [config.to_yaml().unwrap(), format!("{config:?}")] {
+        assert!(
+            shown.contains("x-tenant") && !shown.contains("dTpw"),
+            "{shown}"
+        );
+    }
+}

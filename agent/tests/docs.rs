@@ -1,0 +1,33 @@
+//! The generated pages in `docs/` are what the code says. `UPDATE_EXPECT=1 cargo test -p wellhead --test docs` writes them anew.
+
+use expect_test::expect_file;
+use wellhead::config;
+
+#[test]
+fn configuration() {
+    expect_file!["../../docs/configuration.md"].assert_eq(&config::reference_markdown());
+}
+
+#[test]
+fn example_configuration() {
+    let example = config::example_yaml().expect("defaults can be written");
+    expect_file!["../../docs/wellhead.example.yaml"].assert_eq(&example);
+
+    let uncommented: String = example
+        .lines()
+        .filter(|line| !line.starts_with("##"))
+        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+        .collect();
+    let directory = tempfile::tempdir().expect("a directory for the file");
+    let path = directory.path().join("wellhead.yaml");
+    std::fs::write(&path, &uncommented).expect("a written file");
+    let load = |file| {
+        config::load(file, [("NODE_NAME", "node")], &[]).expect("the example has no problems")
+    };
+    let (example, defaults) = (load(Some(path.as_path())), load(None));
+    assert_eq!(example.config, defaults.config);
+    assert!(
+        example.sources.len() > defaults.sources.len(),
+        "{uncommented}"
+    );
+}
