@@ -11,3 +11,5 @@ pub mod telemetry;
 pub mod export;
 
 pub mod counters;
+
+pub mod self_telemetry;
