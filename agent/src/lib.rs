@@ -10,6 +10,8 @@ pub mod telemetry;
 
 pub mod export;
 
+pub mod admin;
+
 pub mod counters;
 
 pub mod self_telemetry;
