@@ -10,4 +10,10 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod export;
+
+pub mod admin;
+
 pub mod counters;
+
+pub mod self_telemetry;

@@ -276,7 +276,7 @@ fn pending_owners_wait_and_equal_owners_are_summed() {
         "wellhead.process.forks same [] 2 Int(8)"
     );
     let PointValue::Histogram(histogram) = &snapshot.families[1].points[0].value else {
-        panic!()
+        unreachable!()
     };
     assert_eq!(
         (histogram.counts.iter().sum::<u64>(), histogram.sum),

@@ -1,0 +1,3 @@
+//! Where to: the forms telemetry leaves in.
+
+pub mod prometheus;

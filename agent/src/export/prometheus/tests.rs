@@ -1,0 +1,319 @@
+//! What both formats look like.
+#![expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
+
+mod parser;
+mod property;
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+
+use self::parser::parse;
+use super::negotiation::Format;
+use super::samples::Exposition;
+use super::standard;
+use crate::identity::{Resource, Value};
+use crate::telemetry::catalogue::{Attr, Metric};
+use crate::telemetry::snapshot::{Family, HistogramValue, Point, PointValue, Snapshot};
+
+fn resource(attributes: &[(&str, &str)], labels: &[(&'static str, &str)]) -> Arc<Resource> {
+    Arc::new(Resource {
+        attributes: attributes
+            .iter()
+            .map(|(key, value)| (Arc::from(*key), Value::Str(Arc::from(*value))))
+            .collect(),
+        labels: labels
+            .iter()
+            .map(|(key, value)| (*key, Arc::from(*value)))
+            .collect(),
+    })
+}
+
+fn point(resource: usize, attributes: &[(Attr, Value)], value: PointValue) -> Point {
+    Point {
+        resource,
+        attributes: Arc::from(attributes),
+        start_unix_nano: 1,
+        value,
+    }
+}
+
+fn snapshot(resources: Vec<Arc<Resource>>, families: Vec<(Metric, Vec<Point>)>) -> Arc<Snapshot> {
+    let families = families
+        .into_iter()
+        .map(|(metric, points)| Family { metric, points })
+        .collect();
+    Arc::new(Snapshot {
+        time_unix_nano: 1,
+        resources,
+        families,
+    })
+}
+
+fn encode(format: Format, snapshot: &Arc<Snapshot>) -> String {
+    super::encode(format, Exposition::new(Arc::clone(snapshot), Vec::new())).unwrap()
+}
+
+fn check(snapshot: &Arc<Snapshot>, openmetrics: &Expect, text: &Expect) {
+    openmetrics.assert_eq(&encode(Format::OpenMetrics, snapshot));
+    text.assert_eq(&encode(Format::Text, snapshot));
+}
+
+fn histogram(metric: Metric, observations: &[(usize, u64)], sum: f64) -> PointValue {
+    let mut counts = vec![0; metric.bounds().len() + 1];
+    for (bucket, count) in observations {
+        counts[*bucket] = *count;
+    }
+    PointValue::Histogram(HistogramValue {
+        bounds: metric.bounds(),
+        counts,
+        sum,
+    })
+}
+
+/// A point of every instrument and value kind, and a family without points.
+fn every_instrument() -> Arc<Snapshot> {
+    let node = resource(
+        &[("service.name", "wellhead"), ("host.name", "node-1")],
+        &[],
+    );
+    let pod = resource(
+        &[("container.id", "c1")],
+        &[("k8s_pod_name", "web-0"), ("service_name", "web")],
+    );
+    let transmit = [(Attr::NetworkIoDirection, Value::Static("transmit"))];
+    let families = vec![
+        (
+            Metric::TcpConnectionsActive,
+            vec![point(1, &[], PointValue::Int(3))],
+        ),
+        (
+            Metric::TcpIo,
+            vec![
+                point(1, &transmit, PointValue::Int(1_500)),
+                point(0, &[], PointValue::Int(7)),
+            ],
+        ),
+        (
+            Metric::ProcessDuration,
+            vec![point(
+                1,
+                &[],
+                histogram(Metric::ProcessDuration, &[(0, 2), (2, 1), (7, 1)], 4000.25),
+            )],
+        ),
+        (
+            Metric::AgentCompleteness,
+            vec![point(
+                0,
+                &[(Attr::Signal, Value::Static("tcp"))],
+                PointValue::Float(0.5),
+            )],
+        ),
+        (
+            Metric::AgentProgramRunTime,
+            vec![point(0, &[], PointValue::Float(2.0))],
+        ),
+        (Metric::AgentExportItems, Vec::new()),
+    ];
+    snapshot(vec![node, pod], families)
+}
+
+#[test]
+fn every_instrument_in_both_formats() {
+    check(
+        &every_instrument(),
+        &expect![[r#"
+            # HELP target Resource of the agent itself.
+            # TYPE target info
+            target_info{host_name="node-1",service_name="wellhead"} 1
+            # HELP wellhead_tcp_connections_active Connections established and not closed yet.
+            # TYPE wellhead_tcp_connections_active gauge
+            wellhead_tcp_connections_active{k8s_pod_name="web-0",service_name="web"} 3
+            # HELP wellhead_tcp_io_bytes Bytes applications sent and received, without headers and retransmissions.
+            # TYPE wellhead_tcp_io_bytes counter
+            # UNIT wellhead_tcp_io_bytes bytes
+            wellhead_tcp_io_bytes_total{k8s_pod_name="web-0",service_name="web",network_io_direction="transmit"} 1500
+            wellhead_tcp_io_bytes_total 7
+            # HELP wellhead_process_duration_seconds Time from the start of a process to its end.
+            # TYPE wellhead_process_duration_seconds histogram
+            # UNIT wellhead_process_duration_seconds seconds
+            wellhead_process_duration_seconds_sum{k8s_pod_name="web-0",service_name="web"} 4000.25
+            wellhead_process_duration_seconds_count{k8s_pod_name="web-0",service_name="web"} 4
+            wellhead_process_duration_seconds_bucket{le="0.01",k8s_pod_name="web-0",service_name="web"} 2
+            wellhead_process_duration_seconds_bucket{le="0.1",k8s_pod_name="web-0",service_name="web"} 2
+            wellhead_process_duration_seconds_bucket{le="1.0",k8s_pod_name="web-0",service_name="web"} 3
+            wellhead_process_duration_seconds_bucket{le="10.0",k8s_pod_name="web-0",service_name="web"} 3
+            wellhead_process_duration_seconds_bucket{le="60.0",k8s_pod_name="web-0",service_name="web"} 3
+            wellhead_process_duration_seconds_bucket{le="600.0",k8s_pod_name="web-0",service_name="web"} 3
+            wellhead_process_duration_seconds_bucket{le="3600.0",k8s_pod_name="web-0",service_name="web"} 3
+            wellhead_process_duration_seconds_bucket{le="+Inf",k8s_pod_name="web-0",service_name="web"} 4
+            # HELP wellhead_agent_completeness_ratio Share of a signal's records that were read since the start; 1 means nothing was lost.
+            # TYPE wellhead_agent_completeness_ratio gauge
+            # UNIT wellhead_agent_completeness_ratio ratio
+            wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
+            # HELP wellhead_agent_program_run_time_seconds Time a kernel program ran; needs `program_stats`.
+            # TYPE wellhead_agent_program_run_time_seconds counter
+            # UNIT wellhead_agent_program_run_time_seconds seconds
+            wellhead_agent_program_run_time_seconds_total 2.0
+            # EOF
+        "#]],
+        &expect![[r#"
+            # HELP target_info Resource of the agent itself.
+            # TYPE target_info gauge
+            target_info{host_name="node-1",service_name="wellhead"} 1
+            # HELP wellhead_tcp_connections_active Connections established and not closed yet.
+            # TYPE wellhead_tcp_connections_active gauge
+            wellhead_tcp_connections_active{k8s_pod_name="web-0",service_name="web"} 3
+            # HELP wellhead_tcp_io_bytes_total Bytes applications sent and received, without headers and retransmissions.
+            # TYPE wellhead_tcp_io_bytes_total counter
+            wellhead_tcp_io_bytes_total{k8s_pod_name="web-0",service_name="web",network_io_direction="transmit"} 1500
+            wellhead_tcp_io_bytes_total 7
+            # HELP wellhead_process_duration_seconds Time from the start of a process to its end.
+            # TYPE wellhead_process_duration_seconds histogram
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="0.01"} 2
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="0.1"} 2
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="1"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="10"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="60"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="600"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="3600"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="+Inf"} 4
+            wellhead_process_duration_seconds_sum{k8s_pod_name="web-0",service_name="web"} 4000.25
+            wellhead_process_duration_seconds_count{k8s_pod_name="web-0",service_name="web"} 4
+            # HELP wellhead_agent_completeness_ratio Share of a signal's records that were read since the start; 1 means nothing was lost.
+            # TYPE wellhead_agent_completeness_ratio gauge
+            wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
+            # HELP wellhead_agent_program_run_time_seconds_total Time a kernel program ran; needs `program_stats`.
+            # TYPE wellhead_agent_program_run_time_seconds_total counter
+            wellhead_agent_program_run_time_seconds_total 2
+        "#]],
+    );
+}
+
+#[test]
+fn labels_that_become_one_are_joined_and_empty_ones_left_out() {
+    let node = resource(
+        &[("b_c", "2"), ("b.c", "1"), ("empty", ""), ("9", "digit")],
+        &[],
+    );
+    let pod = resource(&[], &[("error_type", "first")]);
+    let attributes = [
+        (Attr::ErrorType, Value::Static("second")),
+        (Attr::NetworkIoDirection, Value::Static("")),
+        (Attr::ProcessExitCode, Value::Int(-1)),
+        (
+            Attr::SourceWorkload,
+            Value::List(Arc::from([Arc::from("a\"b"), Arc::from("c")])),
+        ),
+    ];
+    let families = vec![(
+        Metric::TcpConnectionFailures,
+        vec![point(1, &attributes, PointValue::Int(1))],
+    )];
+    check(
+        &snapshot(vec![node, pod], families),
+        &expect![[r#"
+            # HELP target Resource of the agent itself.
+            # TYPE target info
+            target_info{_9="digit",b_c="1;2"} 1
+            # HELP wellhead_tcp_connection_failures Connections that never reached ESTABLISHED.
+            # TYPE wellhead_tcp_connection_failures counter
+            wellhead_tcp_connection_failures_total{error_type="first;second",process_exit_code="-1",source_k8s_workload_name="[\"a\\\"b\",\"c\"]"} 1
+            # EOF
+        "#]],
+        &expect![[r#"
+            # HELP target_info Resource of the agent itself.
+            # TYPE target_info gauge
+            target_info{_9="digit",b_c="1;2"} 1
+            # HELP wellhead_tcp_connection_failures_total Connections that never reached ESTABLISHED.
+            # TYPE wellhead_tcp_connection_failures_total counter
+            wellhead_tcp_connection_failures_total{error_type="first;second",process_exit_code="-1",source_k8s_workload_name="[\"a\\\"b\",\"c\"]"} 1
+        "#]],
+    );
+}
+
+#[test]
+fn containers_that_share_their_labels_are_summed() {
+    let labels = [("k8s_pod_name", "web-0")];
+    let resources = vec![
+        resource(&[], &[]),
+        resource(&[("container.id", "old")], &labels),
+        resource(&[("container.id", "new")], &labels),
+    ];
+    let duration = |bucket| histogram(Metric::ProcessDuration, &[(bucket, 1)], 2.0);
+    let families = vec![
+        (
+            Metric::ProcessForks,
+            vec![
+                point(1, &[], PointValue::Int(4)),
+                point(2, &[], PointValue::Int(5)),
+            ],
+        ),
+        (
+            Metric::ProcessDuration,
+            vec![point(1, &[], duration(1)), point(2, &[], duration(7))],
+        ),
+    ];
+    let page = parse(&encode(Format::Text, &snapshot(resources, families)));
+    let value = |name: &str, le: Option<&str>| {
+        let mut labels = vec![("k8s_pod_name".to_owned(), "web-0".to_owned())];
+        labels.extend(le.map(|le| ("le".to_owned(), le.to_owned())));
+        page.samples[&(name.to_owned(), labels)]
+    };
+    assert_eq!(page.samples.len(), 1 + 8 + 2);
+    assert_eq!(value("wellhead_process_forks_total", None), 9.0);
+    assert_eq!(
+        value("wellhead_process_duration_seconds_bucket", Some("0.1")),
+        1.0
+    );
+    assert_eq!(
+        value("wellhead_process_duration_seconds_bucket", Some("+Inf")),
+        2.0
+    );
+    assert_eq!(value("wellhead_process_duration_seconds_sum", None), 4.0);
+}
+
+#[test]
+fn standard_families_come_after_the_target() {
+    let snapshot = snapshot(vec![resource(&[("host.name", "n")], &[])], Vec::new());
+    let standard = standard::read(standard::BuildInfo {
+        version: "1.2.3",
+        revision: "abc",
+    });
+    let page = super::encode(
+        Format::OpenMetrics,
+        Exposition::new(Arc::clone(&snapshot), standard.clone()),
+    )
+    .unwrap();
+    let types: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    assert_eq!(
+        types[..3],
+        [
+            "target info",
+            "wellhead_build info",
+            "process_cpu_seconds counter"
+        ]
+    );
+    assert!(page.contains("\nwellhead_build_info{version=\"1.2.3\",revision=\"abc\"} 1\n"));
+    let text = super::encode(Format::Text, Exposition::new(snapshot, standard)).unwrap();
+    assert!(text.contains("\n# TYPE wellhead_build_info gauge\nwellhead_build_info{"));
+    assert!(
+        text.contains("\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ")
+    );
+}
+
+#[test]
+fn descriptions_need_no_escaping() {
+    // `prometheus-client` writes them as they are.
+    for metric in Metric::ALL {
+        assert!(
+            !metric.description().contains(['\\', '\n', '"']),
+            "{}",
+            metric.name()
+        );
+    }
+}

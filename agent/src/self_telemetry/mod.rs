@@ -1,0 +1,279 @@
+//! The agent about itself: its counters and states as metric families of the node.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::counters::{Counters, Discard, ExportFailure, ExportStats, RecordKind, Signal};
+use crate::identity::Value;
+use crate::telemetry::catalogue::{Attr, Metric};
+use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};
+use crate::telemetry::store::Store;
+
+/// Everything the agent tells about itself, gathered by whoever owns the parts.
+#[derive(Debug)]
+pub struct SelfView<'a> {
+    /// When the agent started, nanoseconds since the Unix epoch: since when its counters count.
+    pub start_unix_nano: u64,
+    /// Records and discards.
+    pub counters: &'a Counters,
+    /// Series held and the room for them.
+    pub store: &'a Store,
+    /// What is captured, and how.
+    pub features: &'a [Feature],
+    /// Run-time statistics of the kernel's programs; empty unless switched on.
+    pub programs: &'a [ProgramStats],
+    /// What became of exported data; `None` if nothing is exported.
+    pub exports: Option<&'a ExportStats>,
+    /// Kubernetes watches; empty if there is no cluster.
+    pub kube: &'a [KubeWatch],
+    /// Share of the memory budget by component, in bytes.
+    pub budget: &'a [(&'static str, u64)],
+}
+
+/// One feature and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Name as in the configuration.
+    pub name: &'static str,
+    /// Kernel mechanism, such as `tp_btf`; empty if it is not attached.
+    pub mechanism: &'static str,
+    /// `on`, `off` or `unknown`.
+    pub state: &'static str,
+}
+
+/// Run-time statistics of one program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Nanoseconds it ran.
+    pub run_time_nanos: u64,
+    /// How often it ran.
+    pub runs: u64,
+}
+
+/// One Kubernetes watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KubeWatch {
+    /// Kind of object, such as `Pod`.
+    pub kind: &'static str,
+    /// Objects known now.
+    pub objects: u64,
+    /// Events received.
+    pub events: u64,
+    /// Times everything had to be listed again.
+    pub relists: u64,
+}
+
+/// Kinds of records whose loss makes a signal incomplete, by `wellhead.signal`.
+const SIGNALS: &[(&str, &[RecordKind])] = &[
+    (
+        "process",
+        &[
+            RecordKind::Fork,
+            RecordKind::Exec,
+            RecordKind::Exit,
+            RecordKind::OomKill,
+        ],
+    ),
+    (
+        "tcp",
+        &[
+            RecordKind::TcpOpen,
+            RecordKind::TcpClose,
+            RecordKind::TcpConnectFailed,
+        ],
+    ),
+];
+
+/// Appends the agent's own families to a snapshot, as points of the node.
+pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
+    let mut families = Families {
+        start_unix_nano: view.start_unix_nano,
+        families: Vec::new(),
+    };
+    records(&mut families, view.counters);
+    series(&mut families, view.store);
+    memory_and_features(&mut families, view);
+    programs(&mut families, view.programs);
+    if let Some(exports) = view.exports {
+        export(&mut families, exports);
+    }
+    kubernetes(&mut families, view.kube);
+    snapshot.families.extend(families.families);
+}
+
+/// Share of a signal's records that were consumed since the start. Losses are mirrored from the kernel
+/// later than the records themselves are counted, so this is exact once both have come to rest.
+pub fn completeness(counters: &Counters, kinds: &[RecordKind]) -> f64 {
+    let consumed: u64 = kinds.iter().map(|kind| counters.records(*kind)).sum();
+    let lost: u64 = kinds.iter().map(|kind| counters.lost(*kind)).sum();
+    if lost == 0 {
+        return 1.0;
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a ratio to 53 bits is exact enough"
+    )]
+    let ratio = consumed as f64 / (consumed as f64 + lost as f64);
+    ratio
+}
+
+fn records(families: &mut Families, counters: &Counters) {
+    for kind in RecordKind::ALL {
+        let attributes = [(Attr::RecordKind, Value::Static(kind.as_str()))];
+        families.int(Metric::AgentRecords, &attributes, counters.records(*kind));
+    }
+    for why in Discard::ALL {
+        let attributes = [
+            (Attr::Reason, Value::Static(why.reason())),
+            (Attr::Stage, Value::Static(why.stage().as_str())),
+        ];
+        families.int(Metric::AgentDiscards, &attributes, counters.discards(*why));
+    }
+    for (signal, kinds) in SIGNALS {
+        let attributes = [(Attr::Signal, Value::Static(signal))];
+        families.float(
+            Metric::AgentCompleteness,
+            &attributes,
+            completeness(counters, kinds),
+        );
+    }
+}
+
+fn series(families: &mut Families, store: &Store) {
+    for metric in Metric::ALL
+        .iter()
+        .filter(|metric| store.series_count(**metric) > 0)
+    {
+        let attributes = [(Attr::Metric, Value::Static(metric.name()))];
+        families.int(
+            Metric::AgentSeries,
+            &attributes,
+            store.series_count(*metric) as u64,
+        );
+    }
+    families.int(Metric::AgentSeriesLimit, &[], store.limit() as u64);
+}
+
+fn memory_and_features(families: &mut Families, view: &SelfView<'_>) {
+    for (component, bytes) in view.budget {
+        let attributes = [(Attr::Component, Value::Static(component))];
+        families.int(Metric::AgentMemoryBudget, &attributes, *bytes);
+    }
+    for Feature {
+        name,
+        mechanism,
+        state,
+    } in view.features
+    {
+        let mut attributes = vec![(Attr::Feature, Value::Static(name))];
+        if !mechanism.is_empty() {
+            attributes.push((Attr::Mechanism, Value::Static(mechanism)));
+        }
+        attributes.push((Attr::State, Value::Static(state)));
+        families.int(Metric::AgentFeature, &attributes, 1);
+    }
+}
+
+fn programs(families: &mut Families, programs: &[ProgramStats]) {
+    let name = |program: &ProgramStats| [(Attr::Program, Value::Str(Arc::clone(&program.name)))];
+    for program in programs {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact for the first hundred days of run time"
+        )]
+        let seconds = program.run_time_nanos as f64 / 1e9;
+        families.float(Metric::AgentProgramRunTime, &name(program), seconds);
+    }
+    for program in programs {
+        families.int(Metric::AgentProgramRuns, &name(program), program.runs);
+    }
+}
+
+fn export(families: &mut Families, exports: &ExportStats) {
+    let signal = |signal: Signal| (Attr::Signal, Value::Static(signal.as_str()));
+    for each in Signal::ALL {
+        let stats = exports.signal(*each);
+        for (metric, items) in [
+            (Metric::AgentExportItems, stats.items()),
+            (Metric::AgentExportRetries, stats.retries()),
+            (Metric::AgentExportRejected, stats.rejected()),
+            (Metric::AgentExportQueueLength, stats.queue_length()),
+        ] {
+            families.int(metric, &[signal(*each)], items);
+        }
+        // Every reason from the start, so that a rate sees the first failure.
+        for why in ExportFailure::ALL {
+            let attributes = [
+                (Attr::ErrorType, Value::Static(why.as_str())),
+                signal(*each),
+            ];
+            families.int(
+                Metric::AgentExportFailures,
+                &attributes,
+                stats.failures(*why),
+            );
+        }
+    }
+}
+
+fn kubernetes(families: &mut Families, watches: &[KubeWatch]) {
+    for watch in watches {
+        let attributes = [(Attr::Kind, Value::Static(watch.kind))];
+        families.int(Metric::AgentKubeObjects, &attributes, watch.objects);
+        families.int(Metric::AgentKubeEvents, &attributes, watch.events);
+        families.int(Metric::AgentKubeRelists, &attributes, watch.relists);
+    }
+}
+
+/// Families under construction, kept in catalogue order.
+struct Families {
+    start_unix_nano: u64,
+    families: Vec<Family>,
+}
+
+impl Families {
+    fn int(&mut self, metric: Metric, attributes: &[(Attr, Value)], value: u64) {
+        self.push(
+            metric,
+            attributes,
+            PointValue::Int(i64::try_from(value).unwrap_or(i64::MAX)),
+        );
+    }
+
+    fn float(&mut self, metric: Metric, attributes: &[(Attr, Value)], value: f64) {
+        self.push(metric, attributes, PointValue::Float(value));
+    }
+
+    fn push(&mut self, metric: Metric, attributes: &[(Attr, Value)], value: PointValue) {
+        let at = self
+            .families
+            .partition_point(|family| family.metric < metric);
+        if self
+            .families
+            .get(at)
+            .is_none_or(|family| family.metric != metric)
+        {
+            self.families.insert(
+                at,
+                Family {
+                    metric,
+                    points: Vec::new(),
+                },
+            );
+        }
+        let start_unix_nano = self.start_unix_nano;
+        let attributes = Arc::from(attributes);
+        if let Some(family) = self.families.get_mut(at) {
+            family.points.push(Point {
+                resource: 0,
+                attributes,
+                start_unix_nano,
+                value,
+            });
+        }
+    }
+}

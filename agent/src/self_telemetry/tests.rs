@@ -1,0 +1,161 @@
+//! What the agent says about itself, read as Prometheus text.
+#![expect(clippy::float_cmp, reason = "the ratios are exact in binary")]
+
+use expect_test::expect;
+
+use super::*;
+use crate::export::prometheus::negotiation::Format;
+use crate::export::prometheus::samples::Exposition;
+use crate::identity::{OwnerId, Resource};
+use crate::telemetry::store::AttributesId;
+
+/// Samples other than zero, without comments.
+fn page(snapshot: Snapshot) -> String {
+    let exposition = Exposition::new(Arc::new(snapshot), Vec::new());
+    let page = crate::export::prometheus::encode(Format::Text, exposition).unwrap();
+    let told = page
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+    told.fold(String::new(), |told, line| told + line + "\n")
+}
+
+fn empty_snapshot() -> Snapshot {
+    Snapshot {
+        time_unix_nano: 9,
+        resources: vec![Arc::new(Resource::default())],
+        families: Vec::new(),
+    }
+}
+
+#[test]
+fn everything_shows_where_it_belongs() {
+    let counters = Arc::new(Counters::default());
+    counters.record(RecordKind::Exec);
+    counters.record(RecordKind::Exec);
+    counters.record(RecordKind::TcpClose);
+    counters.record(RecordKind::CgroupMkdir);
+    counters.set_lost(RecordKind::TcpOpen, 3);
+    counters.discard(Discard::DecodeShort, 7);
+    let mut store = Store::new(20, Arc::clone(&counters));
+    store.add(Metric::TcpIo, OwnerId(3), AttributesId::EMPTY, 1, 1);
+    let exports = ExportStats::default();
+    exports.signal(Signal::Traces).add_items(11);
+    exports
+        .signal(Signal::Metrics)
+        .add_failures(ExportFailure::Timeout, 12);
+    exports.signal(Signal::Metrics).set_queue_length(13);
+    let view = SelfView {
+        start_unix_nano: 5,
+        counters: &counters,
+        store: &store,
+        features: &[
+            Feature {
+                name: "process",
+                mechanism: "tp_btf",
+                state: "on",
+            },
+            Feature {
+                name: "tcp",
+                mechanism: "",
+                state: "off",
+            },
+        ],
+        programs: &[ProgramStats {
+            name: Arc::from("on_exec"),
+            run_time_nanos: 1_500_000_000,
+            runs: 4,
+        }],
+        exports: Some(&exports),
+        kube: &[KubeWatch {
+            kind: "Pod",
+            objects: 14,
+            events: 15,
+            relists: 16,
+        }],
+        budget: &[("rings", 1_024)],
+    };
+    let mut snapshot = empty_snapshot();
+    append(&mut snapshot, &view);
+    assert!(snapshot.families.is_sorted_by(|a, b| a.metric < b.metric));
+    assert!(
+        snapshot
+            .families
+            .iter()
+            .flat_map(|family| &family.points)
+            .all(|point| point.start_unix_nano == 5)
+    );
+    expect![[r#"
+        wellhead_agent_records_total{wellhead_record_kind="cgroup_mkdir"} 1
+        wellhead_agent_records_total{wellhead_record_kind="exec"} 2
+        wellhead_agent_records_total{wellhead_record_kind="tcp_close"} 1
+        wellhead_agent_discards_total{wellhead_reason="short_record",wellhead_stage="decode"} 7
+        wellhead_agent_completeness_ratio{wellhead_signal="process"} 1
+        wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.25
+        wellhead_agent_series{wellhead_metric="wellhead.tcp.io"} 1
+        wellhead_agent_series_limit 20
+        wellhead_agent_memory_budget_bytes{wellhead_component="rings"} 1024
+        wellhead_agent_feature{wellhead_feature="process",wellhead_mechanism="tp_btf",wellhead_state="on"} 1
+        wellhead_agent_feature{wellhead_feature="tcp",wellhead_state="off"} 1
+        wellhead_agent_program_run_time_seconds_total{wellhead_program="on_exec"} 1.5
+        wellhead_agent_program_runs_total{wellhead_program="on_exec"} 4
+        wellhead_agent_export_items_total{wellhead_signal="traces"} 11
+        wellhead_agent_export_failures_total{error_type="timeout",wellhead_signal="metrics"} 12
+        wellhead_agent_export_queue_length{wellhead_signal="metrics"} 13
+        wellhead_agent_kube_objects{wellhead_kind="Pod"} 14
+        wellhead_agent_kube_events_total{wellhead_kind="Pod"} 15
+        wellhead_agent_kube_relists_total{wellhead_kind="Pod"} 16
+    "#]].assert_eq(&page(snapshot));
+}
+
+#[test]
+fn attributes_are_those_of_the_catalogue_in_its_order() {
+    let counters = Arc::new(Counters::default());
+    let store = Store::new(1, Arc::clone(&counters));
+    let view = SelfView {
+        start_unix_nano: 5,
+        counters: &counters,
+        store: &store,
+        features: &[Feature {
+            name: "process",
+            mechanism: "tp_btf",
+            state: "on",
+        }],
+        programs: &[ProgramStats {
+            name: Arc::from("p"),
+            run_time_nanos: 0,
+            runs: 0,
+        }],
+        exports: Some(&ExportStats::default()),
+        kube: &[KubeWatch {
+            kind: "Pod",
+            objects: 0,
+            events: 0,
+            relists: 0,
+        }],
+        budget: &[("rings", 0)],
+    };
+    let mut snapshot = empty_snapshot();
+    append(&mut snapshot, &view);
+    for family in &snapshot.families {
+        for point in &family.points {
+            let keys: Vec<_> = point.attributes.iter().map(|(key, _)| *key).collect();
+            let expected: Vec<_> = family.metric.definition().attributes().collect();
+            assert_eq!(keys, expected, "{}", family.metric.name());
+        }
+    }
+}
+
+#[test]
+fn completeness_is_consumed_over_made() {
+    let counters = Counters::default();
+    let process = SIGNALS[0].1;
+    assert_eq!(completeness(&counters, process), 1.0);
+    counters.set_lost(RecordKind::TcpOpen, 5);
+    assert_eq!(completeness(&counters, process), 1.0);
+    counters.set_lost(RecordKind::Exit, 1);
+    assert_eq!(completeness(&counters, process), 0.0);
+    for _ in 0..3 {
+        counters.record(RecordKind::Fork);
+    }
+    assert_eq!(completeness(&counters, process), 0.75);
+}
