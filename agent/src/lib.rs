@@ -8,4 +8,6 @@ pub mod identity;
 
 pub mod telemetry;
 
+pub mod export;
+
 pub mod counters;

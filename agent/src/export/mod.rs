@@ -1,0 +1,3 @@
+//! Where to: readings and spans leave the agent here.
+
+pub mod otlp;
