@@ -5,7 +5,7 @@
 
 use std::{
     error::Error as _,
-    fmt::{self, Write as _},
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use crate::counters::{ExportFailure, Signal};
 
 /// No receiver can hold the exporter back for longer than this by one answer.
-pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// How much of a receiver's own words is kept for the log.
 const MAX_DETAIL: usize = 256;
@@ -256,7 +256,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         let cause_text = cause.to_string();
         // Some libraries repeat their source in their own text.
         if !text.ends_with(&cause_text) {
-            let _: fmt::Result = write!(text, ": {cause_text}");
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
         next = cause.source();
     }

@@ -74,7 +74,7 @@ pub enum TransportError {
 
 /// A client of either protocol.
 pub(super) enum Client {
-    Grpc(GrpcClient),
+    Grpc(Box<GrpcClient>),
     Http(HttpClient),
 }
 
@@ -82,7 +82,7 @@ impl Client {
     /// Prepares a client; it connects with the first request. Needs a running tokio runtime.
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         match settings.protocol {
-            Protocol::Grpc => GrpcClient::new(settings).map(Self::Grpc),
+            Protocol::Grpc => GrpcClient::new(settings).map(|client| Self::Grpc(Box::new(client))),
             Protocol::HttpProtobuf => HttpClient::new(settings).map(Self::Http),
         }
     }
