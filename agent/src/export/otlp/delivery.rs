@@ -140,5 +140,4 @@ impl<T: Transport> Sender<T> {
 }
 
 #[cfg(test)]
-#[path = "delivery_tests.rs"]
 mod tests;

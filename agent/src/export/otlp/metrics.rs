@@ -303,5 +303,4 @@ impl DataPoint {
 }
 
 #[cfg(test)]
-#[path = "metrics_tests.rs"]
 mod tests;

@@ -4,8 +4,8 @@
 //! sections under them.
 
 use std::{
-    error::Error as _,
-    fmt,
+    error::Error,
+    fmt, iter,
     time::{Duration, SystemTime},
 };
 
@@ -74,7 +74,7 @@ impl SendError {
     }
 
     /// No connection, or one that ended before the answer.
-    pub(super) fn connection(error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(super) fn connection(error: &(dyn Error + 'static)) -> Self {
         Self::new(ExportFailure::Connection, Retry::Backoff, chain(error))
     }
 
@@ -117,11 +117,11 @@ pub(super) fn accepted(signal: Signal, body: &[u8]) -> Result<Accepted, SendErro
 pub(super) fn grpc_error(status: &Status) -> SendError {
     // Only errors made on this side of the wire have a source.
     if let Some(source) = status.source() {
-        return match status.code() {
-            Code::Cancelled | Code::DeadlineExceeded => {
-                SendError::new(ExportFailure::Timeout, Retry::Backoff, status.message())
-            }
-            _ => SendError::connection(source),
+        let timed_out = causes(source).any(<dyn Error>::is::<tonic::TimeoutExpired>);
+        return if timed_out {
+            SendError::new(ExportFailure::Timeout, Retry::Backoff, status.message())
+        } else {
+            SendError::connection(source)
         };
     }
     // tonic's own way to say that the answer passed its size limit.
@@ -249,19 +249,21 @@ fn shorten(text: &str) -> String {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(error).map(ToString::to_string) {
         // Some libraries repeat their source in their own text.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+        if !text.ends_with(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text.push_str(separator);
+            text.push_str(&cause);
         }
-        next = cause.source();
     }
     text
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
 }
 
 /// `google.rpc.Status`.

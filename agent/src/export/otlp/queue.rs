@@ -46,7 +46,7 @@ impl SpanQueue {
             self.0.counters.discard(Discard::QueueSpansFull, 1);
         }
         self.publish_length();
-        if self.0.spans.len() >= self.0.enough {
+        if self.has_batch() {
             self.0.filled.notify_one();
         }
     }
@@ -60,9 +60,10 @@ impl SpanQueue {
         batch
     }
 
-    /// Returns once there is a whole batch, and now and then before.
+    /// Returns once there is a whole batch.
     pub(super) async fn filled(&self) {
-        if self.0.spans.len() < self.0.enough {
+        // A notice may be about a batch already taken.
+        while !self.has_batch() {
             self.0.filled.notified().await;
         }
     }

@@ -305,10 +305,11 @@ mod tests {
             ("[::1]:4317", true, "http://[::1]:4317/"),
             ("http://c:4317/ignored/path", false, "http://c:4317/"),
             (
-                "unix:///run/c.sock",
+                "ftp://c:4317",
                 false,
                 "error: must start with http:// or https://",
             ),
+            ("unix:///run/c.sock", true, "error: is not a URL"),
             ("", true, "error: is not a URL"),
         ] {
             check(Generic(text), Signal::Metrics, Grpc, insecure, expected);

@@ -151,5 +151,4 @@ const fn kind(kind: SpanKind) -> span::SpanKind {
 }
 
 #[cfg(test)]
-#[path = "spans_tests.rs"]
 mod tests;

@@ -75,7 +75,7 @@ pub enum TransportError {
 /// A client of either protocol.
 pub(super) enum Client {
     Grpc(Box<GrpcClient>),
-    Http(HttpClient),
+    Http(Box<HttpClient>),
 }
 
 impl Client {
@@ -83,7 +83,7 @@ impl Client {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         match settings.protocol {
             Protocol::Grpc => GrpcClient::new(settings).map(|client| Self::Grpc(Box::new(client))),
-            Protocol::HttpProtobuf => HttpClient::new(settings).map(Self::Http),
+            Protocol::HttpProtobuf => HttpClient::new(settings).map(|client| Self::Http(Box::new(client))),
         }
     }
 }
@@ -96,3 +96,6 @@ impl Transport for Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

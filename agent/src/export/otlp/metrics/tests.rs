@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
+use crate::export::otlp::{size::MAX_REQUEST, testing};
 use crate::{
     identity::{Resource, Value},
     telemetry::{
@@ -171,7 +172,7 @@ fn every_instrument_and_value() {
             ],
             labels: vec![("not", "exported".into())],
         }),
-        super::super::testing::resource("shop"),
+        testing::resource("shop"),
     ];
     let port = (Attr::DestinationPort, Value::Int(443));
     let overflow = (Attr::MetricOverflow, Value::Bool(true));
@@ -235,8 +236,25 @@ fn every_instrument_and_value() {
 #[test]
 fn an_empty_reading_makes_no_request() {
     assert!(MetricRequests::new(Arc::default(), 1000).next().is_none());
-    let snapshot = super::super::testing::snapshot(1, 0);
+    let snapshot = testing::snapshot(1, 0);
     assert!(MetricRequests::new(snapshot, 1000).next().is_none());
+}
+
+#[test]
+fn large_readings_fill_their_requests() {
+    let snapshot = testing::snapshot(1, u16::MAX);
+    let sizes: Vec<_> = MetricRequests::new(snapshot, MAX_REQUEST / 2)
+        .map(|request| request.message.encoded_len())
+        .collect();
+    let (last, full) = sizes.split_last().unwrap();
+    assert!(*last <= MAX_REQUEST / 2);
+    assert!(!full.is_empty());
+    for size in full {
+        assert!(
+            (MAX_REQUEST / 5 * 2..=MAX_REQUEST / 2).contains(size),
+            "{size}"
+        );
+    }
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -289,9 +307,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         });
         Snapshot {
             time_unix_nano,
-            resources: ["a", "b", "c", "d"]
-                .map(super::super::testing::resource)
-                .to_vec(),
+            resources: ["a", "b", "c", "d"].map(testing::resource).to_vec(),
             families: families.collect(),
         }
     })
