@@ -98,6 +98,8 @@ discards! {
     QueueSpansFull = Queue / "spans_full",
     /// A subscriber of live events reads too slowly; the event was left out for it.
     QueueSubscriberSlow = Queue / "subscriber_slow",
+    /// A single data point or span is larger than a whole request may be.
+    ExportTooLarge = Export / "too_large",
     /// The receiver accepted the request only in part.
     ExportRejected = Export / "rejected",
     /// The receiver refused the request, or could not be reached before it was given up.

@@ -8,12 +8,14 @@ pub mod identity;
 
 pub mod telemetry;
 
-pub mod config;
+pub mod self_telemetry;
 
 pub mod export;
 
 pub mod admin;
 
-pub mod counters;
+// Leaves: whatever imports them, they import nothing of the above.
 
-pub mod self_telemetry;
+pub mod config;
+
+pub mod counters;

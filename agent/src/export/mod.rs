@@ -1,3 +1,4 @@
 //! Where to: the forms telemetry leaves in.
 
+pub mod otlp;
 pub mod prometheus;

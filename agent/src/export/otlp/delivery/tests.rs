@@ -1,0 +1,416 @@
+//! Retries and what is counted, and both tasks against receivers that work, fail or hang. Time is tokio's paused
+//! clock: hours pass at once, and what is asserted about it is exact but for the jitter.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    counters::ExportFailure,
+    export::otlp::{
+        metrics_task::MetricsTask,
+        queue::{BATCH, SpanQueue},
+        spans_task::SpansTask,
+        testing::{self, Answer, Scripted},
+    },
+    telemetry::handle::SnapshotHandle,
+};
+
+const GRACE: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Everything a task needs around it.
+struct Rig {
+    receiver: Scripted,
+    counters: Arc<Counters>,
+    stats: Arc<ExportStats>,
+    stop: CancellationToken,
+    shutdown: Arc<Shutdown>,
+    start: Instant,
+}
+
+impl Rig {
+    fn new(answers: impl IntoIterator<Item = Answer>, last: Answer) -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            receiver: Scripted::new(answers, last),
+            counters: Arc::default(),
+            stats: Arc::default(),
+            shutdown: Arc::new(Shutdown::new(stop.clone(), GRACE)),
+            stop,
+            start: Instant::now(),
+        }
+    }
+
+    fn sender(&self, signal: Signal) -> Sender<Scripted> {
+        Sender::new(
+            self.receiver.clone(),
+            signal,
+            Arc::clone(&self.counters),
+            Arc::clone(&self.stats),
+            Arc::clone(&self.shutdown),
+        )
+    }
+
+    fn metrics(&self) -> MetricsTask<Scripted> {
+        MetricsTask {
+            sender: self.sender(Signal::Metrics),
+            snapshots: store(),
+            interval: INTERVAL,
+            counters: Arc::clone(&self.counters),
+            shutdown: Arc::clone(&self.shutdown),
+        }
+    }
+
+    fn spans(&self, capacity: usize) -> (SpansTask<Scripted>, SpanQueue) {
+        let queue = SpanQueue::new(
+            capacity,
+            Arc::clone(&self.counters),
+            Arc::clone(&self.stats),
+        );
+        let task = SpansTask {
+            sender: self.sender(Signal::Traces),
+            queue: queue.clone(),
+            interval: INTERVAL,
+            counters: Arc::clone(&self.counters),
+            shutdown: Arc::clone(&self.shutdown),
+            in_flight: 0,
+        };
+        (task, queue)
+    }
+
+    /// When requests arrived, and with how many items.
+    fn sent(&self) -> Vec<(Duration, u64)> {
+        let sent = self.receiver.sent();
+        sent.iter()
+            .map(|(at, request)| (*at - self.start, request.items))
+            .collect()
+    }
+
+    /// (accepted, retried, rejected, unavailable)
+    fn counted(&self, signal: Signal) -> (u64, u64, u64, u64) {
+        let stats = self.stats.signal(signal);
+        (
+            stats.items(),
+            stats.retries(),
+            stats.rejected(),
+            stats.failures(ExportFailure::Unavailable),
+        )
+    }
+}
+
+/// A store whose readings are told apart by their number, which is their time.
+fn store() -> SnapshotHandle {
+    let (handle, mut requests) = SnapshotHandle::channel(1);
+    tokio::spawn(async move {
+        let mut number = 0;
+        while let Some(reply) = requests.recv().await {
+            number += 1;
+            drop(reply.send(testing::snapshot(number, 3)));
+        }
+    });
+    handle
+}
+
+/// The number of the reading in a request.
+fn reading(request: &Encoded) -> u64 {
+    let message = ExportMetricsServiceRequest::decode(request.body.clone()).unwrap();
+    let metric = &message.resource_metrics[0].scope_metrics[0].metrics[0];
+    match metric.data.as_ref().unwrap() {
+        opentelemetry_proto::tonic::metrics::v1::metric::Data::Sum(sum) => {
+            sum.data_points[0].time_unix_nano
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn request(items: u64) -> Encoded {
+    Encoded {
+        signal: Signal::Traces,
+        body: Bytes::new(),
+        items,
+    }
+}
+
+fn unavailable() -> Answer {
+    Answer::Fail(SendError::new(
+        ExportFailure::Unavailable,
+        Retry::Backoff,
+        "busy",
+    ))
+}
+
+fn refused() -> Answer {
+    Answer::Fail(SendError::new(ExportFailure::Refused, Retry::Never, "no"))
+}
+
+fn after(delay: Duration) -> Answer {
+    Answer::Fail(SendError::new(
+        ExportFailure::Unavailable,
+        Retry::After(delay),
+        "later",
+    ))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(5)
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_retried_with_growing_waits() {
+    let rig = Rig::new(
+        [unavailable(), unavailable(), unavailable()],
+        Answer::Accept,
+    );
+    let mut sender = rig.sender(Signal::Traces);
+    assert_eq!(sender.deliver(&request(4), soon()).await, Delivery::Done);
+    assert_eq!(rig.counted(Signal::Traces), (4, 12, 0, 12));
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
+
+    let times: Vec<_> = rig.sent().iter().map(|(at, _)| at.as_secs_f64()).collect();
+    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0]) {
+        // A timer's grain is a millisecond.
+        assert!((base * 0.5..base * 1.5 + 0.002).contains(wait), "{waits:?}");
+    }
+    assert_eq!(waits.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_sent_once_and_counted() {
+    let rig = Rig::new([refused()], Answer::Accept);
+    let mut sender = rig.sender(Signal::Traces);
+    assert_eq!(sender.deliver(&request(4), soon()).await, Delivery::Refused);
+    assert_eq!(rig.sent().len(), 1);
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 4);
+    assert_eq!(
+        rig.stats
+            .signal(Signal::Traces)
+            .failures(ExportFailure::Refused),
+        4
+    );
+    // It says nothing about the next one.
+    assert_eq!(sender.deliver(&request(1), soon()).await, Delivery::Done);
+    assert_eq!(rig.sent()[1].0, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_success_is_counted_and_not_retried() {
+    // The last one lies: it was sent only four.
+    for (rejected, accepted, counted) in [(0, 4, 0), (3, 1, 3), (4, 0, 4), (1000, 0, 4)] {
+        let rig = Rig::new([], Answer::Partly { rejected });
+        let mut sender = rig.sender(Signal::Traces);
+        assert_eq!(sender.deliver(&request(4), soon()).await, Delivery::Done);
+        assert_eq!(rig.sent().len(), 1);
+        assert_eq!(rig.counted(Signal::Traces), (accepted, 0, counted, 0));
+        assert_eq!(rig.counters.discards(Discard::ExportRejected), counted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receivers_delay_is_kept() {
+    let delay = Duration::from_secs(40);
+    let rig = Rig::new([after(delay)], Answer::Accept);
+    let mut sender = rig.sender(Signal::Traces);
+    assert_eq!(sender.deliver(&request(4), soon()).await, Delivery::Done);
+    assert!(rig.sent()[1].0 >= delay, "{:?}", rig.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receivers_delay_outlives_the_request() {
+    let delay = Duration::from_secs(40);
+    let rig = Rig::new([after(delay)], Answer::Accept);
+    let mut sender = rig.sender(Signal::Traces);
+    let until = Instant::now() + Duration::from_secs(10);
+    assert_eq!(sender.deliver(&request(4), until).await, Delivery::GaveUp);
+    assert_eq!(sender.deliver(&request(5), soon()).await, Delivery::Done);
+    let sent = rig.sent();
+    assert_eq!((sent.len(), sent[1].1), (2, 5));
+    assert!(sent[1].0 >= delay);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_sent_every_interval_and_at_the_end() {
+    let rig = Rig::new([], Answer::Accept);
+    let task = tokio::spawn(rig.metrics().run());
+    time::sleep(INTERVAL * 3 + INTERVAL / 2).await;
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+    let readings: Vec<_> = rig
+        .receiver
+        .sent()
+        .iter()
+        .map(|(_, sent)| reading(sent))
+        .collect();
+    assert_eq!(readings, [1, 2, 3, 4]);
+    assert_eq!(rig.counted(Signal::Metrics), (12, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_reading_survives_an_outage() {
+    let rig = Rig::new(vec![unavailable(); 30], Answer::Accept);
+    let task = tokio::spawn(rig.metrics().run());
+    let items = || rig.stats.signal(Signal::Metrics).items();
+    while items() == 0 {
+        time::sleep(INTERVAL).await;
+    }
+    let sent = rig.receiver.sent();
+    let (failed, delivered) = sent.split_at(30);
+    let oldest = reading(&failed[0].1);
+    assert_eq!(oldest, 1);
+    assert!(reading(&delivered[0].1) > oldest);
+    // What was superseded was state, not loss.
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_reading_is_counted_and_the_next_one_sent() {
+    let rig = Rig::new([refused()], Answer::Accept);
+    let task = tokio::spawn(rig.metrics().run());
+    time::sleep(INTERVAL * 2 + INTERVAL / 2).await;
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 3);
+    assert_eq!(rig.counted(Signal::Metrics), (3, 0, 0, 0));
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_reading_is_tried_for_the_grace_only() {
+    for (answer, attempts) in [
+        (Answer::Hang, 1..2),
+        (unavailable(), 2..9),
+        (refused(), 1..2),
+    ] {
+        let rig = Rig::new([], answer.clone());
+        let task = tokio::spawn(rig.metrics().run());
+        rig.stop.cancel();
+        assert!(!task.await.unwrap(), "{answer:?}");
+        assert!(rig.start.elapsed() <= GRACE, "{answer:?}");
+        assert!(
+            attempts.contains(&rig.sent().len()),
+            "{answer:?} {:?}",
+            rig.sent()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_has_stopped_ends_nothing_else() {
+    let rig = Rig::new([], Answer::Accept);
+    let mut task = rig.metrics();
+    task.snapshots = SnapshotHandle::channel(1).0;
+    let task = tokio::spawn(task.run());
+    time::sleep(INTERVAL * 2).await;
+    rig.stop.cancel();
+    assert!(!task.await.unwrap());
+    assert!(rig.sent().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_go_in_batches_or_when_they_have_waited() {
+    let rig = Rig::new([], Answer::Accept);
+    let (task, queue) = rig.spans(5000);
+    let task = tokio::spawn(task.run());
+    let full = BATCH as u64;
+    for number in 0..full * 2 + 1 {
+        queue.push(testing::span(number));
+    }
+    time::sleep(INTERVAL / 2).await;
+    assert_eq!(rig.sent(), [(Duration::ZERO, full), (Duration::ZERO, full)]);
+    assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 1);
+    time::sleep(INTERVAL).await;
+    assert_eq!(rig.sent().last().unwrap().1, 1);
+    assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 0);
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+    assert_eq!(rig.counted(Signal::Traces), (full * 2 + 1, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_spans_are_flushed_at_shutdown() {
+    // One failure on the way, whose wait the shutdown cuts short.
+    let rig = Rig::new([after(Duration::from_mins(2))], Answer::Accept);
+    let (task, queue) = rig.spans(5000);
+    for number in 0..1200 {
+        queue.push(testing::span(number));
+    }
+    let task = tokio::spawn(task.run());
+    time::sleep(Duration::from_secs(1)).await;
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+    assert_eq!(rig.stats.signal(Signal::Traces).items(), 1200);
+    assert!(rig.start.elapsed() <= Duration::from_secs(1) + GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_not_flushed_within_the_grace_are_counted() {
+    for answer in [Answer::Hang, unavailable()] {
+        let rig = Rig::new([], answer.clone());
+        let (task, queue) = rig.spans(5000);
+        for number in 0..1200 {
+            queue.push(testing::span(number));
+        }
+        let task = tokio::spawn(task.run());
+        rig.stop.cancel();
+        assert!(!task.await.unwrap(), "{answer:?}");
+        assert!(
+            rig.start.elapsed() <= GRACE + Duration::from_millis(2),
+            "{answer:?}"
+        );
+        assert_eq!(
+            rig.counters.discards(Discard::ExportFailed),
+            1200,
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_drops_its_oldest_and_never_waits() {
+    let rig = Rig::new([Answer::Hang], Answer::Accept);
+    let (mut task, queue) = rig.spans(100);
+    for number in 0..250 {
+        queue.push(testing::span(number));
+    }
+    assert_eq!(rig.counters.discards(Discard::QueueSpansFull), 150);
+    assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 100);
+    let ids = queue
+        .take()
+        .iter()
+        .map(|span| u64::from_be_bytes(span.span.span_id))
+        .collect::<Vec<_>>();
+    assert_eq!(ids, (151..=250).collect::<Vec<_>>());
+
+    // Neither does a receiver that hangs make anybody wait.
+    queue.push(testing::span(0));
+    task.interval = Duration::from_millis(1);
+    let task = tokio::spawn(task.run());
+    time::sleep(Duration::from_secs(1)).await;
+    for number in 0..101 {
+        queue.push(testing::span(number));
+    }
+    assert_eq!(rig.counters.discards(Discard::QueueSpansFull), 151);
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_too_old_to_retry_are_dropped_and_counted() {
+    let rig = Rig::new([], unavailable());
+    let (task, queue) = rig.spans(100);
+    queue.push(testing::span(0));
+    let task = tokio::spawn(task.run());
+    time::sleep(Duration::from_mins(4)).await;
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
+    time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 1);
+    rig.stop.cancel();
+    assert!(task.await.unwrap());
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 1);
+}

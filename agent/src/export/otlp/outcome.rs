@@ -1,0 +1,529 @@
+//! What an answer means: accepted, try again (when), or never again. Pure functions over what the receiver sent.
+//!
+//! The rules are those of the OTLP specification, "OTLP/gRPC Response", "OTLP/HTTP Response" and the throttling
+//! sections under them.
+
+use std::{
+    error::Error,
+    fmt, iter,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, StatusCode};
+use opentelemetry_proto::tonic::collector::{
+    metrics::v1::ExportMetricsServiceResponse, trace::v1::ExportTraceServiceResponse,
+};
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::counters::{ExportFailure, Signal};
+
+/// No receiver can hold the exporter back for longer than this by one answer.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// How much of a receiver's own words is kept for the log.
+const MAX_DETAIL: usize = 256;
+
+/// The receiver took the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// Items it refused all the same. They must not be sent again.
+    pub(super) rejected: u64,
+    /// Its reason, or a warning if nothing was rejected; often empty.
+    pub(super) message: String,
+}
+
+/// One attempt at a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SendError {
+    /// In what way.
+    pub(super) failure: ExportFailure,
+    /// Whether and when to try again.
+    pub(super) retry: Retry,
+    /// In words, for the log.
+    pub(super) detail: String,
+}
+
+/// Whether and when a failed request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would fail again.
+    Never,
+    /// By exponential backoff.
+    Backoff,
+    /// Not before the receiver's own delay has passed.
+    After(Duration),
+}
+
+impl SendError {
+    pub(super) fn new(failure: ExportFailure, retry: Retry, detail: impl AsRef<str>) -> Self {
+        Self {
+            failure,
+            retry,
+            detail: shorten(detail.as_ref()),
+        }
+    }
+
+    /// No answer in time. Worth another attempt, like gRPC's DEADLINE_EXCEEDED.
+    pub(super) fn timeout(limit: Duration) -> Self {
+        Self::new(
+            ExportFailure::Timeout,
+            Retry::Backoff,
+            format!("no answer within {limit:?}"),
+        )
+    }
+
+    /// No connection, or one that ended before the answer.
+    pub(super) fn connection(error: &(dyn Error + 'static)) -> Self {
+        Self::new(ExportFailure::Connection, Retry::Backoff, chain(error))
+    }
+
+    /// An answer that cannot be understood. The data may have been taken, so it is not sent again.
+    pub(super) fn invalid(detail: impl AsRef<str>) -> Self {
+        Self::new(ExportFailure::InvalidResponse, Retry::Never, detail)
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.failure.as_str(), self.detail)
+    }
+}
+
+/// Reads the body of a success.
+pub(super) fn accepted(signal: Signal, body: &[u8]) -> Result<Accepted, SendError> {
+    let partial = match signal {
+        Signal::Metrics => ExportMetricsServiceResponse::decode(body).map(|answer| {
+            answer
+                .partial_success
+                .map(|p| (p.rejected_data_points, p.error_message))
+        }),
+        Signal::Traces => ExportTraceServiceResponse::decode(body).map(|answer| {
+            answer
+                .partial_success
+                .map(|p| (p.rejected_spans, p.error_message))
+        }),
+    };
+    let (rejected, message) = partial
+        .map_err(|error| SendError::invalid(format!("the answer is not OTLP: {error}")))?
+        .unwrap_or_default();
+    Ok(Accepted {
+        rejected: u64::try_from(rejected).unwrap_or(0),
+        message: shorten(&message),
+    })
+}
+
+/// Judges a gRPC status other than OK.
+pub(super) fn grpc_error(status: &Status) -> SendError {
+    // Only errors made on this side of the wire have a source.
+    if let Some(source) = status.source() {
+        let timed_out = causes(source).any(<dyn Error>::is::<tonic::TimeoutExpired>);
+        return if timed_out {
+            SendError::new(ExportFailure::Timeout, Retry::Backoff, status.message())
+        } else {
+            SendError::connection(source)
+        };
+    }
+    // tonic's own way to say that the answer passed its size limit.
+    if status.code() == Code::OutOfRange
+        && status
+            .message()
+            .contains("decoded message length too large")
+    {
+        return SendError::invalid(status.message());
+    }
+    let delay = retry_info(status.details());
+    let retry = match (status.code(), delay) {
+        (Code::ResourceExhausted, None) => Retry::Never,
+        (code, delay) if grpc_retryable(code) => after(delay.unwrap_or_default()),
+        _ => Retry::Never,
+    };
+    let detail = format!("{:?} {}", status.code(), status.message());
+    SendError::new(grpc_failure(status.code()), retry, detail)
+}
+
+fn grpc_retryable(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::ResourceExhausted
+    )
+}
+
+fn grpc_failure(code: Code) -> ExportFailure {
+    match code {
+        Code::DeadlineExceeded => ExportFailure::Timeout,
+        Code::Cancelled | Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => {
+            ExportFailure::Unavailable
+        }
+        Code::ResourceExhausted => ExportFailure::Throttled,
+        Code::Unauthenticated | Code::PermissionDenied => ExportFailure::Unauthorized,
+        Code::NotFound | Code::Unimplemented => ExportFailure::NotFound,
+        Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
+            ExportFailure::Refused
+        }
+        Code::Ok | Code::Unknown | Code::Internal => ExportFailure::Other,
+    }
+}
+
+/// Judges an HTTP status outside 2xx. `body` should be a `google.rpc.Status`, and is text where it is not.
+pub(super) fn http_error(
+    status: StatusCode,
+    retry_after: Option<&HeaderValue>,
+    now: SystemTime,
+    body: &[u8],
+) -> SendError {
+    let retry = match status.as_u16() {
+        429 | 502 | 503 | 504 => after(
+            retry_after
+                .and_then(|value| parse_retry_after(value, now))
+                .unwrap_or_default(),
+        ),
+        _ => Retry::Never,
+    };
+    let failure = match status.as_u16() {
+        429 => ExportFailure::Throttled,
+        502..=504 => ExportFailure::Unavailable,
+        401 | 403 => ExportFailure::Unauthorized,
+        404 | 405 => ExportFailure::NotFound,
+        400..=499 => ExportFailure::Refused,
+        _ => ExportFailure::Other,
+    };
+    SendError::new(failure, retry, format!("{status} {}", explanation(body)))
+}
+
+/// `Retry-After` of RFC 9110: seconds, or a date of any of HTTP's three forms. `None` for anything else.
+fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn after(delay: Duration) -> Retry {
+    if delay.is_zero() {
+        Retry::Backoff
+    } else {
+        Retry::After(delay.min(MAX_RETRY_AFTER))
+    }
+}
+
+/// The receiver's own words in the body of an HTTP error.
+fn explanation(body: &[u8]) -> String {
+    match RpcStatus::decode(body) {
+        Ok(status) if !status.message.is_empty() => status.message,
+        _ => String::from_utf8_lossy(&body[..body.len().min(4 * MAX_DETAIL)]).into_owned(),
+    }
+}
+
+/// The delay of the `google.rpc.RetryInfo` among a status's details: `None` without one, zero if it names no delay.
+fn retry_info(details: &[u8]) -> Option<Duration> {
+    let status = RpcStatus::decode(details).ok()?;
+    let info = status
+        .details
+        .iter()
+        .find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    let delay = RetryInfo::decode(info.value.as_slice())
+        .ok()?
+        .retry_delay
+        .unwrap_or_default();
+    let seconds = Duration::from_secs(u64::try_from(delay.seconds).unwrap_or(0));
+    let nanos = Duration::from_nanos(u64::try_from(delay.nanos).unwrap_or(0));
+    Some(seconds.saturating_add(nanos))
+}
+
+/// One line of printable text, at most [`MAX_DETAIL`] characters.
+fn shorten(text: &str) -> String {
+    text.trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_DETAIL)
+        .collect()
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(error).map(ToString::to_string) {
+        // Some libraries repeat their source in their own text.
+        if !text.ends_with(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text.push_str(separator);
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    pub(super) code: i32,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Any {
+    #[prost(string, tag = "1")]
+    pub(super) type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    pub(super) retry_delay: Option<ProtoDuration>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(super) struct ProtoDuration {
+    #[prost(int64, tag = "1")]
+    pub(super) seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub(super) nanos: i32,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use opentelemetry_proto::tonic::collector::{
+        metrics::v1::ExportMetricsPartialSuccess, trace::v1::ExportTracePartialSuccess,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use Retry::{After, Backoff, Never};
+
+    /// The details of a status that asks for a delay.
+    pub(in super::super) fn retry_details(seconds: i64, nanos: i32) -> Vec<u8> {
+        let info = RetryInfo {
+            retry_delay: Some(ProtoDuration { seconds, nanos }),
+        };
+        let any = Any {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        };
+        RpcStatus {
+            code: 0,
+            message: String::new(),
+            details: vec![any],
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn grpc_codes() {
+        const fn seconds(n: u64) -> Retry {
+            After(Duration::from_secs(n))
+        }
+        // (code, without RetryInfo, with RetryInfo of 7 s)
+        for (code, plain, delayed, failure) in [
+            (Code::Cancelled, Backoff, seconds(7), "unavailable"),
+            (Code::DeadlineExceeded, Backoff, seconds(7), "timeout"),
+            (Code::Aborted, Backoff, seconds(7), "unavailable"),
+            (Code::OutOfRange, Backoff, seconds(7), "unavailable"),
+            (Code::Unavailable, Backoff, seconds(7), "unavailable"),
+            (Code::DataLoss, Backoff, seconds(7), "unavailable"),
+            (Code::ResourceExhausted, Never, seconds(7), "throttled"),
+            (Code::Unknown, Never, Never, "_OTHER"),
+            (Code::InvalidArgument, Never, Never, "refused"),
+            (Code::NotFound, Never, Never, "not_found"),
+            (Code::AlreadyExists, Never, Never, "refused"),
+            (Code::PermissionDenied, Never, Never, "unauthorized"),
+            (Code::Unauthenticated, Never, Never, "unauthorized"),
+            (Code::FailedPrecondition, Never, Never, "refused"),
+            (Code::Unimplemented, Never, Never, "not_found"),
+            (Code::Internal, Never, Never, "_OTHER"),
+        ] {
+            let error = grpc_error(&Status::new(code, "because"));
+            assert_eq!(
+                (error.retry, error.failure.as_str()),
+                (plain, failure),
+                "{code:?}"
+            );
+            assert!(error.detail.contains("because"), "{error}");
+            let status = Status::with_details(code, "", retry_details(7, 0).into());
+            assert_eq!(
+                grpc_error(&status).retry,
+                delayed,
+                "{code:?} with RetryInfo"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_info_delays() {
+        for (details, expected) in [
+            (
+                retry_details(0, 500_000_000),
+                After(Duration::from_millis(500)),
+            ),
+            (retry_details(0, 0), Backoff),
+            (retry_details(-5, -1), Backoff),
+            (retry_details(i64::MAX, i32::MAX), After(MAX_RETRY_AFTER)),
+            (b"\xff garbage".to_vec(), Never),
+            (Vec::new(), Never),
+        ] {
+            let status = Status::with_details(Code::ResourceExhausted, "", details.clone().into());
+            assert_eq!(grpc_error(&status).retry, expected, "{details:?}");
+        }
+    }
+
+    #[test]
+    fn http_statuses() {
+        for (code, retry, failure) in [
+            (429, Backoff, "throttled"),
+            (502, Backoff, "unavailable"),
+            (503, Backoff, "unavailable"),
+            (504, Backoff, "unavailable"),
+            (400, Never, "refused"),
+            (401, Never, "unauthorized"),
+            (403, Never, "unauthorized"),
+            (404, Never, "not_found"),
+            (405, Never, "not_found"),
+            (408, Never, "refused"),
+            (413, Never, "refused"),
+            (500, Never, "_OTHER"),
+            (501, Never, "_OTHER"),
+            (505, Never, "_OTHER"),
+            (302, Never, "_OTHER"),
+        ] {
+            let error = http_error(StatusCode::from_u16(code).unwrap(), None, UNIX_EPOCH, b"");
+            assert_eq!(
+                (error.retry, error.failure.as_str()),
+                (retry, failure),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn http_retry_after() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+        for (value, expected) in [
+            ("3", After(Duration::from_secs(3))),
+            (" 3 ", After(Duration::from_secs(3))),
+            ("0", Backoff),
+            ("86400", After(MAX_RETRY_AFTER)),
+            ("18446744073709551615", After(MAX_RETRY_AFTER)),
+            ("-1", Backoff),
+            ("soon", Backoff),
+            (
+                "Sun, 06 Nov 1994 08:49:57 GMT",
+                After(Duration::from_secs(20)),
+            ),
+            (
+                "Sunday, 06-Nov-94 08:49:57 GMT",
+                After(Duration::from_secs(20)),
+            ),
+            ("Sun Nov  6 08:49:57 1994", After(Duration::from_secs(20))),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", Backoff),
+        ] {
+            let header = HeaderValue::from_static(value);
+            let error = http_error(StatusCode::SERVICE_UNAVAILABLE, Some(&header), now, b"");
+            assert_eq!(error.retry, expected, "{value:?}");
+            let error = http_error(StatusCode::BAD_REQUEST, Some(&header), now, b"");
+            assert_eq!(error.retry, Never, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn http_bodies_explain() {
+        let status = RpcStatus {
+            code: 3,
+            message: "no tenant".to_owned(),
+            details: Vec::new(),
+        };
+        for (body, expected) in [
+            (status.encode_to_vec(), "400 Bad Request no tenant"),
+            (b"plain\ntext".to_vec(), "400 Bad Request plain text"),
+            (Vec::new(), "400 Bad Request"),
+        ] {
+            let error = http_error(StatusCode::BAD_REQUEST, None, UNIX_EPOCH, &body);
+            assert_eq!(error.detail, expected);
+        }
+        let error = http_error(
+            StatusCode::BAD_REQUEST,
+            None,
+            UNIX_EPOCH,
+            &vec![b'x'; 1 << 20],
+        );
+        assert_eq!(error.detail.chars().count(), MAX_DETAIL);
+    }
+
+    #[test]
+    fn partial_success() {
+        let metrics = |rejected| {
+            let partial = ExportMetricsPartialSuccess {
+                rejected_data_points: rejected,
+                error_message: "why".to_owned(),
+            };
+            ExportMetricsServiceResponse {
+                partial_success: Some(partial),
+            }
+            .encode_to_vec()
+        };
+        let partial = ExportTracePartialSuccess {
+            rejected_spans: 2,
+            error_message: String::new(),
+        };
+        let traces = ExportTraceServiceResponse {
+            partial_success: Some(partial),
+        }
+        .encode_to_vec();
+        for (signal, body, rejected, message) in [
+            (Signal::Metrics, Vec::new(), 0, ""),
+            (Signal::Traces, Vec::new(), 0, ""),
+            (Signal::Metrics, metrics(5), 5, "why"),
+            (Signal::Metrics, metrics(0), 0, "why"),
+            (Signal::Metrics, metrics(-1), 0, "why"),
+            (Signal::Traces, traces, 2, ""),
+        ] {
+            let expected = Accepted {
+                rejected,
+                message: message.to_owned(),
+            };
+            assert_eq!(accepted(signal, &body), Ok(expected));
+        }
+        let error = accepted(Signal::Metrics, b"<html>").unwrap_err();
+        assert_eq!(
+            (error.failure, error.retry),
+            (ExportFailure::InvalidResponse, Never)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_judged(body: Vec<u8>, code in 100_u16..1000, header: Vec<u8>) {
+            let status = StatusCode::from_u16(code).unwrap();
+            let header = HeaderValue::from_bytes(&header).ok();
+            let error = http_error(status, header.as_ref(), UNIX_EPOCH, &body);
+            prop_assert!(error.detail.chars().count() <= MAX_DETAIL);
+            let status = Status::with_details(Code::ResourceExhausted, "", body.clone().into());
+            if let After(delay) = grpc_error(&status).retry {
+                prop_assert!(delay <= MAX_RETRY_AFTER);
+            }
+            drop(accepted(Signal::Traces, &body));
+        }
+    }
+}

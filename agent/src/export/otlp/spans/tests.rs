@@ -1,0 +1,151 @@
+//! Spans on the wire: their shape, and that cutting batches up loses nothing.
+
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::{export::otlp::testing, identity::Value};
+
+fn text(attribute: &KeyValue) -> (&str, &str) {
+    match attribute
+        .value
+        .as_ref()
+        .and_then(|value| value.value.as_ref())
+    {
+        Some(any_value::Value::StringValue(text)) => (&attribute.key, text),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn fields_of_a_span() {
+    let mut finished = testing::span(6);
+    finished.span.parent_span_id = Some([9; 8]);
+    finished.span.attributes = vec![("process.executable.name", Value::Static("sh"))];
+    finished.span.error = Some("SIGKILL".into());
+    let result = span_requests(&[finished], MAX);
+    assert_eq!((result.requests.len(), result.too_large), (1, 0));
+    let resource = &result.requests[0].resource_spans[0];
+    assert_eq!(resource.schema_url, SCHEMA_URL);
+    assert_eq!(resource.scope_spans[0].schema_url, SCHEMA_URL);
+    assert_eq!(
+        resource.scope_spans[0].scope.as_ref().unwrap().name,
+        "wellhead"
+    );
+    let attributes = &resource.resource.as_ref().unwrap().attributes;
+    assert_eq!(
+        attributes.iter().map(text).collect::<Vec<_>>(),
+        [("service.name", "shop")]
+    );
+
+    let span = &resource.scope_spans[0].spans[0];
+    assert_eq!(span.trace_id, [1; 16]);
+    assert_eq!(span.span_id, [0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(span.parent_span_id, [9; 8]);
+    assert_eq!(span.name, "sh");
+    assert_eq!(
+        (span.start_time_unix_nano, span.end_time_unix_nano),
+        (10, 20)
+    );
+    let attributes: Vec<_> = span.attributes.iter().map(text).collect();
+    assert_eq!(
+        attributes,
+        [("process.executable.name", "sh"), ("error.type", "SIGKILL")]
+    );
+    let status = span.status.as_ref().unwrap();
+    assert_eq!(
+        (status.code(), status.message.as_str()),
+        (status::StatusCode::Error, "")
+    );
+}
+
+#[test]
+fn roots_kinds_and_status() {
+    for (kind, expected) in [
+        (SpanKind::Internal, span::SpanKind::Internal),
+        (SpanKind::Client, span::SpanKind::Client),
+        (SpanKind::Server, span::SpanKind::Server),
+    ] {
+        let mut finished = testing::span(0);
+        finished.span.kind = kind;
+        let span = convert(&finished.span);
+        assert_eq!(span.kind(), expected);
+        assert!(span.parent_span_id.is_empty());
+        assert_eq!(span.status, None);
+    }
+}
+
+#[test]
+fn an_error_type_given_is_not_given_twice() {
+    let mut finished = testing::span(0);
+    finished.span.error = Some("1".into());
+    finished.span.attributes = vec![("error.type", Value::Static("exit"))];
+    let span = convert(&finished.span);
+    assert_eq!(
+        span.attributes.iter().map(text).collect::<Vec<_>>(),
+        [("error.type", "exit")]
+    );
+}
+
+const MAX: usize = 1 << 20;
+
+#[test]
+fn equal_resources_share_an_envelope() {
+    let mut batch: Vec<_> = (0..4).map(testing::span).collect();
+    batch[1].resource = testing::resource("other");
+    batch[3].resource = testing::resource("other");
+    let result = span_requests(&batch, MAX);
+    let spans = |at: usize| {
+        result.requests[0].resource_spans[at].scope_spans[0]
+            .spans
+            .len()
+    };
+    assert_eq!(result.requests[0].resource_spans.len(), 2);
+    assert_eq!((spans(0), spans(1)), (2, 2));
+    assert!(span_requests(&[], MAX).requests.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn cut_up_batches_are_whole(
+        spans in vec((0_usize..3, 0_usize..2000), 0..60),
+        limit in 200_usize..10_000,
+    ) {
+        let resources = ["a", "b", "c"].map(testing::resource);
+        let batch: Vec<_> = spans
+            .iter()
+            .zip(0..)
+            .map(|(&(resource, length), number)| {
+                let mut finished = testing::span(number);
+                finished.resource = Arc::clone(&resources[resource]);
+                finished.span.name = "x".repeat(length).into();
+                finished
+            })
+            .collect();
+        let result = span_requests(&batch, limit);
+        let mut ids = Vec::new();
+        for request in &result.requests {
+            prop_assert!(request.encoded_len() <= limit);
+            prop_assert!(count(request) > 0);
+            for resource in &request.resource_spans {
+                let spans = &resource.scope_spans[0].spans;
+                prop_assert!(!spans.is_empty());
+                let name = text(&resource.resource.as_ref().unwrap().attributes[0]).1;
+                for span in spans {
+                    let number = u64::from_be_bytes(span.span_id.clone().try_into().unwrap()) - 1;
+                    let finished = &batch[usize::try_from(number).unwrap()];
+                    prop_assert_eq!(finished.resource.attributes[0].1.as_str(), Some(name));
+                    ids.push(number);
+                }
+            }
+        }
+        let sent = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), sent, "sent twice");
+        prop_assert_eq!(sent as u64 + result.too_large, batch.len() as u64);
+        prop_assert!(limit < 2500 || result.too_large == 0);
+        let hopeless = spans.iter().filter(|(_, length)| *length > limit).count();
+        prop_assert!(result.too_large >= hopeless as u64);
+    }
+}

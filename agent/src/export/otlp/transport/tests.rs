@@ -1,0 +1,139 @@
+//! Both clients against real servers on loopback.
+
+mod grpc;
+mod http;
+
+use std::{net::SocketAddr, time::Duration};
+
+use opentelemetry_proto::tonic::collector::{
+    metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
+};
+use prost::Message as _;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{
+    counters::ExportFailure,
+    export::otlp::{
+        metrics::MetricRequests,
+        outcome::Retry,
+        settings::{Compression, ConfiguredEndpoint, header_map, resolve_endpoint},
+        spans::span_requests,
+        testing,
+    },
+};
+
+/// Long enough that only a receiver that never answers runs into it.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) -> SignalSettings {
+    let base = format!("http://{address}");
+    SignalSettings {
+        endpoint: resolve_endpoint(ConfiguredEndpoint::Generic(&base), signal, protocol, false)
+            .unwrap(),
+        protocol,
+        headers: header_map([("x-tenant", "blue"), ("authorization", "Bearer s3cret")]).unwrap(),
+        compression: Compression::None,
+        timeout: PATIENCE,
+        interval: Duration::from_secs(10),
+        queue_size: 100,
+        ca_file: None,
+    }
+}
+
+fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
+    let request = MetricRequests::new(testing::snapshot(5, 3), 1 << 20)
+        .next()
+        .unwrap();
+    let body = request.message.encode_to_vec().into();
+    (
+        Encoded {
+            signal: Signal::Metrics,
+            body,
+            items: request.points,
+        },
+        request.message,
+    )
+}
+
+fn traces() -> (Encoded, ExportTraceServiceRequest) {
+    let request = span_requests(&[testing::span(1)], 1 << 20)
+        .requests
+        .remove(0);
+    let body = request.encode_to_vec().into();
+    (
+        Encoded {
+            signal: Signal::Traces,
+            body,
+            items: 1,
+        },
+        request,
+    )
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn verdict(result: Result<Accepted, SendError>) -> (ExportFailure, Retry) {
+    let error = result.unwrap_err();
+    (error.failure, error.retry)
+}
+
+const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_runs_into_the_timeout() {
+    for protocol in PROTOCOLS {
+        // Connections are accepted by the kernel; nobody reads.
+        let (_listener, address) = listener().await;
+        let mut settings = settings(protocol, Signal::Metrics, address);
+        settings.timeout = Duration::from_millis(50);
+        let mut client = Client::new(&settings).unwrap();
+        for _ in 0..2 {
+            let expected = (ExportFailure::Timeout, Retry::Backoff);
+            assert_eq!(
+                verdict(client.send(&metrics().0).await),
+                expected,
+                "{protocol:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_refused_or_cut_are_worth_another_try() {
+    for protocol in PROTOCOLS {
+        let (listener, address) = listener().await;
+        let settings = settings(protocol, Signal::Metrics, address);
+        let mut client = Client::new(&settings).unwrap();
+        let expected = (ExportFailure::Connection, Retry::Backoff);
+
+        let cut = tokio::spawn(async move { drop(listener.accept().await) });
+        assert_eq!(
+            verdict(client.send(&metrics().0).await),
+            expected,
+            "{protocol:?}, cut"
+        );
+        cut.await.unwrap();
+        assert_eq!(
+            verdict(client.send(&metrics().0).await),
+            expected,
+            "{protocol:?}, refused"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_missing_ca_file_is_an_error_at_start() {
+    for protocol in PROTOCOLS {
+        let (_listener, address) = listener().await;
+        let mut settings = settings(protocol, Signal::Metrics, address);
+        settings.endpoint = format!("https://{address}/").parse().unwrap();
+        settings.ca_file = Some("/nonexistent/ca.pem".into());
+        let error = Client::new(&settings).err().unwrap();
+        assert!(matches!(error, TransportError::CaFile { .. }), "{error}");
+    }
+}
