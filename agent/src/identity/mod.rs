@@ -1,8 +1,40 @@
 //! Who: cgroup → container → pod → workload → service, and IP address → peer.
+//!
+//! All of it is plain data that one task owns through [`Identity`]; only [`kube`], the watch that feeds it, is
+//! asynchronous. Every table is bounded; what has to make room is counted.
 
+mod aged_map;
+pub mod cgroup_path;
+pub mod cgroups;
+mod describe;
+mod facade;
+mod image;
+pub mod kube;
+mod owners;
+mod peers;
+mod pod_info;
+mod pods;
+mod proc_cgroup;
 mod resource;
+pub mod scan;
+mod service;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod workload;
 
+pub use self::cgroup_path::{CgroupOwner, Runtime};
+pub use self::facade::{Identity, IdentitySizes};
+pub use self::image::ImageRef;
+pub use self::owners::{Owner, OwnerTable};
+pub use self::peers::{Peer, PeerNames};
+pub use self::pod_info::{ContainerInfo, PodInfo, ServiceEnv, ServiceLabels};
+pub use self::pods::{PodTable, PodUpdate};
+pub use self::proc_cgroup::parse_proc_cgroup;
 pub use self::resource::{Resolution, Resource, Value};
+pub use self::service::{Service, UNKNOWN_SERVICE};
+pub use self::settings::{IdentityLimits, IdentitySettings, PeerAddresses};
+pub use self::workload::{ObjectName, Workload};
 
 /// Dense handle of an owner: a container, a host slice, or the node itself.
 ///

@@ -1,0 +1,238 @@
+//! Owner → [`Resource`]: OpenTelemetry attributes and Prometheus labels.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::cgroup_path::Runtime;
+use super::pod_info::{ContainerInfo, PodInfo};
+use super::resource::{Resource, Value};
+use super::service::{self, Service, UNKNOWN_SERVICE};
+use super::settings::IdentitySettings;
+
+/// `telemetry.distro.name`, and the agent's own `service.name`.
+const AGENT: &str = "wellhead";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Owner kinds that have an attribute of their own.
+const OWNER_KEYS: [(&str, &str); 6] = [
+    ("Deployment", "k8s.deployment.name"),
+    ("ReplicaSet", "k8s.replicaset.name"),
+    ("StatefulSet", "k8s.statefulset.name"),
+    ("DaemonSet", "k8s.daemonset.name"),
+    ("CronJob", "k8s.cronjob.name"),
+    ("Job", "k8s.job.name"),
+];
+
+/// Writes resources.
+#[derive(Debug)]
+pub(super) struct Describer {
+    node_name: Arc<str>,
+    cluster_name: Option<Arc<str>>,
+    configured: Vec<(Arc<str>, Arc<str>)>,
+    is_kubernetes: bool,
+    use_labels: bool,
+    keys: Keys,
+}
+
+impl Describer {
+    pub(super) fn new(settings: &IdentitySettings) -> Self {
+        let pair = |(key, value): &(String, String)| (key.as_str().into(), value.as_str().into());
+        Self {
+            node_name: settings.node_name.as_str().into(),
+            cluster_name: settings.cluster_name.as_deref().map(Into::into),
+            configured: settings.resource_attributes.iter().map(pair).collect(),
+            is_kubernetes: settings.kubernetes,
+            use_labels: settings.use_well_known_labels,
+            keys: Keys::default(),
+        }
+    }
+
+    /// The agent's own resource. Without labels: what there is to say of the agent is in `target_info`.
+    pub(super) fn node(&mut self) -> Resource {
+        let mut draft = Draft::default();
+        draft.set(self.keys.get("service.name"), Value::Static(AGENT));
+        draft.set_text(self.keys.get("service.instance.id"), &self.node_name);
+        draft.set(self.keys.get("service.version"), Value::Static(VERSION));
+        self.finish(draft)
+    }
+
+    /// Processes of the host: a slice, or a service in it.
+    pub(super) fn host(&mut self, slice: &Arc<str>, unit: Option<&Arc<str>>) -> Resource {
+        let mut draft = Draft::default();
+        let name = service::name_of_unit(unit.unwrap_or(slice)).unwrap_or(UNKNOWN_SERVICE);
+        self.service(&mut draft, &nameless(name.into(), &self.node_name));
+        draft.set_text(self.keys.get("wellhead.slice"), slice);
+        self.finish(draft)
+    }
+
+    /// A container whose pod, if it has one, is not known. `pod_uid` is as the cgroup's path has it.
+    pub(super) fn container(
+        &mut self,
+        id: &Arc<str>,
+        runtime: Runtime,
+        pod_uid: Option<&Arc<str>>,
+    ) -> Resource {
+        let mut draft = Draft::default();
+        // What identifies an LXC container on its node is the name somebody gave it.
+        let service = match runtime {
+            Runtime::Lxc => nameless(Arc::clone(id), &format!("{}.{id}", self.node_name).into()),
+            _ => nameless(UNKNOWN_SERVICE.into(), id),
+        };
+        self.service(&mut draft, &service);
+        draft.set_some(self.keys.get("k8s.pod.uid"), pod_uid);
+        draft.set_text(self.keys.get("container.id"), id);
+        draft.label("container_id", id);
+        self.finish(draft)
+    }
+
+    /// A pod's own cgroup while the pod is not known.
+    pub(super) fn unknown_pod(&mut self, uid: &Arc<str>) -> Resource {
+        let mut draft = Draft::default();
+        self.service(&mut draft, &nameless(UNKNOWN_SERVICE.into(), uid));
+        draft.set_text(self.keys.get("k8s.pod.uid"), uid);
+        self.finish(draft)
+    }
+
+    /// A known pod. `container` is `None` for the pod's own cgroup and for containers Kubernetes does not list, such as
+    /// the sandbox; `container_id` only for the former.
+    pub(super) fn pod(
+        &mut self,
+        pod: &PodInfo,
+        container: Option<&ContainerInfo>,
+        container_id: Option<&Arc<str>>,
+    ) -> Resource {
+        let mut draft = Draft::default();
+        self.service(
+            &mut draft,
+            &service::of_pod(pod, container, self.use_labels),
+        );
+        self.pod_attributes(&mut draft, pod);
+        draft.set_some(self.keys.get("container.id"), container_id);
+        if let Some(container) = container {
+            self.container_attributes(&mut draft, container);
+        }
+        draft.label("k8s_namespace_name", &pod.namespace);
+        draft.label("k8s_pod_name", &pod.name);
+        draft.label("k8s_workload_name", &pod.workload.name);
+        draft.label("k8s_workload_kind", &pod.workload.kind);
+        for (key, value) in &pod.resource_annotations {
+            draft.set_text(Arc::clone(key), value);
+        }
+        self.finish(draft)
+    }
+
+    fn service(&mut self, draft: &mut Draft, service: &Service) {
+        draft.set_text(self.keys.get("service.name"), &service.name);
+        draft.set_some(
+            self.keys.get("service.namespace"),
+            service.namespace.as_ref(),
+        );
+        draft.set_text(self.keys.get("service.instance.id"), &service.instance_id);
+        draft.set_some(self.keys.get("service.version"), service.version.as_ref());
+        draft.label("service_name", &service.name);
+    }
+
+    fn pod_attributes(&mut self, draft: &mut Draft, pod: &PodInfo) {
+        draft.set_text(self.keys.get("k8s.namespace.name"), &pod.namespace);
+        draft.set_text(self.keys.get("k8s.pod.name"), &pod.name);
+        draft.set_text(self.keys.get("k8s.pod.uid"), &pod.uid);
+        // The node's address would make processors take the pod for another one of the node.
+        if let (false, Some(ip)) = (pod.host_network, pod.ips.first()) {
+            draft.set(
+                self.keys.get("k8s.pod.ip"),
+                Value::Str(ip.to_string().into()),
+            );
+        }
+        draft.set_some(self.keys.get("k8s.node.name"), pod.node_name.as_ref());
+        for (kind, key) in OWNER_KEYS {
+            let owner = pod.owners.iter().find(|owner| &*owner.kind == kind);
+            draft.set_some(self.keys.get(key), owner.map(|owner| &owner.name));
+        }
+    }
+
+    fn container_attributes(&mut self, draft: &mut Draft, container: &ContainerInfo) {
+        draft.set_text(self.keys.get("k8s.container.name"), &container.name);
+        draft.set_text(self.keys.get("container.image.name"), &container.image.name);
+        if let Some(tag) = &container.image.tag {
+            draft.set(
+                self.keys.get("container.image.tags"),
+                Value::List([Arc::clone(tag)].into()),
+            );
+        }
+        draft.label("k8s_container_name", &container.name);
+    }
+
+    /// Adds what every resource has. What was said before of the workload itself stays.
+    fn finish(&mut self, mut draft: Draft) -> Resource {
+        draft.set_text(self.keys.get("host.name"), &self.node_name);
+        if self.is_kubernetes {
+            draft.set_text(self.keys.get("k8s.node.name"), &self.node_name);
+        }
+        draft.set_some(
+            self.keys.get("k8s.cluster.name"),
+            self.cluster_name.as_ref(),
+        );
+        draft.set(self.keys.get("telemetry.distro.name"), Value::Static(AGENT));
+        draft.set(
+            self.keys.get("telemetry.distro.version"),
+            Value::Static(VERSION),
+        );
+        for (key, value) in &self.configured {
+            draft.set_text(Arc::clone(key), value);
+        }
+        draft.0
+    }
+}
+
+fn nameless(name: Arc<str>, instance_id: &Arc<str>) -> Service {
+    Service {
+        name,
+        namespace: None,
+        instance_id: Arc::clone(instance_id),
+        version: None,
+    }
+}
+
+/// Every key once, however many resources carry it.
+#[derive(Debug, Default)]
+struct Keys(HashMap<&'static str, Arc<str>>);
+
+impl Keys {
+    fn get(&mut self, key: &'static str) -> Arc<str> {
+        Arc::clone(self.0.entry(key).or_insert_with(|| key.into()))
+    }
+}
+
+/// A resource being written. What is empty is left out; what is said first stays.
+#[derive(Debug, Default)]
+struct Draft(Resource);
+
+impl Draft {
+    fn set(&mut self, key: Arc<str>, value: Value) {
+        let is_new = self.0.attributes.iter().all(|(known, _)| *known != key);
+        if is_new && !key.is_empty() {
+            self.0.attributes.push((key, value));
+        }
+    }
+
+    fn set_text(&mut self, key: Arc<str>, text: &Arc<str>) {
+        if !text.is_empty() {
+            self.set(key, Value::Str(Arc::clone(text)));
+        }
+    }
+
+    fn set_some(&mut self, key: Arc<str>, text: Option<&Arc<str>>) {
+        if let Some(text) = text {
+            self.set_text(key, text);
+        }
+    }
+
+    fn label(&mut self, key: &'static str, text: &Arc<str>) {
+        if !text.is_empty() {
+            self.0.labels.push((key, Arc::clone(text)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::fmt::Write as _;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::SlimPod;
+use crate::identity::pod_info::{ContainerInfo, PodInfo};
+
+fn read(pod: Value) -> Option<PodInfo> {
+    serde_json::from_value::<SlimPod>(pod).unwrap().into_info()
+}
+
+fn full() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "uid": "u1", "name": "web-abc-x", "namespace": "shop", "resourceVersion": "5",
+            "labels": {"pod-template-hash": "abc", "app.kubernetes.io/name": "web", "app.kubernetes.io/version": "", "x": "y"},
+            "annotations": {"resource.opentelemetry.io/team": "a", "other": "b"},
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Thing", "name": "t", "uid": "o0"},
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-abc", "uid": "o1", "controller": true},
+            ],
+            "managedFields": [{"manager": "kubelet", "operation": "Update"}],
+        },
+        "spec": {
+            "nodeName": "node-a",
+            "initContainers": [{"name": "init", "image": "busybox"}],
+            "containers": [{
+                "name": "app", "image": "r:5000/web:7@sha256:00",
+                "env": [{"name": "OTEL_SERVICE_NAME", "value": "cart"}, {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
+                "resources": {"limits": {"cpu": "1"}},
+            }],
+            "ephemeralContainers": [{"name": "debug"}],
+        },
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}, {"ip": "x"}],
+            "startTime": "2026-01-02T03:04:05Z",
+            "initContainerStatuses": [{"name": "init", "containerID": "cri-o://c0"}],
+            "containerStatuses": [{
+                "name": "app", "containerID": "containerd://c2",
+                "lastState": {"terminated": {"containerID": "containerd://c1", "exitCode": 1}},
+            }],
+            "ephemeralContainerStatuses": [{"name": "debug", "containerID": ""}],
+        },
+    })
+}
+
+#[test]
+fn every_field() {
+    let pod = read(full()).unwrap();
+    let PodInfo {
+        uid,
+        namespace,
+        name,
+        ips,
+        host_network,
+        finished,
+        node_name,
+        start_time,
+        ..
+    } = &pod;
+    let PodInfo {
+        owners,
+        workload,
+        labels,
+        resource_annotations,
+        config_hash,
+        ..
+    } = &pod;
+    let mut text = format!(
+        "{uid} {namespace}/{name} {ips:?} {node_name:?} {start_time:?}\n\
+         host network {host_network}, finished {finished}, hash {config_hash:?}\n\
+         {workload:?}\n{labels:?}\n{resource_annotations:?}\n",
+    );
+    for owner in owners {
+        writeln!(text, "{owner:?}").unwrap();
+    }
+    for ContainerInfo {
+        name,
+        ids,
+        image,
+        env,
+    } in &pod.containers
+    {
+        writeln!(text, "{name} {ids:?} {image:?} {:?}", env.name).unwrap();
+    }
+    expect![[r#"
+        u1 shop/web-abc-x [10.0.0.1, fd00::1] Some("node-a") Some(2026-01-02T03:04:05Z)
+        host network false, finished false, hash None
+        Workload { namespace: "shop", name: "web", kind: "Deployment" }
+        ServiceLabels { instance: None, name: Some("web"), part_of: None, version: None }
+        [("team", "a")]
+        ObjectName { kind: "ReplicaSet", name: "web-abc" }
+        ObjectName { kind: "Deployment", name: "web" }
+        init ["c0"] ImageRef { name: "busybox", tag: None, digest: None } None
+        app ["c1", "c2"] ImageRef { name: "r:5000/web", tag: Some("7"), digest: Some("sha256:00") } Some("cart")
+        debug [] ImageRef { name: "", tag: None, digest: None } None
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn the_least_there_can_be() {
+    let pod = read(json!({"metadata": {"uid": "u", "name": "n", "namespace": "s"}})).unwrap();
+    assert_eq!((&*pod.workload.kind, &*pod.workload.name), ("Pod", "n"));
+    assert!(pod.containers.is_empty() && pod.ips.is_empty() && !pod.finished && !pod.host_network);
+    assert!(read(json!({"metadata": {"name": "n", "namespace": "s"}})).is_none());
+}
+
+#[test]
+fn what_the_server_may_send_as_null() {
+    let pod = json!({
+        "metadata": {"uid": "u", "name": "n", "namespace": "s", "labels": null},
+        "spec": {"containers": null, "nodeName": null},
+        "status": {"containerStatuses": null, "podIPs": null, "phase": null},
+    });
+    assert!(read(pod).is_some());
+}
+
+#[test]
+fn static_pods_carry_their_hash() {
+    for annotations in [
+        json!({"kubernetes.io/config.hash": "h"}),
+        json!({"kubernetes.io/config.hash": "h", "kubernetes.io/config.mirror": "h"}),
+    ] {
+        let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "o", "controller": true}]);
+        let pod = json!({"metadata": {
+            "uid": "u", "name": "etcd-node-a", "namespace": "kube-system", "annotations": annotations, "ownerReferences": owner,
+        }});
+        let pod = read(pod).unwrap();
+        assert_eq!(
+            (pod.config_hash.as_deref(), &*pod.workload.kind),
+            (Some("h"), "Pod")
+        );
+    }
+}
+
+#[test]
+fn finished_pods() {
+    for (phase, expected) in [
+        ("Pending", false),
+        ("Running", false),
+        ("Succeeded", true),
+        ("Failed", true),
+    ] {
+        let pod = json!({"metadata": {"uid": "u", "name": "n", "namespace": "s"}, "status": {"phase": phase}});
+        assert_eq!(read(pod).map(|pod| pod.finished), Some(expected), "{phase}");
+    }
+}
