@@ -14,6 +14,10 @@ pub mod export;
 
 pub mod admin;
 
+pub mod daemon;
+
+pub mod cli;
+
 // Leaves: whatever imports them, they import nothing of the above.
 
 pub mod config;

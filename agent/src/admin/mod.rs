@@ -2,6 +2,7 @@
 //!
 //! The caller binds the listeners, so that an address in use is its own error.
 
+mod events;
 mod metrics;
 mod readiness;
 mod server;
@@ -16,6 +17,7 @@ use axum::response::Html;
 use axum::routing::get;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
+pub use self::events::{EventQuery, events_router};
 pub use self::metrics::Metrics;
 pub use self::readiness::Readiness;
 pub use self::server::{Limits, serve};

@@ -13,7 +13,7 @@ use super::peers::{Peer, PeerNames};
 use super::pod_info::{ContainerInfo, PodInfo};
 use super::pods::{PodTable, PodUpdate};
 use super::resource::{Resolution, Resource};
-use super::scan::Scan;
+use super::scan::Scanned;
 use super::settings::IdentitySettings;
 use super::workload::Workload;
 use crate::counters::{Counters, Discard};
@@ -30,6 +30,8 @@ pub struct Identity {
     peers: PeerNames,
     describer: Describer,
     node: Arc<Resource>,
+    node_name: Arc<str>,
+    localhost: Arc<str>,
     /// By owner. Valid as long as it was written from the pod that is known now.
     written: Vec<Option<Written>>,
 }
@@ -68,6 +70,8 @@ impl Identity {
                 limits.peer_addresses,
             ),
             node: Arc::new(describer.node()),
+            node_name: settings.node_name.as_str().into(),
+            localhost: "localhost".into(),
             describer,
             written: Vec::new(),
         }
@@ -89,15 +93,14 @@ impl Identity {
         self.count_full(u64::from(evicted));
     }
 
-    /// Takes in a scan that began at `scan_started`: adds what it finds and, if it is complete, takes for removed what was
+    /// Takes in a scan that began at `scan_started`: adds what it found and, if it is complete, takes for removed what was
     /// there before it began and was not found.
-    pub fn cgroups_scanned(&mut self, scan: &mut Scan, scan_started: u64, now: u64) {
-        let mut found = HashSet::new();
-        for (id, path) in scan.by_ref() {
-            found.insert(id);
-            self.cgroup_created(id, &path, now);
+    pub fn cgroups_scanned(&mut self, scanned: &Scanned, scan_started: u64, now: u64) {
+        for (id, path) in &scanned.cgroups {
+            self.cgroup_created(*id, path, now);
         }
-        if scan.is_complete() {
+        if scanned.complete {
+            let found: HashSet<u64> = scanned.cgroups.iter().map(|(id, _)| *id).collect();
             let evicted = self.cgroups.retain_scanned(&found, scan_started, now);
             self.count_full(evicted);
         }
@@ -128,6 +131,27 @@ impl Identity {
     pub fn workload(&self, id: OwnerId) -> Option<Arc<Workload>> {
         let known = self.known(self.owners.get(id).whose.as_ref()?);
         known.pod.map(|pod| Arc::clone(&pod.workload))
+    }
+
+    /// What to call this node's own end of a flow that belongs to no workload: `localhost` on loopback, else the
+    /// node's name.
+    pub fn local_end(&self, address: IpAddr) -> Peer {
+        let address = address.to_canonical();
+        let name = if address.is_loopback() { &self.localhost } else { &self.node_name };
+        Peer::Address(Arc::clone(name))
+    }
+
+    /// Whether the pod an owner belongs to is not known yet and may still become so: flows would be counted under half
+    /// a name.
+    pub fn awaits_pod(&self, id: OwnerId, now: u64) -> bool {
+        let owner = self.owners.get(id);
+        let Some(whose) = owner.whose.as_ref().filter(|_| self.kubernetes) else {
+            return false;
+        };
+        let known = self.known(whose);
+        !known.complete
+            && known.pod.is_none()
+            && now.saturating_sub(owner.first_seen) < self.pod_wait
     }
 
     /// The resource to export an owner's telemetry under. The same object as before unless something changed.

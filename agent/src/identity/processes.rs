@@ -120,6 +120,11 @@ impl ProcessTable {
         Some((id, self.processes.get(&id)?))
     }
 
+    /// Whether any process held belongs to this owner.
+    pub fn has_owner(&self, owner: OwnerId) -> bool {
+        self.processes.iter().any(|(_, process)| process.owner == owner)
+    }
+
     /// Processes held.
     pub fn len(&self) -> usize {
         self.processes.len()

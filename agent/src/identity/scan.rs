@@ -147,7 +147,25 @@ pub struct Scan {
     unreadable: u64,
 }
 
+/// A finished scan.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// What was found: id and path, parents before children.
+    pub cgroups: Vec<(u64, String)>,
+    /// Whether nothing was left out.
+    pub complete: bool,
+}
+
 impl Scan {
+    /// Walks what is left of the tree.
+    pub fn finish(mut self) -> Scanned {
+        let cgroups = self.by_ref().collect();
+        Scanned {
+            cgroups,
+            complete: self.is_complete(),
+        }
+    }
+
     /// Directories that were there but could not be read.
     pub fn unreadable(&self) -> u64 {
         self.unreadable

@@ -13,14 +13,20 @@ use wellhead_common::{counts, record::Kind};
 use super::programs::PROGRAMS;
 use crate::counters::{Counters, Discard, RecordKind};
 
-/// The per-CPU counter array.
-pub struct KernelCounts {
+/// The attached programs and the numbers they keep. Dropping it detaches them all.
+pub struct AttachedPrograms {
+    object: Ebpf,
     cells: PerCpuArray<MapData, u64>,
 }
 
-impl KernelCounts {
-    pub(crate) fn new(cells: PerCpuArray<MapData, u64>) -> Self {
-        Self { cells }
+impl AttachedPrograms {
+    pub(crate) fn new(object: Ebpf, cells: PerCpuArray<MapData, u64>) -> Self {
+        Self { object, cells }
+    }
+
+    /// What each attached program did and cost so far.
+    pub fn stats(&self) -> Vec<ProgramStats> {
+        program_stats(&self.object)
     }
 
     /// Records of a kind that were put into their ring since the programs were loaded.
@@ -34,7 +40,7 @@ impl KernelCounts {
     }
 
     /// Copies every number the kernel owns into the agent's counters.
-    pub fn publish(&self, programs: &[ProgramStats], counters: &Counters) {
+    pub fn publish(&self, counters: &Counters) {
         let mut full = [0; 3];
         for (kind, record, ring) in KINDS {
             let lost = self.lost(*kind);
@@ -47,7 +53,8 @@ impl KernelCounts {
         counters.set_discards(Discard::RingNetworkFull, network);
         counters.set_discards(Discard::KernelMapFull, self.sum(counts::MAP_FULL));
         counters.set_discards(Discard::KernelReadFailed, self.sum(counts::READ_FAILED));
-        let missed = programs
+        let missed = self
+            .stats()
             .iter()
             .map(|program| program.recursion_misses)
             .sum();
@@ -106,7 +113,7 @@ pub struct ProgramStats {
 }
 
 /// Statistics of every attached program.
-pub(crate) fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
+fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
     let of = |name: &'static str| {
         let program: &BtfTracePoint = object.program(name)?.try_into().ok()?;
         let fd = program.fd().ok()?.as_fd().as_raw_fd();

@@ -15,7 +15,7 @@ pub use self::{
     btf::BtfError,
     capabilities::{Capabilities, Capability},
     clock::Clock,
-    counts::{KernelCounts, ProgramStats},
+    counts::{AttachedPrograms, ProgramStats},
     environment::{CgroupMode, Environment},
     features::{Feature, FeatureState, FeatureStatus},
     probes::{AttachError, ProbeSettings, Probes},

@@ -9,10 +9,9 @@ use aya::{
 use thiserror::Error;
 
 use super::{
-    BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus, KernelCounts,
-    ProgramStats, Ring, Rings,
+    AttachedPrograms, BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus,
+    Ring, Rings,
     btf::{Btf, VMLINUX},
-    counts,
     features::ProgramStatus,
     offsets::Offsets,
     programs::PROGRAMS,
@@ -75,11 +74,10 @@ pub enum AttachError {
 pub struct Probes {
     /// The rings the programs write.
     pub rings: Rings,
-    /// Numbers the programs count.
-    pub counts: KernelCounts,
+    /// The programs themselves.
+    pub programs: AttachedPrograms,
     /// What works and what does not.
     pub features: Vec<FeatureStatus>,
-    object: Ebpf,
 }
 
 impl Probes {
@@ -111,17 +109,8 @@ impl Probes {
             .take_map("COUNTS")
             .and_then(|map| PerCpuArray::<MapData, u64>::try_from(map).ok())
             .ok_or(AttachError::Map { name: "COUNTS" })?;
-        Ok(Self {
-            rings,
-            counts: KernelCounts::new(counts),
-            features,
-            object,
-        })
-    }
-
-    /// What each attached program did and cost so far.
-    pub fn program_stats(&self) -> Vec<ProgramStats> {
-        counts::program_stats(&self.object)
+        let programs = AttachedPrograms::new(object, counts);
+        Ok(Self { rings, programs, features })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::events::ConnectionEnd;
 
 /// `error.type` of a connection attempt that never got through.
-pub fn connect_failure(end: &ConnectionEnd) -> &'static str {
+pub(super) fn connect_failure(end: &ConnectionEnd) -> &'static str {
     match end.errno {
         0 => without_error(end),
         errno => error_type(errno),
@@ -11,7 +11,7 @@ pub fn connect_failure(end: &ConnectionEnd) -> &'static str {
 }
 
 /// `error.type` of a socket error.
-pub fn error_type(errno: i32) -> &'static str {
+pub(super) fn error_type(errno: i32) -> &'static str {
     match errno {
         libc::ECONNREFUSED => "connection_refused",
         libc::ETIMEDOUT => "timed_out",

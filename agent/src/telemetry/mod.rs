@@ -1,7 +1,13 @@
 //! What: the catalogue of metrics, the series store, and the forms exporters read.
 
+pub mod aggregate;
+pub mod arguments;
 pub mod catalogue;
+mod failure;
 pub mod handle;
+pub mod live;
+mod signals;
 pub mod snapshot;
 pub mod span;
+pub mod spans;
 pub mod store;

@@ -3,7 +3,7 @@
 use crate::identity::Value;
 
 /// The name of a signal as `signal(7)` spells it, or its number for real-time signals.
-pub fn signal_name(signal: u8) -> Value {
+pub(super) fn signal_name(signal: u8) -> Value {
     const NAMES: [&str; 31] = [
         "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL",
         "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD",

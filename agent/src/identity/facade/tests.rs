@@ -266,8 +266,8 @@ fn a_scan_adds_and_removes() {
         let mut all = Fixture::kubernetes();
         all.cgroup(GONE, "/b.slice", 0);
         all.cgroup(YOUNG, "/young.slice", 6);
-        let mut scan = scan(root.path(), limit).unwrap();
-        all.identity.cgroups_scanned(&mut scan, 5, 10);
+        let scan = scan(root.path(), limit).unwrap();
+        all.identity.cgroups_scanned(&scan.finish(), 5, 10);
         all.identity.expire(110);
         let known = [new, GONE, YOUNG].map(|id| all.identity.owner_of_cgroup(id).is_some());
         assert_eq!(known, expected, "limit {limit}");

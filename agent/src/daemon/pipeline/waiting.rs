@@ -40,9 +40,14 @@ impl WaitingRecords {
 
     /// Takes out the records whose owner need not wait any longer, oldest first.
     pub(super) fn release(&mut self, mut still_waits: impl FnMut(OwnerId) -> bool) -> Vec<Waiting> {
-        let (kept, released): (VecDeque<_>, Vec<_>) =
-            self.records.drain(..).partition(|waiting| still_waits(waiting.owner));
-        self.records = kept;
+        let mut released = Vec::new();
+        for waiting in std::mem::take(&mut self.records) {
+            if still_waits(waiting.owner) {
+                self.records.push_back(waiting);
+            } else {
+                released.push(waiting);
+            }
+        }
         self.bytes -= released.iter().map(|waiting| waiting.record.len()).sum::<usize>();
         released
     }

@@ -1,4 +1,4 @@
-//! Whoever watches events live: `wellhead events`, through the socket or in the same process.
+//! To whoever watches events live: `wellhead events`, through the socket or in the same process.
 
 use std::sync::Arc;
 
@@ -102,31 +102,34 @@ impl Subscription {
 
 /// All subscribers. None of them can slow the others or the pipeline down.
 #[derive(Debug)]
-pub(super) struct Subscribers {
+pub struct Subscribers {
     subscriptions: Vec<Subscription>,
     counters: Arc<Counters>,
 }
 
 impl Subscribers {
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
+    /// Nobody yet.
+    pub fn new(counters: Arc<Counters>) -> Self {
         Self { subscriptions: Vec::new(), counters }
     }
 
-    pub(super) fn add(&mut self, subscription: Subscription) {
+    /// One more.
+    pub fn add(&mut self, subscription: Subscription) {
         self.subscriptions.push(subscription);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nobody watches.
+    pub fn is_empty(&self) -> bool {
         self.subscriptions.is_empty()
     }
 
     /// Forgets those that left.
-    pub(super) fn sweep(&mut self) {
+    pub fn sweep(&mut self) {
         self.subscriptions.retain(|subscription| !subscription.lines.is_closed());
     }
 
     /// Tells all who want it.
-    pub(super) fn publish(&mut self, event: &LiveEvent, resource: &Resource) {
+    pub fn publish(&mut self, event: &LiveEvent, resource: &Resource) {
         let mut line = None;
         let counters = &self.counters;
         self.subscriptions.retain(|subscription| {

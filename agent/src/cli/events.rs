@@ -1,0 +1,148 @@
+//! `wellhead events`.
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+
+use super::exit::{Exit, Failure};
+use super::socket::{self, SocketError};
+use super::{Options, block_on};
+use crate::admin::EventQuery;
+use crate::config::Config;
+use crate::counters::{Counters, ExportStats};
+use crate::daemon::pipeline::{Inputs, PodInput};
+use crate::daemon::{Capture, DaemonError, Settings, chain, socket_path, watch_pods};
+use crate::export::live::{EventFilter, Subscription};
+use crate::telemetry::handle::SnapshotHandle;
+
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Only events of this kind, such as `exec`, `tcp.close` or `wellhead.tcp.close`; may be repeated
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only events of this pod
+    #[arg(long, value_name = "NS/NAME")]
+    pod: Option<String>,
+    /// Stop after this many events
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Stop after this time, such as `10s`
+    #[arg(long, value_name = "DURATION")]
+    duration: Option<crate::config::Duration>,
+}
+
+pub(super) fn execute(options: &Options, events: &Events) -> Result<Exit, Failure> {
+    let loaded = options.load()?;
+    let query = EventQuery { kind: events.kind.join(","), pod: events.pod.clone().unwrap_or_default() };
+    let filter = query
+        .filter()
+        .map_err(|error| Failure { exit: Exit::Usage, message: error.to_string() })?;
+    block_on(async {
+        let print = print_events(&loaded.config, &query, filter, events.count);
+        match events.duration {
+            Some(duration) => match tokio::time::timeout(duration.get(), print).await {
+                Ok(result) => result,
+                Err(_elapsed) => Ok(Exit::Success),
+            },
+            None => tokio::select! {
+                result = print => result,
+                _ = tokio::signal::ctrl_c() => Ok(Exit::Success),
+            },
+        }
+    })
+}
+
+async fn print_events(
+    config: &Config,
+    query: &EventQuery,
+    filter: EventFilter,
+    count: Option<u64>,
+) -> Result<Exit, Failure> {
+    let mut printer = Printer { left: count };
+    let path = socket_path(&config.runtime_directory);
+    match from_daemon(&path, query, &mut printer).await {
+        Err(SocketError::Absent(_)) => from_own_probes(config, filter, &mut printer).await,
+        Ok(()) => Ok(Exit::Success),
+        Err(error) => {
+            let exit = match error {
+                SocketError::Denied(_) => Exit::NotPermitted,
+                _ => Exit::Unavailable,
+            };
+            Err(Failure { exit, message: chain(&error) })
+        }
+    }
+}
+
+/// Lines as the running daemon sends them.
+async fn from_daemon(path: &Path, query: &EventQuery, printer: &mut Printer) -> Result<(), SocketError> {
+    let query = format!("/api/v1/events?kind={}&pod={}", query.kind, query.pod);
+    let mut chunks = socket::chunks(socket::get(path, &query).await?);
+    let mut rest = VecDeque::new();
+    while let Some(chunk) = chunks.next().await {
+        rest.extend(chunk?);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            if printer.print(&line).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lines from programs attached for this command alone.
+async fn from_own_probes(
+    config: &Config,
+    filter: EventFilter,
+    printer: &mut Printer,
+) -> Result<Exit, Failure> {
+    let settings = Settings::new(config).map_err(DaemonError::from)?;
+    let tasks = tokio_util::task::TaskTracker::new();
+    let pods: Option<PodInput> = watch_pods(config, &settings, &tasks).await?;
+    let (_snapshots, requests) = SnapshotHandle::channel(1);
+    let (subscriptions, subscribers) = mpsc::channel(1);
+    let (subscription, mut lines) = Subscription::new(filter);
+    let inputs = Inputs {
+        snapshots: requests,
+        subscriptions: subscribers,
+        pods,
+        spans: None,
+        exports: Arc::new(ExportStats::default()),
+    };
+    // There is room for one, and this is the first.
+    drop(subscriptions.try_send(subscription));
+    let capture = Capture::start(&settings, Arc::new(Counters::default()), inputs)?;
+    capture.log_features();
+    while let Some(line) = lines.recv().await {
+        if printer.print(format!("{line}\n").as_bytes()).is_break() {
+            break;
+        }
+    }
+    capture.stop().await;
+    Ok(Exit::Success)
+}
+
+/// Prints until enough was printed, or nobody reads.
+struct Printer {
+    left: Option<u64>,
+}
+
+impl Printer {
+    fn print(&mut self, line: &[u8]) -> std::ops::ControlFlow<()> {
+        if self.left == Some(0) || io::stdout().lock().write_all(line).is_err() {
+            return std::ops::ControlFlow::Break(());
+        }
+        match &mut self.left {
+            Some(left) => {
+                *left -= 1;
+                if *left == 0 { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+            }
+            None => std::ops::ControlFlow::Continue(()),
+        }
+    }
+}

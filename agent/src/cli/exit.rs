@@ -1,0 +1,75 @@
+//! Exit codes, after `sysexits.h`.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::daemon::{DaemonError, LockError, chain};
+use crate::kernel::AttachError;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// All is well.
+    Success = 0,
+    /// Some wanted feature is off (`doctor`).
+    Degraded = 1,
+    /// Bad configuration or command line (`EX_USAGE`).
+    Usage = 64,
+    /// Nothing can be captured, or something required is not there (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// An error of the agent's own (`EX_SOFTWARE`).
+    Internal = 70,
+    /// Another agent runs here (`EX_TEMPFAIL`).
+    AlreadyRunning = 75,
+    /// Not permitted (`EX_NOPERM`).
+    NotPermitted = 77,
+    /// The address to listen on is in use (`EADDRINUSE`).
+    AddressInUse = 98,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+impl Failure {
+    pub(super) fn internal(message: String) -> Self {
+        Self { exit: Exit::Internal, message }
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        Self { exit: exit_of(&error), message: chain(&error) }
+    }
+}
+
+fn exit_of(error: &DaemonError) -> Exit {
+    match error {
+        DaemonError::Settings(_) | DaemonError::Otlp(_) => Exit::Usage,
+        DaemonError::Lock(LockError::Held { .. }) => Exit::AlreadyRunning,
+        DaemonError::Lock(LockError::Create { source, .. })
+        | DaemonError::Socket { source, .. }
+        | DaemonError::Listen { source, .. } => match source.kind() {
+            io::ErrorKind::AddrInUse => Exit::AddressInUse,
+            io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+            // An address this machine does not have, a directory that cannot be made.
+            _ => Exit::Usage,
+        },
+        DaemonError::Attach(error) => match error {
+            AttachError::Privilege { .. } => Exit::NotPermitted,
+            AttachError::Btf(_) | AttachError::Nothing { .. } => Exit::Unavailable,
+            AttachError::Load(_) | AttachError::Map { .. } => Exit::Internal,
+        },
+        DaemonError::Kubernetes(_) => Exit::Unavailable,
+        DaemonError::Signals(_) | DaemonError::Rings(_) => Exit::Internal,
+    }
+}

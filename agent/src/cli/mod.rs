@@ -1,0 +1,160 @@
+//! The command line: what users can ask for, and how each answer ends.
+
+mod config;
+mod doctor;
+mod events;
+mod exit;
+mod logging;
+mod run;
+mod socket;
+mod uninstall;
+
+use std::future::Future;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::exit::{Exit, Failure};
+use crate::config::Loaded;
+
+/// Node telemetry from the kernel's own events, for OpenTelemetry and Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "wellhead", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Options {
+    /// Configuration file (YAML); `WELLHEAD_CONFIG` names one as well
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one configuration key, such as `--set log.level=debug`; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Capture, identify and export until SIGTERM or SIGINT
+    Run,
+    /// Show what can be captured on this machine and what is in the way
+    Doctor(doctor::Doctor),
+    /// Print live events as JSON lines
+    Events(events::Events),
+    /// Check, print or describe the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Remove whatever an agent may have left on this machine
+    Uninstall,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn execute(self) -> ExitCode {
+        let Self { options, command } = self;
+        let result = match command {
+            Command::Run => run::execute(&options),
+            Command::Doctor(doctor) => doctor::execute(&options, &doctor),
+            Command::Events(events) => events::execute(&options, &events),
+            Command::Config(command) => config::execute(&options, &command),
+            Command::Uninstall => uninstall::execute(&options),
+        };
+        match result {
+            Ok(exit) => exit.into(),
+            Err(failure) => {
+                complain(&format!("wellhead: {}\n", failure.message));
+                failure.exit.into()
+            }
+        }
+    }
+}
+
+/// Help and version end well; any other complaint about the command line is a usage error.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // If nobody can read it, the exit code still tells.
+    drop(error.print());
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
+}
+
+impl Options {
+    /// Reads the configuration and starts logging as it says.
+    fn load(&self) -> Result<Loaded, Failure> {
+        let loaded = self.load_quietly()?;
+        logging::start(&loaded.config.log);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the configuration for a command whose output is its result.
+    fn load_quietly(&self) -> Result<Loaded, Failure> {
+        let loaded =
+            crate::config::load(self.config.as_deref(), std::env::vars_os(), &self.set);
+        loaded.map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("bad configuration\n{error}"),
+        })
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected KEY=VALUE".to_owned())
+}
+
+/// Runs a future on a small runtime: the pipeline is one task, the rest of the agent mostly waits.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("wellhead")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}
+
+/// Writes to standard output; whoever closed it does not want the rest.
+fn print(text: &str) {
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn complain(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_are_pairs() {
+        let check = |text, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            assert_eq!(key_and_value(text).ok(), expected, "{text}");
+        };
+        check("log.level=debug", Some(("log.level", "debug")));
+        check("a=b=c", Some(("a", "b=c")));
+        check("a=", Some(("a", "")));
+        check("=b", None);
+        check("a", None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Probes and pipeline together: what both the daemon and `wellhead events` run.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::pipeline::{Inputs, Pipeline};
+use super::{DaemonError, Settings};
+use crate::counters::Counters;
+use crate::identity::Identity;
+use crate::kernel::{FeatureState, FeatureStatus, Probes};
+
+/// Attached probes and the task that reads them.
+#[derive(Debug)]
+pub struct Capture {
+    features: Vec<FeatureStatus>,
+    pipeline: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Capture {
+    /// Attaches the programs and starts reading. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// Nothing can be attached, or the rings cannot be watched.
+    pub fn start(
+        settings: &Settings,
+        counters: Arc<Counters>,
+        inputs: Inputs,
+    ) -> Result<Self, DaemonError> {
+        let probes = Probes::attach(&settings.probes)?;
+        let features = probes.features.clone();
+        let identity_settings = settings.identity(inputs.pods.is_some());
+        let identity = Identity::new(&identity_settings, Arc::clone(&counters));
+        let pipeline =
+            Pipeline::new(probes, identity, counters, settings.pipeline.clone(), inputs)
+                .map_err(DaemonError::Rings)?;
+        let stop = CancellationToken::new();
+        let pipeline = tokio::spawn(pipeline.run(stop.clone()));
+        Ok(Self { features, pipeline, stop })
+    }
+
+    /// What works and what does not.
+    pub fn features(&self) -> Vec<FeatureStatus> {
+        self.features.clone()
+    }
+
+    /// One line per wanted feature that is off.
+    pub fn log_features(&self) {
+        for status in self.features.iter().filter(|status| status.wanted) {
+            if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
+                tracing::warn!(feature = status.feature.as_str(), reason, "feature is off");
+            }
+        }
+    }
+
+    /// Drains the rings once more and detaches everything.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.pipeline.await {
+            tracing::error!(%error, "the pipeline died");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What keeps the daemon from starting.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::{LockError, SettingsError};
+use crate::export::otlp::OtlpError;
+use crate::identity::kube::KubeError;
+use crate::kernel::AttachError;
+
+/// What keeps the daemon from starting.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The configuration is well-formed and still cannot be used.
+    #[error("bad configuration")]
+    Settings(#[from] SettingsError),
+    /// Another agent runs here, or that cannot be told.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The address to serve on cannot be had.
+    #[error("cannot listen on {address} (prometheus.listen)")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The socket for `wellhead events` and `doctor` cannot be made.
+    #[error("cannot make the socket {}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nothing can be captured.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// `kubernetes.mode: required`, and it cannot be used.
+    #[error("Kubernetes is required")]
+    Kubernetes(#[source] KubeError),
+    /// An exporter cannot be set up.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
+    /// The signals that stop the daemon cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+    /// The rings cannot be watched.
+    #[error("cannot watch the rings")]
+    Rings(#[source] io::Error),
+}
+
+/// An error and everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,184 @@
+//! The daemon: puts the parts together in the order data flows, and takes them apart in the same order.
+
+mod capture;
+mod error;
+mod lock;
+pub mod pipeline;
+mod settings;
+mod signals;
+mod sockets;
+mod status;
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::capture::Capture;
+pub use self::error::DaemonError;
+pub(crate) use self::error::chain;
+pub use self::lock::{Lock, LockError};
+pub use self::settings::{Settings, SettingsError};
+use self::sockets::Sockets;
+pub use self::sockets::socket_path;
+use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
+use crate::config::Config;
+use crate::counters::{Counters, ExportStats};
+use crate::export::console;
+use crate::export::otlp::OtlpExporter;
+use crate::export::prometheus::standard::BuildInfo;
+use crate::identity::kube::{self, KubeStatus, PodWatch};
+use crate::telemetry::handle::SnapshotHandle;
+
+/// Updates of pods that may wait for the pipeline.
+const POD_UPDATES: usize = 256;
+
+/// How long readiness waits for the first list of pods.
+const FIRST_LIST: Duration = Duration::from_secs(30);
+
+/// How often the table at a terminal is printed.
+const TABLE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What was built.
+pub const BUILD: BuildInfo =
+    BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: env!("WELLHEAD_REVISION") };
+
+/// Captures, identifies and exports until SIGTERM or SIGINT, then delivers what there is within the grace.
+///
+/// # Errors
+/// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
+pub async fn run(config: &Config) -> Result<(), DaemonError> {
+    let settings = Settings::new(config)?;
+    let stop_signal = signals::stop().map_err(DaemonError::Signals)?;
+    let lock = Lock::acquire(&config.runtime_directory)?;
+    let listen = config.prometheus.listen.get();
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|source| DaemonError::Listen { address: listen, source })?;
+    let sockets = Sockets::bind(&config.runtime_directory)?;
+
+    let counters = Arc::new(Counters::default());
+    let exports = Arc::new(ExportStats::default());
+    let tasks = TaskTracker::new();
+    let pods = watch_pods(config, &settings, &tasks).await?;
+    let kube_status = pods.as_ref().map(|pods| pods.status.clone());
+
+    let (snapshots, requests) = SnapshotHandle::channel(16);
+    let stop_exporters = CancellationToken::new();
+    let exporter = OtlpExporter::start(
+        &settings.otlp,
+        snapshots.clone(),
+        &counters,
+        &exports,
+        stop_exporters.clone(),
+        config.shutdown_grace.get(),
+    )?;
+    let (subscriptions, subscribers) = mpsc::channel(16);
+    let inputs = pipeline::Inputs {
+        snapshots: requests,
+        subscriptions: subscribers,
+        pods,
+        spans: exporter.spans(),
+        exports: Arc::clone(&exports),
+    };
+    let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
+    capture.log_features();
+
+    let stop_serving = CancellationToken::new();
+    let status = status::provider(status::Parts {
+        features: capture.features(),
+        counters: Arc::clone(&counters),
+        exports,
+        kube: kube_status.clone(),
+        snapshots: snapshots.clone(),
+        otlp: settings.otlp.clone(),
+    });
+    let endpoints = Endpoints {
+        metrics: Metrics::new(snapshots.clone(), BUILD),
+        readiness: readiness(kube_status, &tasks),
+        status: config.prometheus.serves_status().then(|| status.clone()),
+    };
+    tasks.spawn(admin::serve(
+        listener,
+        admin::router(endpoints),
+        Limits::HTTP,
+        stop_serving.clone(),
+    ));
+    let socket_routes = socket_routes(status, subscriptions);
+    sockets.serve(socket_routes, &tasks, &stop_serving);
+    if settings.otlp.metrics.is_none() && std::io::stdout().is_terminal() {
+        tasks.spawn(console::run(snapshots.clone(), TABLE_INTERVAL, stop_serving.clone()));
+    }
+    drop(snapshots);
+    tracing::info!(%listen, version = BUILD.version, "capturing");
+
+    stop_signal.await;
+    tracing::info!("stopping: exporting what there is");
+    // Exporters read the pipeline a last time, so it goes on until they are done.
+    stop_exporters.cancel();
+    if !exporter.finished().await {
+        tracing::warn!("not everything could be exported within the grace");
+    }
+    stop_serving.cancel();
+    capture.stop().await;
+    tasks.close();
+    // Only clients that are slow to leave are still there; the listener they came from is gone.
+    drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
+    drop(lock);
+    Ok(())
+}
+
+fn socket_routes(
+    status: Status,
+    subscriptions: mpsc::Sender<crate::export::live::Subscription>,
+) -> axum::Router {
+    admin::status_router(status).merge(admin::events_router(subscriptions))
+}
+
+/// Starts the watch of this node's pods, if there is a cluster.
+pub(crate) async fn watch_pods(
+    config: &Config,
+    settings: &Settings,
+    tasks: &TaskTracker,
+) -> Result<Option<pipeline::PodInput>, DaemonError> {
+    let client = match kube::connect(settings.kubernetes).await {
+        Ok(client) => client,
+        Err(error) if settings.kubernetes == kube::KubernetesMode::Auto => {
+            tracing::warn!(error = %chain(&error), "going on without Kubernetes");
+            None
+        }
+        Err(error) => return Err(DaemonError::Kubernetes(error)),
+    };
+    let Some(client) = client else { return Ok(None) };
+    let (sender, updates) = mpsc::channel(POD_UPDATES);
+    let (watch, status) = PodWatch::new(client, &config.node_name, settings.pods, sender);
+    tasks.spawn(watch.run());
+    Ok(Some(pipeline::PodInput { updates, status }))
+}
+
+/// Everything but the first list of pods is done by the time anybody can ask.
+fn readiness(
+    kube: Option<watch::Receiver<KubeStatus>>,
+    tasks: &TaskTracker,
+) -> watch::Receiver<Readiness> {
+    let ready = Readiness {
+        probes_attached: true,
+        exporters_configured: true,
+        kubernetes_listed: kube.is_none(),
+    };
+    let (sender, receiver) = watch::channel(ready);
+    if let Some(mut kube) = kube {
+        tasks.spawn(async move {
+            let listed = kube.wait_for(|status| status.listed);
+            // Whether the list came or not: after that long, what is known is served.
+            drop(tokio::time::timeout(FIRST_LIST, listed).await);
+            sender.send_modify(|readiness| readiness.kubernetes_listed = true);
+            sender.closed().await;
+        });
+    }
+    receiver
+}

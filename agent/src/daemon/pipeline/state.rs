@@ -1,0 +1,409 @@
+//! What the pipeline owns, and what it does with each record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Inputs;
+use super::outbox::{Item, Outbox};
+use super::waiting::{Waiting, WaitingRecords};
+use crate::counters::{Counters, Discard, ExportStats};
+use crate::events::{Body, ConnectionEnd, Event, Exec, ProcessId, decode, executable_name};
+use crate::export::live::{Subscribers, Subscription};
+use crate::export::otlp::SpanQueue;
+use crate::identity::kube::KubeStatus;
+use crate::identity::scan::Scanned;
+use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable};
+use crate::kernel::{AttachedPrograms, Clock, FeatureStatus, Ring};
+use crate::self_telemetry::{self, SelfView};
+use crate::telemetry::aggregate::{self, Occurrence};
+use crate::telemetry::arguments::Arguments;
+use crate::telemetry::live::LiveEvent;
+use crate::telemetry::snapshot::Snapshot;
+use crate::telemetry::span::{FinishedSpan, Span};
+use crate::telemetry::spans::SpanBuilder;
+use crate::telemetry::store::Store;
+
+/// Seconds between two searches for idle series and owners nobody refers to.
+const EXPIRY_SECONDS: u32 = 10;
+
+/// What the pipeline has to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// How often the rings are drained.
+    pub drain_interval: Duration,
+    /// Series held at most.
+    pub series: usize,
+    /// How long a series may be idle.
+    pub series_idle_timeout: Duration,
+    /// Processes remembered at most.
+    pub processes: usize,
+    /// cgroups a scan takes in at most.
+    pub cgroups: usize,
+    /// Bytes of records that wait for their pod's metadata at most.
+    pub waiting_bytes: usize,
+    /// Spans and live events that wait for their pod's metadata at most.
+    pub waiting_items: usize,
+    /// How arguments are shown in events.
+    pub arguments: Arguments,
+    /// Spans that are wanted; `None` for none.
+    pub spans: Option<SpanBuilder>,
+    /// Share of the memory budget by component, in bytes.
+    pub budget: Vec<(&'static str, u64)>,
+    /// Whether the kernel measures what its programs cost.
+    pub program_stats: bool,
+}
+
+/// What is attached.
+pub(super) struct Captured {
+    pub(super) programs: AttachedPrograms,
+    pub(super) features: Vec<FeatureStatus>,
+}
+
+pub(super) struct State {
+    settings: PipelineSettings,
+    counters: Arc<Counters>,
+    clock: Clock,
+    start_unix_nano: u64,
+    own_pid: u32,
+    captured: Captured,
+    identity: Identity,
+    processes: ProcessTable,
+    store: Store,
+    waiting: WaitingRecords,
+    outbox: Outbox,
+    subscribers: Subscribers,
+    spans: Option<SpanQueue>,
+    exports: Arc<ExportStats>,
+    kube: Option<watch::Receiver<KubeStatus>>,
+    scan_wanted: bool,
+    identity_lost: u64,
+    seconds: u32,
+}
+
+impl State {
+    pub(super) fn new(
+        identity: Identity,
+        counters: Arc<Counters>,
+        settings: PipelineSettings,
+        captured: Captured,
+        inputs: &Inputs,
+    ) -> Self {
+        let clock = Clock::new();
+        Self {
+            start_unix_nano: clock.now_unix_nano(),
+            clock,
+            own_pid: std::process::id(),
+            captured,
+            identity,
+            processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
+            store: Store::new(settings.series, Arc::clone(&counters)),
+            waiting: WaitingRecords::new(settings.waiting_bytes),
+            outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
+            subscribers: Subscribers::new(Arc::clone(&counters)),
+            spans: inputs.spans.clone(),
+            exports: Arc::clone(&inputs.exports),
+            kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
+            scan_wanted: false,
+            identity_lost: 0,
+            seconds: 0,
+            settings,
+            counters,
+        }
+    }
+
+    /// A record of the identity ring.
+    pub(super) fn handle_cgroup(&mut self, record: &[u8]) {
+        if let Some(event) = self.decode(record) {
+            self.learn_cgroup(&event);
+        }
+    }
+
+    /// A record of any other ring. `identity` is asked again if the record's cgroup is not known: it may have been made
+    /// since that ring was drained.
+    pub(super) fn handle(&mut self, record: &[u8], identity: &mut Ring) {
+        let Some(event) = self.decode(record) else { return };
+        let mut owner = self.owner_of(&event);
+        if owner.is_none() {
+            super::drain_identity(identity, self);
+            owner = self.owner_of(&event);
+        }
+        let owner = owner.unwrap_or_else(|| {
+            self.counters.discard(Discard::IdentityUnknownCgroup, 1);
+            self.scan_wanted = true;
+            OwnerId::NODE
+        });
+        if self.identity.awaits_pod(owner, event.boot_ns) {
+            for evicted in self.waiting.push(owner, record) {
+                self.handle_waiting(&evicted);
+            }
+            return;
+        }
+        self.take_in(&event, owner);
+    }
+
+    /// The pods of this node changed.
+    pub(super) fn pods_changed(&mut self, update: PodUpdate) {
+        self.identity.apply(update, Clock::boot_ns());
+        self.release_waiting();
+    }
+
+    /// A scan of the cgroup tree is done.
+    pub(super) fn cgroups_scanned(&mut self, scanned: &Scanned, started: u64) {
+        self.identity.cgroups_scanned(scanned, started, Clock::boot_ns());
+    }
+
+    pub(super) fn subscribe(&mut self, subscription: Subscription) {
+        self.subscribers.add(subscription);
+    }
+
+    /// How many cgroups a scan may take in.
+    pub(super) fn scan_limit(&self) -> usize {
+        self.settings.cgroups
+    }
+
+    /// Whether the cgroup tree has to be scanned again.
+    pub(super) fn take_scan_request(&mut self) -> bool {
+        std::mem::take(&mut self.scan_wanted)
+    }
+
+    /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
+    pub(super) fn look_after_tables(&mut self) {
+        self.clock.check();
+        self.captured.programs.publish(&self.counters);
+        let identity_lost = self.counters.discards(Discard::RingIdentityFull);
+        if identity_lost > self.identity_lost {
+            self.identity_lost = identity_lost;
+            self.scan_wanted = true;
+        }
+        self.release_waiting();
+        self.empty_outbox();
+        self.subscribers.sweep();
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(EXPIRY_SECONDS) {
+            self.expire();
+        }
+    }
+
+    /// Handles everything that still waits, as far as it is known.
+    pub(super) fn flush(&mut self) {
+        for waiting in self.waiting.release(|_| false) {
+            self.handle_waiting(&waiting);
+        }
+        self.empty_outbox();
+    }
+
+    /// Reads the store, and what there is to tell about the agent.
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        self.captured.programs.publish(&self.counters);
+        let now = Clock::boot_ns();
+        let Self { store, identity, clock, .. } = self;
+        let node = identity.node_resource();
+        let mut snapshot =
+            store.snapshot(clock.unix_nano(now), |owner| identity.resolve(owner, now), node);
+        self.append_self(&mut snapshot);
+        snapshot
+    }
+
+    fn append_self(&self, snapshot: &mut Snapshot) {
+        let features: Vec<_> = self.captured.features.iter().map(feature).collect();
+        let programs = if self.settings.program_stats { self.captured.programs.stats() } else { Vec::new() };
+        let programs: Vec<_> = programs.into_iter().map(program).collect();
+        let kube: Vec<_> = self.kube.iter().map(|status| kube_watch(&status.borrow())).collect();
+        let view = SelfView {
+            start_unix_nano: self.start_unix_nano,
+            counters: &self.counters,
+            store: &self.store,
+            features: &features,
+            programs: &programs,
+            exports: Some(&self.exports),
+            kube: &kube,
+            budget: &self.settings.budget,
+        };
+        self_telemetry::append(snapshot, &view);
+    }
+
+    fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
+        match decode(record) {
+            Ok(event) => {
+                self.counters.record(event.kind());
+                Some(event)
+            }
+            Err(error) => {
+                self.counters.discard(error.discard(), 1);
+                tracing::debug!(%error, "a record cannot be decoded");
+                None
+            }
+        }
+    }
+
+    fn learn_cgroup(&mut self, event: &Event<'_>) {
+        let (id, at) = (event.cgroup_id, event.boot_ns);
+        match &event.body {
+            Body::CgroupMade(cgroup) => self.cgroup_seen(id, cgroup.path, at),
+            Body::CgroupRemoved(_) => self.identity.cgroup_removed(id, at),
+            // Usually known; if its making was lost, this tells of it.
+            Body::CgroupEntered(cgroup) if self.identity.owner_of_cgroup(id).is_none() => {
+                self.cgroup_seen(id, cgroup.path, at);
+            }
+            _ => {}
+        }
+    }
+
+    fn cgroup_seen(&mut self, id: u64, path: Option<&str>, at: u64) {
+        match path {
+            Some(path) => self.identity.cgroup_created(id, path, at),
+            None => self.scan_wanted = true,
+        }
+    }
+
+    fn owner_of(&self, event: &Event<'_>) -> Option<OwnerId> {
+        if event.cgroup_id == 0 {
+            // Kernels before 6.8 name an OOM victim by its pid alone.
+            let process = match &event.body {
+                Body::OomKill(kill) => self.processes.by_pid(kill.pid),
+                _ => None,
+            };
+            return Some(process.map_or(OwnerId::NODE, |(_, process)| process.owner));
+        }
+        self.identity.owner_of_cgroup(event.cgroup_id)
+    }
+
+    fn release_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (now, identity) = (Clock::boot_ns(), &self.identity);
+        for waiting in self.waiting.release(|owner| identity.awaits_pod(owner, now)) {
+            self.handle_waiting(&waiting);
+        }
+    }
+
+    /// A record that was decoded and counted when it came.
+    fn handle_waiting(&mut self, waiting: &Waiting) {
+        if let Ok(event) = decode(&waiting.record) {
+            self.take_in(&event, waiting.owner);
+        }
+    }
+
+    /// Everything an event leads to.
+    fn take_in(&mut self, event: &Event<'_>, owner: OwnerId) {
+        let ended = self.follow_process(event, owner);
+        let victim = match &event.body {
+            Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),
+            _ => None,
+        };
+        let unix_nano = self.clock.unix_nano(event.boot_ns);
+        let occurrence =
+            Occurrence { event, unix_nano, owner, process: victim.or(ended.as_ref()) };
+        aggregate::count(&mut self.store, &mut self.identity, &occurrence);
+        if is_own(event, self.own_pid) {
+            return;
+        }
+        let span = self.finished_span(&occurrence).map(Item::Span);
+        let live = (!self.subscribers.is_empty())
+            .then(|| LiveEvent::new(&occurrence, self.settings.arguments))
+            .flatten()
+            .map(Item::Event);
+        for item in [span, live].into_iter().flatten() {
+            self.outbox.push(owner, item);
+        }
+        self.empty_outbox();
+    }
+
+    /// Keeps the process table; returns what was known of a process that ended.
+    fn follow_process(&mut self, event: &Event<'_>, owner: OwnerId) -> Option<Process> {
+        match &event.body {
+            Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
+            Body::Exec(exec) => self.follow_exec(exec, event.boot_ns, owner),
+            Body::Exit(exit) => return self.processes.exited(exit.process),
+            _ => {}
+        }
+        None
+    }
+
+    fn follow_exec(&mut self, exec: &Exec<'_>, at: u64, owner: OwnerId) {
+        let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
+        let path = String::from_utf8_lossy(exec.file_name);
+        self.processes.executed(exec.process, at, owner, name.into(), path.into());
+    }
+
+    fn finished_span(&self, occurrence: &Occurrence<'_>) -> Option<Span> {
+        let builder = self.settings.spans.as_ref().filter(|_| self.spans.is_some())?;
+        let owner = match &occurrence.event.body {
+            Body::TcpClose(ConnectionEnd { connection, .. })
+            | Body::TcpConnectFailed(ConnectionEnd { connection, .. }) => connection.owner,
+            _ => None,
+        };
+        let process: Option<(ProcessId, &Process)> =
+            owner.and_then(|owner| self.processes.by_pid(owner.pid));
+        builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
+    }
+
+    fn empty_outbox(&mut self) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let now = Clock::boot_ns();
+        let Self { outbox, identity, subscribers, spans, .. } = self;
+        for (item, resource) in outbox.ready(|owner| identity.resolve(owner, now)) {
+            match item {
+                Item::Event(event) => subscribers.publish(&event, &resource),
+                Item::Span(span) => {
+                    if let Some(spans) = spans {
+                        spans.push(FinishedSpan { resource, span });
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        let idle = u64::try_from(self.settings.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.store.expire(self.clock.now_unix_nano(), idle);
+        self.identity.expire(Clock::boot_ns());
+        let Self { identity, store, waiting, outbox, processes, .. } = self;
+        identity.retain_owners(|owner| {
+            store.is_owner_used(owner)
+                || waiting.holds(owner)
+                || outbox.holds(owner)
+                || processes.has_owner(owner)
+        });
+    }
+}
+
+/// Whether an event is about the agent itself: that counts, but makes neither spans nor events.
+fn is_own(event: &Event<'_>, own_pid: u32) -> bool {
+    let connection = match &event.body {
+        Body::TcpOpen(connection) => connection,
+        Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
+        _ => return false,
+    };
+    connection.owner.is_some_and(|owner| owner.pid == own_pid)
+}
+
+fn feature(status: &FeatureStatus) -> self_telemetry::Feature {
+    self_telemetry::Feature {
+        name: status.feature.as_str(),
+        mechanism: status.mechanism,
+        state: status.state.as_str(),
+    }
+}
+
+fn program(stats: crate::kernel::ProgramStats) -> self_telemetry::ProgramStats {
+    self_telemetry::ProgramStats {
+        name: stats.program.into(),
+        run_time_nanos: stats.run_time_ns,
+        runs: stats.runs,
+    }
+}
+
+fn kube_watch(status: &KubeStatus) -> self_telemetry::KubeWatch {
+    self_telemetry::KubeWatch {
+        kind: "Pod",
+        objects: status.objects as u64,
+        events: status.events,
+        relists: status.relists,
+    }
+}

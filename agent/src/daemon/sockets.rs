@@ -1,0 +1,58 @@
+//! The Unix socket on which the daemon talks to the other commands.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::DaemonError;
+use crate::admin::{self, Limits};
+
+/// Where the socket is.
+pub fn socket_path(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("wellhead.sock")
+}
+
+/// The bound socket; its file is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Sockets {
+    /// Binds the socket. To be called with the lock held: a file that is there is then a dead agent's.
+    pub(super) fn bind(runtime_directory: &Path) -> Result<Self, DaemonError> {
+        let path = socket_path(runtime_directory);
+        let failed = |source| DaemonError::Socket { path: path.clone(), source };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        // Events carry arguments of processes: for root's eyes.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { listener, path })
+    }
+
+    /// Serves until `stop`, then removes the socket.
+    pub(super) fn serve(self, routes: Router, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Self { listener, path } = self;
+        let served = admin::serve(listener, routes, Limits::UNIX_SOCKET, stop.clone());
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = served => {}
+                // Subscribers of events would stay as long as they like.
+                () = stop.cancelled() => {}
+            }
+            // Left behind it would only be removed by the next start.
+            drop(fs::remove_file(path));
+        });
+    }
+}

@@ -1,0 +1,97 @@
+//! The daemon's status, as `/api/v1/status` shows it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use super::BUILD;
+use crate::admin::Status;
+use crate::counters::{Counters, Discard, ExportStats, RecordKind, Signal};
+use crate::export::otlp::{OtlpSettings, SignalSettings};
+use crate::identity::kube::KubeStatus;
+use crate::kernel::{Environment, FeatureStatus};
+use crate::telemetry::handle::SnapshotHandle;
+
+/// What the status is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) features: Vec<FeatureStatus>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) exports: Arc<ExportStats>,
+    pub(super) kube: Option<watch::Receiver<KubeStatus>>,
+    pub(super) snapshots: SnapshotHandle,
+    pub(super) otlp: OtlpSettings,
+}
+
+pub(super) fn provider(parts: Parts) -> Status {
+    let parts = Arc::new(parts);
+    Status::new(move || {
+        let parts = Arc::clone(&parts);
+        async move { read(&parts).await }
+    })
+}
+
+async fn read(parts: &Parts) -> Value {
+    // Taking a reading also brings the kernel's counters up to date.
+    let series: usize = match parts.snapshots.take().await {
+        Some(snapshot) => snapshot.families.iter().map(|family| family.points.len()).sum(),
+        None => 0,
+    };
+    json!({
+        "version": BUILD.version,
+        "revision": BUILD.revision,
+        "environment": Environment::probe(),
+        "features": parts.features,
+        "kubernetes": parts.kube.as_ref().map(|status| kubernetes(&status.borrow())),
+        "otlp": {
+            "metrics": parts.otlp.metrics.as_ref().map(|settings| export(parts, Signal::Metrics, settings)),
+            "traces": parts.otlp.traces.as_ref().map(|settings| export(parts, Signal::Traces, settings)),
+        },
+        "series": series,
+        "records": records(&parts.counters),
+        "discards": discards(&parts.counters),
+    })
+}
+
+fn kubernetes(status: &KubeStatus) -> Value {
+    json!({
+        "connected": status.connected,
+        "listed": status.listed,
+        "pods": status.objects,
+        "events": status.events,
+        "relists": status.relists,
+        "last_error": status.last_error.as_deref(),
+    })
+}
+
+fn export(parts: &Parts, signal: Signal, settings: &SignalSettings) -> Value {
+    let stats = parts.exports.signal(signal);
+    json!({
+        // Only the host: paths and queries may carry keys.
+        "receiver": settings.endpoint.authority().map(ToString::to_string),
+        "items": stats.items(),
+        "rejected": stats.rejected(),
+        "retries": stats.retries(),
+        "queue_length": stats.queue_length(),
+    })
+}
+
+fn records(counters: &Counters) -> Value {
+    let each = |kind: &RecordKind| {
+        let counts = json!({ "read": counters.records(*kind), "lost": counters.lost(*kind) });
+        (kind.as_str().to_owned(), counts)
+    };
+    Value::Object(RecordKind::ALL.iter().map(each).collect())
+}
+
+fn discards(counters: &Counters) -> Value {
+    let mut stages = Map::new();
+    for why in Discard::ALL {
+        let stage = stages.entry(why.stage().as_str()).or_insert_with(|| json!({}));
+        if let Value::Object(reasons) = stage {
+            reasons.insert(why.reason().to_owned(), counters.discards(*why).into());
+        }
+    }
+    Value::Object(stages)
+}
