@@ -39,7 +39,6 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 struct Written {
     pod: Option<Arc<PodInfo>>,
-    with_container: bool,
     resource: Arc<Resource>,
 }
 
@@ -165,10 +164,9 @@ impl Identity {
         if self.kubernetes && !known.complete && age < self.pod_wait {
             return Resolution::Pending;
         }
-        let (pod, with_container) = (known.pod.map(Arc::clone), known.container.is_some());
+        let pod = known.pod.map(Arc::clone);
         let index = id.0 as usize;
         if let Some(Some(written)) = self.written.get(index)
-            && written.with_container == with_container
             && same_pod(written.pod.as_ref(), pod.as_ref())
         {
             return Resolution::Ready(Arc::clone(&written.resource));
@@ -179,7 +177,6 @@ impl Identity {
         }
         self.written[index] = Some(Written {
             pod,
-            with_container,
             resource: Arc::clone(&resource),
         });
         Resolution::Ready(resource)

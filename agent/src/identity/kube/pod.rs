@@ -31,7 +31,7 @@ pub(super) struct SlimPod {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     node_name: Option<String>,
-    host_network: bool,
+    host_network: Option<bool>,
     init_containers: Option<Vec<Container>>,
     containers: Option<Vec<Container>>,
     ephemeral_containers: Option<Vec<Container>>,
@@ -117,7 +117,7 @@ impl SlimPod {
         Some(PodInfo {
             config_hash: config_hash(&annotations),
             ips: ips(&status),
-            host_network: spec.host_network,
+            host_network: spec.host_network == Some(true),
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             start_time: status.start_time,
             workload: Arc::new(workload(&namespace, &name, &owners)),

@@ -258,14 +258,23 @@ fn has_expired(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
 
-/// kube's own texts repeat the whole answer.
+/// kube's own texts show the whole answer where there is one, and not the cause where there is none.
 fn describe(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => format!("{} ({})", status.message, status.code),
-        other => other.to_string(),
+        other => with_root_cause(other),
+    }
+}
+
+fn with_root_cause(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let root = std::iter::successors(error.source(), |cause| cause.source()).last();
+    match root.map(ToString::to_string) {
+        Some(root) if !text.contains(&root) => format!("{text}: {root}"),
+        _ => text,
     }
 }
 

@@ -111,7 +111,7 @@ fn the_least_there_can_be() {
 fn what_the_server_may_send_as_null() {
     let pod = json!({
         "metadata": {"uid": "u", "name": "n", "namespace": "s", "labels": null},
-        "spec": {"containers": null, "nodeName": null},
+        "spec": {"containers": null, "nodeName": null, "hostNetwork": null},
         "status": {"containerStatuses": null, "podIPs": null, "phase": null},
     });
     assert!(read(pod).is_some());

@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -28,7 +30,11 @@ const LISTED: &[&str] = &[
 /// One request the server expects, by parts of its URI, and its answer.
 struct Step(&'static [&'static str], u16, String);
 
-struct NoDelay;
+/// Never waits, but counts how often it was told that all is well.
+#[derive(Clone, Default)]
+struct NoDelay {
+    resets: Arc<AtomicUsize>,
+}
 
 impl Iterator for NoDelay {
     type Item = Duration;
@@ -39,12 +45,15 @@ impl Iterator for NoDelay {
 }
 
 impl Backoff for NoDelay {
-    fn reset(&mut self) {}
+    fn reset(&mut self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 struct Fixture {
     updates: mpsc::Receiver<PodUpdate>,
     status: watch::Receiver<KubeStatus>,
+    backoff: NoDelay,
     server: JoinHandle<()>,
     watching: JoinHandle<()>,
 }
@@ -56,12 +65,15 @@ fn start(max_pods: usize, steps: Vec<Step>) -> Fixture {
 fn start_with(max_pods: usize, quiet: Duration, steps: Vec<Step>) -> Fixture {
     let (service, server) = mock::pair::<Request<Body>, Response<Body>>();
     let (sender, updates) = mpsc::channel(4);
+    let backoff = NoDelay::default();
     let client = Client::new(service, "default");
-    let (mut watch, status) = PodWatch::with_backoff(client, "node-a", max_pods, sender, NoDelay);
+    let (mut watch, status) =
+        PodWatch::with_backoff(client, "node-a", max_pods, sender, backoff.clone());
     watch.quiet = quiet;
     Fixture {
         updates,
         status,
+        backoff,
         server: tokio::spawn(serve(server, steps)),
         watching: tokio::spawn(watch.run()),
     }
@@ -306,6 +318,31 @@ async fn an_outage_shows_in_the_status() {
 }
 
 #[tokio::test]
+async fn delays_grow_until_something_arrives() {
+    let refusal = || failure(422, "resourceVersionMatch is forbidden for watch").to_string();
+    let away = || failure(500, "etcd is away").to_string();
+    let mut steps = vec![Step(STREAMED, 422, refusal())];
+    steps.extend((0..3).map(|_| Step(LISTED, 500, away())));
+    let mut all = start(10, steps);
+    all.status
+        .wait_for(|status| status.errors == 3)
+        .await
+        .unwrap();
+    // Beginning a list is no success yet.
+    assert_eq!(all.backoff.resets.load(Ordering::Relaxed), 0);
+
+    let mut steps = vec![Step(STREAMED, 500, away())];
+    steps.push(Step(
+        STREAMED,
+        200,
+        stream(&[("ADDED", pod("a")), initial_end()]),
+    ));
+    let mut all = start(10, steps);
+    assert_eq!(all.updates(1).await, ["=a"]);
+    assert_ne!(all.backoff.resets.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn a_quiet_watch_counts_as_connected() {
     let refusal = failure(403, "pods is forbidden").to_string();
     let mut all = start_with(10, Duration::ZERO, vec![Step(STREAMED, 403, refusal)]);
@@ -358,6 +395,27 @@ async fn more_pods_than_allowed_are_left_out() {
     let mut all = start(1, vec![Step(STREAMED, 200, body)]);
     assert_eq!(all.updates(3).await, ["=a", "-u-a", "+c"]);
     assert_eq!((all.status().skipped, all.status().objects), (2, 1));
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect")]
+struct Connect(#[source] std::io::Error);
+
+#[test]
+fn failures_name_their_root_cause() {
+    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let nested = std::io::Error::other(kube::Error::Service(Box::new(refused())));
+    let error =
+        kube::runtime::watcher::Error::WatchStartFailed(kube::Error::Service(Box::new(nested)));
+    let text = super::describe(&error);
+    assert_eq!(text.matches("connection refused").count(), 1, "{text}");
+
+    let error = kube::Error::Service(Box::new(Connect(refused())));
+    let text = super::describe(&kube::runtime::watcher::Error::WatchStartFailed(error));
+    assert!(
+        text.ends_with("cannot connect: connection refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
