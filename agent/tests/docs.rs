@@ -13,11 +13,11 @@ fn example_configuration() {
     let example = config::example_yaml().expect("defaults can be written");
     expect_file!["../../docs/wellhead.example.yaml"].assert_eq(&example);
 
-    let uncommented: String = example
-        .lines()
-        .filter(|line| !line.starts_with("##"))
-        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+    let keys = example.lines().filter(|line| !line.starts_with("##"));
+    let keys: Vec<_> = keys
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
         .collect();
+    let uncommented = keys.join("\n");
     let directory = tempfile::tempdir().expect("a directory for the file");
     let path = directory.path().join("wellhead.yaml");
     std::fs::write(&path, &uncommented).expect("a written file");

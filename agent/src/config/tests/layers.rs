@@ -95,7 +95,7 @@ fn flags_win_over_variables_over_the_file() {
             "cluster_name",
             "node_name",
         ],
-        expect![[r#"
+        &expect![[r#"
             snapshot_interval = "40s" (snapshot_interval from --set snapshot_interval)
             memory_budget = "96MiB" (memory_budget from WELLHEAD_MEMORY_BUDGET)
             cluster_name = "c" (cluster_name from w.yaml:3:1)
@@ -111,7 +111,7 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &[],
         &[],
         &["node_name"],
-        expect![[r#"
+        &expect![[r#"
             node_name = "host" (node_name from host name)
         "#]],
     );
@@ -120,7 +120,7 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &["NODE_NAME=kube"],
         &[],
         &["node_name"],
-        expect![[r#"
+        &expect![[r#"
             node_name = "kube" (node_name from NODE_NAME)
         "#]],
     );
@@ -129,7 +129,7 @@ fn the_node_is_called_as_kubernetes_calls_it() {
         &["NODE_NAME=kube"],
         &[],
         &["node_name"],
-        expect![[r#"
+        &expect![[r#"
             node_name = "file" (node_name from w.yaml:1:1)
         "#]],
     );
@@ -152,7 +152,7 @@ peers:
         ],
         &["resource_attributes.k8s.x.y=z"],
         &["resource_attributes", "peers.cidrs"],
-        expect![[r#"
+        &expect![[r#"
             resource_attributes = {"k8s.x.y":"z","team":"core","tier":"2","zone":"a=b"} (resource_attributes.k8s.x.y from --set resource_attributes.k8s.x.y, resource_attributes.team from w.yaml:2:23, resource_attributes.tier from WELLHEAD_RESOURCE_ATTRIBUTES, resource_attributes.zone from WELLHEAD_RESOURCE_ATTRIBUTES)
             peers.cidrs = [{"name":"all","cidr":"0.0.0.0/0"}] (peers.cidrs from WELLHEAD_PEERS_CIDRS)
         "#]],
@@ -162,7 +162,7 @@ peers:
         &["WELLHEAD_RESOURCE_ATTRIBUTES={tier: 3}"],
         &["resource_attributes=a=b"],
         &["resource_attributes", "peers.cidrs"],
-        expect![[r#"
+        &expect![[r#"
             resource_attributes = {"a":"b","team":"core","tier":"3"} (resource_attributes.a from --set resource_attributes, resource_attributes.team from w.yaml:2:23, resource_attributes.tier from WELLHEAD_RESOURCE_ATTRIBUTES)
             peers.cidrs = [{"name":"office","cidr":"192.0.2.0/24"},{"name":"lab","cidr":"2001:db8::/32"}] (peers.cidrs from w.yaml:4:3)
         "#]],
@@ -177,7 +177,7 @@ fn texts_stay_as_they_were_written() {
         &[],
         &[],
         &["cluster_name", "node_name", "resource_attributes"],
-        expect![[r#"
+        &expect![[r#"
             cluster_name = "1.10" (cluster_name from w.yaml:1:1)
             node_name = "on" (node_name from w.yaml:2:1)
             resource_attributes = {"empty":"","version":"0x10","yes":"no"} (resource_attributes.empty from w.yaml:3:38, resource_attributes.version from w.yaml:3:23, resource_attributes.yes from w.yaml:3:49)
@@ -206,7 +206,7 @@ program_stats: on
             "program_stats",
             "otlp.insecure",
         ],
-        expect![[r#"
+        &expect![[r#"
             features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
             kubernetes = {"mode":"off"} (kubernetes.mode from w.yaml:3:14)
             prometheus.status = "on" (prometheus.status from w.yaml:4:14)
@@ -229,7 +229,7 @@ fn numbers_come_from_any_layer() {
             "otlp.traces.queue_size",
             "rings.process_size",
         ],
-        expect![[r#"
+        &expect![[r#"
             series_limit = 500 (series_limit from w.yaml:1:1)
             otlp.queue_size = 10 (otlp.queue_size from w.yaml:2:8)
             otlp.traces.queue_size = 7 (otlp.traces.queue_size from WELLHEAD_OTLP_TRACES_QUEUE_SIZE)

@@ -4,7 +4,7 @@ mod errors;
 mod layers;
 mod otlp;
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use expect_test::Expect;
 
@@ -23,17 +23,17 @@ fn load(yaml: &str, environment: &[&str], sets: &[&str]) -> Result<Loaded, Confi
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .collect()
     };
-    load_bytes(yaml.as_bytes().to_vec(), pairs(environment), &pairs(sets))
+    load_bytes(yaml.as_bytes().to_vec(), &pairs(environment), &pairs(sets))
 }
 
 fn load_bytes(
     content: Vec<u8>,
-    environment: Vec<(String, String)>,
+    environment: &[(String, String)],
     sets: &[(String, String)],
 ) -> Result<Loaded, ConfigError> {
     let input = Input {
         file: Some((Path::new("w.yaml"), Ok(content))),
-        environment: &environment,
+        environment,
         sets,
         host: "host".to_owned(),
     };
@@ -41,13 +41,13 @@ fn load_bytes(
 }
 
 /// Expects the problems of a configuration.
-fn check_errors(yaml: &str, environment: &[&str], sets: &[&str], expected: Expect) {
+fn check_errors(yaml: &str, environment: &[&str], sets: &[&str], expected: &Expect) {
     let error = load(yaml, environment, sets).expect_err("something is wrong");
     expected.assert_eq(&format!("{error}\n"));
 }
 
 /// Expects the keys that were set, each with its origin, the warnings, and the effective values of the named sections or keys.
-fn check(yaml: &str, environment: &[&str], sets: &[&str], keys: &[&str], expected: Expect) {
+fn check(yaml: &str, environment: &[&str], sets: &[&str], keys: &[&str], expected: &Expect) {
     let loaded = load(yaml, environment, sets).expect("nothing is wrong");
     let mut shown = String::new();
     let effective = loaded.config.to_yaml().expect("printable");
@@ -65,10 +65,11 @@ fn check(yaml: &str, environment: &[&str], sets: &[&str], keys: &[&str], expecte
             .filter(|(path, _)| path.starts_with(key))
             .map(|(path, origin)| format!("{path} from {origin}"))
             .collect();
-        shown.push_str(&format!("{key} = {value} ({})\n", origins.join(", ")));
+        writeln!(shown, "{key} = {value} ({})", origins.join(", "))
+            .expect("a String takes any text");
     }
     for warning in &loaded.warnings {
-        shown.push_str(&format!("warning: {warning}\n"));
+        writeln!(shown, "warning: {warning}").expect("a String takes any text");
     }
     expected.assert_eq(&shown);
 }

@@ -33,7 +33,7 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
             "otlp.traces",
             "otlp.metrics",
         ],
-        expect![[r#"
+        &expect![[r#"
             otlp.endpoint = "http://otel:4317" (otlp.endpoint from OTEL_EXPORTER_OTLP_ENDPOINT)
             otlp.protocol = "grpc" (otlp.protocol from OTEL_EXPORTER_OTLP_PROTOCOL)
             otlp.timeout = "7s" (otlp.timeout from WELLHEAD_OTLP_TIMEOUT)
@@ -66,7 +66,7 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
             "resource_attributes",
             "prometheus.listen",
         ],
-        expect![[r#"
+        &expect![[r#"
             otlp.protocol = "grpc" (otlp.protocol from w.yaml:1:8)
             otlp.timeout = "10s" ()
             otlp.traces = null ()
@@ -91,7 +91,7 @@ fn only_cluster_wide_attributes_are_taken_from_the_agents_own_resource() {
         ],
         &[],
         &["resource_attributes"],
-        expect![[r#"
+        &expect![[r#"
             resource_attributes = {"cloud.region":"eu","k8s.cluster.name":"a,b","team":"file"} (resource_attributes.cloud.region from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.k8s.cluster.name from OTEL_RESOURCE_ATTRIBUTES, resource_attributes.team from w.yaml:1:43)
         "#]],
     );
