@@ -17,8 +17,9 @@ const INTRODUCTION: &str = "\
 Each metric has two names: the OpenTelemetry one, under which it leaves over OTLP, and the Prometheus one on `/metrics`.
 Whom a point belongs to is said by its OTLP Resource, one per container, and on `/metrics` by the labels
 `k8s_namespace_name`, `k8s_pod_name`, `k8s_container_name`, `k8s_workload_name`, `k8s_workload_kind` and `service_name`
-(`container_id` only where there is no pod). What describes the agent itself is in `target_info`. Containers that follow
-each other in one pod share their labels; on `/metrics` they are summed.
+(`container_id` only where there is no pod). What describes the agent itself is in `target_info`. Containers of one
+name that follow each other in a pod share their labels: `/metrics` shows the newest of them, so that a restart looks like
+the reset of a counter it is. Other resources with the same labels are summed.
 
 Sums are cumulative. A series starts with its first measurement and ends when nothing was measured for
 `series_idle_timeout`; if it comes back, it starts anew with a new start time.
