@@ -2,6 +2,12 @@
 
 use expect_test::expect_file;
 use wellhead::config;
+use wellhead::export::prometheus::reference;
+
+#[test]
+fn metrics() {
+    expect_file!["../../docs/metrics.md"].assert_eq(&reference::metrics_markdown());
+}
 
 #[test]
 fn configuration() {

@@ -5,6 +5,7 @@
 pub mod names;
 pub mod negotiation;
 pub mod openmetrics;
+pub mod reference;
 pub mod samples;
 pub mod standard;
 pub mod text;

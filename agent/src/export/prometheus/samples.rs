@@ -77,26 +77,36 @@ impl Exposition {
             .chain(families.map(|family| self.expose(family)))
     }
 
-    /// Points that look the same to Prometheus are summed: containers that follow each other in one pod
-    /// differ only in what is not a label.
+    /// Points that look the same to Prometheus become one sample.
     fn expose<'a>(&'a self, family: &'a Family) -> Exposed<'a> {
         let hasher = RandomState::new();
         let mut known = HashMap::with_capacity(family.points.len());
         let mut samples: Vec<Sample<'a>> = Vec::with_capacity(family.points.len());
+        // Since when each sample counts.
+        let mut starts: Vec<u64> = Vec::with_capacity(family.points.len());
         for point in &family.points {
             let sample = self.sample(point);
             let index = *known
                 .entry(hasher.hash_one(&sample.labels))
                 .or_insert(samples.len());
-            match samples.get_mut(index) {
-                Some(same) if same.labels == sample.labels => same.value.add(&point.value),
-                _ => samples.push(sample),
+            match samples.get_mut(index).zip(starts.get_mut(index)) {
+                Some((same, start)) if same.labels == sample.labels => {
+                    if !is_container(&sample.labels) {
+                        same.value.add(&point.value);
+                    } else if *start < point.start_unix_nano {
+                        *same = sample;
+                        *start = point.start_unix_nano;
+                    }
+                }
+                _ => {
+                    samples.push(sample);
+                    starts.push(point.start_unix_nano);
+                }
             }
         }
-        let help = family.metric.description();
         Exposed {
             name: FamilyName::of(family.metric),
-            help,
+            help: family.metric.description(),
             samples,
         }
     }
@@ -145,6 +155,13 @@ impl<'a> SampleValue<'a> {
             (Self::Int(_) | Self::Float(_) | Self::Histogram(_), _) => {}
         }
     }
+}
+
+/// Containers of one name follow each other in a pod, so the newest alone is shown: a restart then looks
+/// like the reset of a counter it is. Their sum would fall, and be taken for a reset to all that is left,
+/// when the old container's series expires.
+fn is_container(labels: &Labels<'_>) -> bool {
+    labels.iter().any(|(name, _)| name == "k8s_container_name")
 }
 
 /// The agent's own resource as the labels of one `target_info`.

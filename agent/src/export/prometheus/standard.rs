@@ -77,7 +77,7 @@ fn build_info(build: BuildInfo) -> StandardFamily {
             unit: None,
             kind: Kind::Info,
         },
-        help: "What was built.",
+        help: "Version and revision of the agent.",
         labels: labels
             .into_iter()
             .filter(|(_, value)| !value.is_empty())

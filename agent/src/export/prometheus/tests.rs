@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 
-use self::parser::parse;
+use self::parser::{Page, parse};
 use super::negotiation::Format;
 use super::samples::Exposition;
 use super::standard;
@@ -233,45 +233,66 @@ fn labels_that_become_one_are_joined_and_empty_ones_left_out() {
     );
 }
 
-#[test]
-fn containers_that_share_their_labels_are_summed() {
-    let labels = [("k8s_pod_name", "web-0")];
+/// Two resources that differ only in what is not a label, each with one point per family.
+fn same_labels(labels: &[(&'static str, &str)]) -> Page {
     let resources = vec![
         resource(&[], &[]),
-        resource(&[("container.id", "old")], &labels),
-        resource(&[("container.id", "new")], &labels),
+        resource(&[("container.id", "old")], labels),
+        resource(&[("container.id", "new")], labels),
     ];
-    let duration = |bucket| histogram(Metric::ProcessDuration, &[(bucket, 1)], 2.0);
+    let forks = |resource, start_unix_nano, count| Point {
+        start_unix_nano,
+        ..point(resource, &[], PointValue::Int(count))
+    };
+    let duration = |resource, start_unix_nano, bucket| Point {
+        start_unix_nano,
+        ..point(
+            resource,
+            &[],
+            histogram(Metric::ProcessDuration, &[(bucket, 1)], 2.0),
+        )
+    };
     let families = vec![
-        (
-            Metric::ProcessForks,
-            vec![
-                point(1, &[], PointValue::Int(4)),
-                point(2, &[], PointValue::Int(5)),
-            ],
-        ),
+        (Metric::ProcessForks, vec![forks(2, 20, 5), forks(1, 10, 4)]),
         (
             Metric::ProcessDuration,
-            vec![point(1, &[], duration(1)), point(2, &[], duration(7))],
+            vec![duration(1, 10, 1), duration(2, 20, 7)],
         ),
     ];
-    let page = parse(&encode(Format::Text, &snapshot(resources, families)));
-    let value = |name: &str, le: Option<&str>| {
-        let mut labels = vec![("k8s_pod_name".to_owned(), "web-0".to_owned())];
-        labels.extend(le.map(|le| ("le".to_owned(), le.to_owned())));
-        page.samples[&(name.to_owned(), labels)]
-    };
+    parse(&encode(Format::Text, &snapshot(resources, families)))
+}
+
+/// Values of the only label set: forks, durations up to 0.1 s, all durations, and their sum.
+fn values(page: &Page) -> [f64; 4] {
     assert_eq!(page.samples.len(), 1 + 8 + 2);
-    assert_eq!(value("wellhead_process_forks_total", None), 9.0);
-    assert_eq!(
-        value("wellhead_process_duration_seconds_bucket", Some("0.1")),
-        1.0
-    );
-    assert_eq!(
-        value("wellhead_process_duration_seconds_bucket", Some("+Inf")),
-        2.0
-    );
-    assert_eq!(value("wellhead_process_duration_seconds_sum", None), 4.0);
+    let value = |name: &str, le: &str| {
+        let of_bound = |labels: &[(String, String)]| {
+            le.is_empty() || labels.contains(&("le".to_owned(), le.to_owned()))
+        };
+        let mut samples = page.samples.iter();
+        *samples
+            .find(|((known, labels), _)| known == name && of_bound(labels))
+            .unwrap()
+            .1
+    };
+    [
+        value("wellhead_process_forks_total", ""),
+        value("wellhead_process_duration_seconds_bucket", "0.1"),
+        value("wellhead_process_duration_seconds_bucket", "+Inf"),
+        value("wellhead_process_duration_seconds_sum", ""),
+    ]
+}
+
+#[test]
+fn resources_that_share_their_labels_are_summed() {
+    let page = same_labels(&[("service_name", "cron")]);
+    assert_eq!(values(&page), [9.0, 1.0, 2.0, 4.0]);
+}
+
+#[test]
+fn of_containers_that_follow_each_other_the_newest_is_shown() {
+    let page = same_labels(&[("k8s_pod_name", "web-0"), ("k8s_container_name", "web")]);
+    assert_eq!(values(&page), [5.0, 0.0, 1.0, 2.0]);
 }
 
 #[test]

@@ -41,7 +41,9 @@ attributes! {
     DestinationWorkload = "destination.k8s.workload.name" / "destination_k8s_workload_name",
     /// Port the connection was opened to.
     DestinationPort = "destination.port" / "destination_port",
-    /// Class of the failure.
+    /// Class of the failure. Of connections: `connection_refused`, `timed_out`, `connection_reset`,
+    /// `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`; of exports:
+    /// listed under "Export failures".
     ErrorType = "error.type" / "error_type",
     /// `transmit` or `receive`, seen from the container whose metric it is.
     NetworkIoDirection = "network.io.direction" / "network_io_direction",

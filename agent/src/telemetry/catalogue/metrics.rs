@@ -122,7 +122,7 @@ metrics! {
     TcpConnectionsActive = "wellhead.tcp.connections.active", UpDownCounter Int "{connection}", flow [];
     /// Connections that never reached ESTABLISHED.
     TcpConnectionFailures = "wellhead.tcp.connection.failures", Counter Int "{connection}", flow [ErrorType];
-    /// Time from the request to open a connection until it was established.
+    /// Time from the request to open a connection until it was established; told by the source only.
     TcpConnectDuration = "wellhead.tcp.connect.duration", Histogram Float "s", flow [], LATENCY;
     /// Time from established to closed.
     TcpConnectionDuration = "wellhead.tcp.connection.duration", Histogram Float "s", flow [], LIFETIME;
@@ -156,7 +156,7 @@ metrics! {
     AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [];
     /// Memory a part of the agent may use.
     AgentMemoryBudget = "wellhead.agent.memory.budget", Gauge Int "By", plain [Component];
-    /// One for the state each feature is in.
+    /// Constant 1 for the state each feature is in.
     AgentFeature = "wellhead.agent.feature", Gauge Int "{feature}", plain [Feature, Mechanism, State];
     /// Time a kernel program ran; needs `program_stats`.
     AgentProgramRunTime = "wellhead.agent.program.run.time", Counter Float "s", plain [Program];
