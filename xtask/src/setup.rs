@@ -111,7 +111,7 @@ fn ensure(needs: &[Need]) -> Result<()> {
             need.hint()
         ));
     }
-    bail!("{} of the things named above missing", missing.len());
+    bail!("this machine lacks what is named above");
 }
 
 fn missing(needs: &[Need]) -> Vec<&Need> {
@@ -123,6 +123,9 @@ fn can_use_apt() -> bool {
 }
 
 fn install(missing: &[&Need]) -> Result<()> {
+    for need in missing {
+        say(format!("installing {}", need.what));
+    }
     apt_get(&["update"])?;
     // Other Debian-like systems lack some of these: what cannot be had is reported, not tried.
     let offered: Vec<&str> = missing
@@ -139,7 +142,8 @@ fn install(missing: &[&Need]) -> Result<()> {
     apt_get(&[&install, offered.as_slice()].concat())
 }
 
-fn apt_get(args: &[&str]) -> Result<()> {
+/// Runs apt-get as root, without questions.
+pub(crate) fn apt_get(args: &[&str]) -> Result<()> {
     Cmd::root("env")?
         .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"])
         .args(["-o", "DPkg::Lock::Timeout=300"])

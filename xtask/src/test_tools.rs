@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cmd::{Cmd, say, which};
-use crate::paths;
+use crate::{paths, setup};
 
 /// An OTLP receiver and an OpenMetrics parser.
 const PYTHON_PACKAGES: [&str; 3] = [
@@ -70,6 +70,7 @@ fn promtool() -> Result<PathBuf> {
         bail!("promtool is missing; install it with: dnf install golang-github-prometheus");
     }
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    setup::apt_get(&["update"])?;
     Cmd::new("apt-get")
         .dir(&dir)
         .args(["--quiet", "-o", "APT::Sandbox::User=root"])
