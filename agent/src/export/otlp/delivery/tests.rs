@@ -319,7 +319,7 @@ async fn spans_go_in_batches_or_when_they_have_waited() {
     let (task, queue) = rig.spans(5000);
     let task = tokio::spawn(task.run());
     let full = BATCH as u64;
-    for number in 0..full * 2 + 1 {
+    for number in 0..=full * 2 {
         queue.push(testing::span(number));
     }
     time::sleep(INTERVAL / 2).await;

@@ -289,7 +289,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                         .collect(),
                     sum: f64::from(number),
                 }),
-                _ if number % 2 == 0 => PointValue::Float(f64::from(number) / 3.0),
+                _ if number.is_multiple_of(2) => PointValue::Float(f64::from(number) / 3.0),
                 _ => PointValue::Int(-i64::from(number)),
             }
         };
