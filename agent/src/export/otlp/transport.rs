@@ -98,6 +98,3 @@ impl Transport for Client {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
