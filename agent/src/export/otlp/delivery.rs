@@ -138,6 +138,3 @@ impl<T: Transport> Sender<T> {
         self.stats.signal(self.signal)
     }
 }
-
-#[cfg(test)]
-mod tests;

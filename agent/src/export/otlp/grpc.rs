@@ -88,7 +88,8 @@ fn endpoint(settings: &SignalSettings) -> Result<Endpoint, TransportError> {
     let endpoint = Endpoint::new(settings.endpoint.clone())
         .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
         .map_err(TransportError::Grpc)?
-        .connect_timeout(settings.timeout);
+        // The attempt's own timeout strikes first. This one ends connections that nobody waits for any more.
+        .connect_timeout(settings.timeout.saturating_mul(2));
     if settings.endpoint.scheme_str() != Some("https") {
         return Ok(endpoint);
     }

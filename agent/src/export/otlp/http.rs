@@ -44,7 +44,6 @@ impl HttpClient {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(settings.timeout));
         let connector = if settings.endpoint.scheme_str() == Some("https") {
             let tls = tls::client_config(settings.ca_file.as_deref())?;
             HttpsConnectorBuilder::new()

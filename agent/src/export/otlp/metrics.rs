@@ -301,6 +301,3 @@ impl DataPoint {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,7 @@ mod size;
 mod spans;
 mod spans_task;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod tls;
 mod transport;
 

@@ -149,6 +149,3 @@ const fn kind(kind: SpanKind) -> span::SpanKind {
         SpanKind::Server => span::SpanKind::Server,
     }
 }
-
-#[cfg(test)]
-mod tests;

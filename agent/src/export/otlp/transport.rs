@@ -83,7 +83,9 @@ impl Client {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         match settings.protocol {
             Protocol::Grpc => GrpcClient::new(settings).map(|client| Self::Grpc(Box::new(client))),
-            Protocol::HttpProtobuf => HttpClient::new(settings).map(|client| Self::Http(Box::new(client))),
+            Protocol::HttpProtobuf => {
+                HttpClient::new(settings).map(|client| Self::Http(Box::new(client)))
+            }
         }
     }
 }
@@ -96,6 +98,3 @@ impl Transport for Client {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

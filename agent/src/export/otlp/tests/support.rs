@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{
-    outcome::{Accepted, SendError},
+use super::super::{
+    outcome::{Accepted, Any, ProtoDuration, RetryInfo, RpcStatus, SendError},
     transport::{Encoded, Transport},
 };
 use crate::{
@@ -19,6 +20,23 @@ use crate::{
         span::{FinishedSpan, Span, SpanKind},
     },
 };
+
+/// The details of a status that asks for a delay.
+pub(super) fn retry_details(seconds: i64, nanos: i32) -> Vec<u8> {
+    let info = RetryInfo {
+        retry_delay: Some(ProtoDuration { seconds, nanos }),
+    };
+    let any = Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: info.encode_to_vec(),
+    };
+    RpcStatus {
+        code: 0,
+        message: String::new(),
+        details: vec![any],
+    }
+    .encode_to_vec()
+}
 
 /// A resource that only has a name.
 pub(super) fn resource(name: &str) -> Arc<Resource> {

@@ -3,16 +3,33 @@
 use std::{
     io::{Read as _, Write as _},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use ::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::{Router, body::Bytes as Body, extract::DefaultBodyLimit, response::IntoResponse as _};
 use flate2::{read::GzDecoder, write::GzEncoder};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+use opentelemetry_proto::tonic::collector::{
+    metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    },
+    trace::v1::ExportTraceServiceRequest,
 };
+use prost::Message as _;
+use tokio::net::TcpListener;
 
-use super::*;
+use super::{
+    super::{
+        outcome::{Accepted, Retry},
+        settings::{Compression, Protocol},
+        transport::{Client, MAX_RESPONSE, Transport as _, USER_AGENT},
+    },
+    transport::{listener, metrics, settings, traces, verdict},
+};
+use crate::counters::{ExportFailure, Signal};
+
+/// What arrived.
+type Arrived = (Method, Uri, HeaderMap, Body);
 
 /// Status, headers, body.
 type Answer = (u16, Vec<(&'static str, &'static str)>, Vec<u8>);
@@ -20,7 +37,7 @@ type Answer = (u16, Vec<(&'static str, &'static str)>, Vec<u8>);
 #[derive(Clone, Default)]
 struct Receiver {
     answers: Arc<Mutex<Vec<Answer>>>,
-    received: Arc<Mutex<Vec<(Method, Uri, HeaderMap, Body)>>>,
+    received: Arc<Mutex<Vec<Arrived>>>,
 }
 
 impl Receiver {

@@ -1,19 +1,25 @@
 //! Readings on the wire: their shape, and that cutting them up loses nothing.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{KeyValue, any_value},
-    metrics::v1::NumberDataPoint,
+    metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
+use prost::Message as _;
 
-use super::*;
-use crate::export::otlp::{size::MAX_REQUEST, testing};
+use super::{
+    super::{common::SCHEMA_URL, metrics::MetricRequests, size::MAX_REQUEST},
+    support,
+};
 use crate::{
     identity::{Resource, Value},
     telemetry::{
-        catalogue::{Attr, Metric as Catalogued},
-        snapshot::Family,
+        catalogue::{Attr, Instrument, Metric as Catalogued},
+        snapshot::{Family, HistogramValue, Point, PointValue, Snapshot},
     },
 };
 
@@ -172,7 +178,7 @@ fn every_instrument_and_value() {
             ],
             labels: vec![("not", "exported".into())],
         }),
-        testing::resource("shop"),
+        support::resource("shop"),
     ];
     let port = (Attr::DestinationPort, Value::Int(443));
     let overflow = (Attr::MetricOverflow, Value::Bool(true));
@@ -181,7 +187,7 @@ fn every_instrument_and_value() {
         counts: vec![1, 0, 2],
         sum: 7.5,
     };
-    let families = vec![
+    let families = [
         (
             Catalogued::TcpConnectionsOpened,
             point(1, &[port], PointValue::Int(3)),
@@ -236,13 +242,13 @@ fn every_instrument_and_value() {
 #[test]
 fn an_empty_reading_makes_no_request() {
     assert!(MetricRequests::new(Arc::default(), 1000).next().is_none());
-    let snapshot = testing::snapshot(1, 0);
+    let snapshot = support::snapshot(1, 0);
     assert!(MetricRequests::new(snapshot, 1000).next().is_none());
 }
 
 #[test]
 fn large_readings_fill_their_requests() {
-    let snapshot = testing::snapshot(1, u16::MAX);
+    let snapshot = support::snapshot(1, u16::MAX);
     let sizes: Vec<_> = MetricRequests::new(snapshot, MAX_REQUEST / 2)
         .map(|request| request.message.encoded_len())
         .collect();
@@ -289,7 +295,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                         .collect(),
                     sum: f64::from(number),
                 }),
-                _ if number % 2 == 0 => PointValue::Float(f64::from(number) / 3.0),
+                _ if number.is_multiple_of(2) => PointValue::Float(f64::from(number) / 3.0),
                 _ => PointValue::Int(-i64::from(number)),
             }
         };
@@ -307,7 +313,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         });
         Snapshot {
             time_unix_nano,
-            resources: ["a", "b", "c", "d"].map(testing::resource).to_vec(),
+            resources: ["a", "b", "c", "d"].map(support::resource).to_vec(),
             families: families.collect(),
         }
     })

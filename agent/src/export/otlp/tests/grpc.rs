@@ -1,17 +1,21 @@
 //! gRPC against the generated services.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{
-        ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
     },
     trace::v1::{
-        ExportTraceServiceResponse,
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Response, Status, async_trait,
@@ -20,10 +24,18 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::*;
+use super::{
+    super::{
+        OtlpExporter,
+        outcome::{Accepted, Retry},
+        settings::{Compression, OtlpSettings, Protocol, SignalSettings},
+        transport::{Client, MAX_RESPONSE, Transport as _, USER_AGENT},
+    },
+    support::{self, retry_details},
+    transport::{PATIENCE, listener, metrics, settings, traces, verdict},
+};
 use crate::{
-    counters::{Counters, ExportStats},
-    export::otlp::{OtlpExporter, OtlpSettings, outcome::tests::retry_details},
+    counters::{Counters, ExportFailure, ExportStats, Signal},
     telemetry::handle::SnapshotHandle,
 };
 
@@ -213,7 +225,7 @@ async fn the_exporter_flushes_both_signals() {
     let (snapshots, mut asked) = SnapshotHandle::channel(1);
     tokio::spawn(async move {
         while let Some(reply) = asked.recv().await {
-            drop(reply.send(testing::snapshot(1, 3)));
+            drop(reply.send(support::snapshot(1, 3)));
         }
     });
     let (counters, stats) = (
@@ -225,7 +237,7 @@ async fn the_exporter_flushes_both_signals() {
         OtlpExporter::start(&otlp, snapshots, &counters, &stats, stop.clone(), PATIENCE).unwrap();
     let queue = exporter.spans().unwrap();
     for number in 0..7 {
-        queue.push(testing::span(number));
+        queue.push(support::span(number));
     }
     stop.cancel();
     assert!(exporter.finished().await);

@@ -1,22 +1,26 @@
 //! Retries and what is counted, and both tasks against receivers that work, fail or hang. Time is tokio's paused
 //! clock: hours pass at once, and what is asserted about it is exact but for the jitter.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::support::{self, Answer, Scripted};
 use crate::{
-    counters::ExportFailure,
+    counters::{Counters, Discard, ExportFailure, ExportStats, Signal},
     export::otlp::{
+        delivery::{Delivery, Sender},
         metrics_task::MetricsTask,
+        outcome::{Retry, SendError},
         queue::{BATCH, SpanQueue},
+        shutdown::Shutdown,
         spans_task::SpansTask,
-        testing::{self, Answer, Scripted},
+        transport::Encoded,
     },
     telemetry::handle::SnapshotHandle,
 };
@@ -111,7 +115,7 @@ fn store() -> SnapshotHandle {
         let mut number = 0;
         while let Some(reply) = requests.recv().await {
             number += 1;
-            drop(reply.send(testing::snapshot(number, 3)));
+            drop(reply.send(support::snapshot(number, 3)));
         }
     });
     handle
@@ -319,8 +323,8 @@ async fn spans_go_in_batches_or_when_they_have_waited() {
     let (task, queue) = rig.spans(5000);
     let task = tokio::spawn(task.run());
     let full = BATCH as u64;
-    for number in 0..full * 2 + 1 {
-        queue.push(testing::span(number));
+    for number in 0..=full * 2 {
+        queue.push(support::span(number));
     }
     time::sleep(INTERVAL / 2).await;
     assert_eq!(rig.sent(), [(Duration::ZERO, full), (Duration::ZERO, full)]);
@@ -339,7 +343,7 @@ async fn queued_spans_are_flushed_at_shutdown() {
     let rig = Rig::new([after(Duration::from_mins(2))], Answer::Accept);
     let (task, queue) = rig.spans(5000);
     for number in 0..1200 {
-        queue.push(testing::span(number));
+        queue.push(support::span(number));
     }
     let task = tokio::spawn(task.run());
     time::sleep(Duration::from_secs(1)).await;
@@ -355,7 +359,7 @@ async fn spans_not_flushed_within_the_grace_are_counted() {
         let rig = Rig::new([], answer.clone());
         let (task, queue) = rig.spans(5000);
         for number in 0..1200 {
-            queue.push(testing::span(number));
+            queue.push(support::span(number));
         }
         let task = tokio::spawn(task.run());
         rig.stop.cancel();
@@ -377,7 +381,7 @@ async fn a_full_queue_drops_its_oldest_and_never_waits() {
     let rig = Rig::new([Answer::Hang], Answer::Accept);
     let (mut task, queue) = rig.spans(100);
     for number in 0..250 {
-        queue.push(testing::span(number));
+        queue.push(support::span(number));
     }
     assert_eq!(rig.counters.discards(Discard::QueueSpansFull), 150);
     assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 100);
@@ -389,12 +393,12 @@ async fn a_full_queue_drops_its_oldest_and_never_waits() {
     assert_eq!(ids, (151..=250).collect::<Vec<_>>());
 
     // Neither does a receiver that hangs make anybody wait.
-    queue.push(testing::span(0));
+    queue.push(support::span(0));
     task.interval = Duration::from_millis(1);
     let task = tokio::spawn(task.run());
     time::sleep(Duration::from_secs(1)).await;
     for number in 0..101 {
-        queue.push(testing::span(number));
+        queue.push(support::span(number));
     }
     assert_eq!(rig.counters.discards(Discard::QueueSpansFull), 151);
     task.abort();
@@ -404,7 +408,7 @@ async fn a_full_queue_drops_its_oldest_and_never_waits() {
 async fn spans_too_old_to_retry_are_dropped_and_counted() {
     let rig = Rig::new([], unavailable());
     let (task, queue) = rig.spans(100);
-    queue.push(testing::span(0));
+    queue.push(support::span(0));
     let task = tokio::spawn(task.run());
     time::sleep(Duration::from_mins(4)).await;
     assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);

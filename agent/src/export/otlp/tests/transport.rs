@@ -1,7 +1,4 @@
-//! Both clients against real servers on loopback.
-
-mod grpc;
-mod http;
+//! What both clients have in common: silent, cut and missing connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,22 +8,24 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 use tokio::net::TcpListener;
 
-use super::*;
-use crate::{
-    counters::ExportFailure,
-    export::otlp::{
+use super::{
+    super::{
         metrics::MetricRequests,
-        outcome::Retry,
-        settings::{Compression, ConfiguredEndpoint, header_map, resolve_endpoint},
+        outcome::{Accepted, Retry, SendError},
+        settings::{
+            Compression, ConfiguredEndpoint, Protocol, SignalSettings, header_map, resolve_endpoint,
+        },
         spans::span_requests,
-        testing,
+        transport::{Client, Encoded, Transport as _, TransportError},
     },
+    support,
 };
+use crate::counters::{ExportFailure, Signal};
 
 /// Long enough that only a receiver that never answers runs into it.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
-fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) -> SignalSettings {
+pub(super) fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) -> SignalSettings {
     let base = format!("http://{address}");
     SignalSettings {
         endpoint: resolve_endpoint(ConfiguredEndpoint::Generic(&base), signal, protocol, false)
@@ -41,8 +40,8 @@ fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) -> SignalSe
     }
 }
 
-fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
-    let request = MetricRequests::new(testing::snapshot(5, 3), 1 << 20)
+pub(super) fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
+    let request = MetricRequests::new(support::snapshot(5, 3), 1 << 20)
         .next()
         .unwrap();
     let body = request.message.encode_to_vec().into();
@@ -56,8 +55,8 @@ fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
     )
 }
 
-fn traces() -> (Encoded, ExportTraceServiceRequest) {
-    let request = span_requests(&[testing::span(1)], 1 << 20)
+pub(super) fn traces() -> (Encoded, ExportTraceServiceRequest) {
+    let request = span_requests(&[support::span(1)], 1 << 20)
         .requests
         .remove(0);
     let body = request.encode_to_vec().into();
@@ -71,13 +70,13 @@ fn traces() -> (Encoded, ExportTraceServiceRequest) {
     )
 }
 
-async fn listener() -> (TcpListener, SocketAddr) {
+pub(super) async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-fn verdict(result: Result<Accepted, SendError>) -> (ExportFailure, Retry) {
+pub(super) fn verdict(result: Result<Accepted, SendError>) -> (ExportFailure, Retry) {
     let error = result.unwrap_err();
     (error.failure, error.retry)
 }

@@ -1,10 +1,29 @@
 //! Spans on the wire: their shape, and that cutting batches up loses nothing.
 
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
-use proptest::{collection::vec, prelude::*};
+use std::sync::Arc;
 
-use super::*;
-use crate::{export::otlp::testing, identity::Value};
+use opentelemetry_proto::tonic::{
+    common::v1::{KeyValue, any_value},
+    trace::v1::{Span, span, status},
+};
+use proptest::{collection::vec, prelude::*};
+use prost::Message as _;
+
+use super::{
+    super::{
+        common::SCHEMA_URL,
+        spans::{count, span_requests},
+    },
+    support,
+};
+use crate::{
+    identity::Value,
+    telemetry::span::{FinishedSpan, SpanKind},
+};
+
+fn convert(finished: FinishedSpan) -> Span {
+    span_requests(&[finished], MAX).requests[0].resource_spans[0].scope_spans[0].spans[0].clone()
+}
 
 fn text(attribute: &KeyValue) -> (&str, &str) {
     match attribute
@@ -19,7 +38,7 @@ fn text(attribute: &KeyValue) -> (&str, &str) {
 
 #[test]
 fn fields_of_a_span() {
-    let mut finished = testing::span(6);
+    let mut finished = support::span(6);
     finished.span.parent_span_id = Some([9; 8]);
     finished.span.attributes = vec![("process.executable.name", Value::Static("sh"))];
     finished.span.error = Some("SIGKILL".into());
@@ -66,9 +85,9 @@ fn roots_kinds_and_status() {
         (SpanKind::Client, span::SpanKind::Client),
         (SpanKind::Server, span::SpanKind::Server),
     ] {
-        let mut finished = testing::span(0);
+        let mut finished = support::span(0);
         finished.span.kind = kind;
-        let span = convert(&finished.span);
+        let span = convert(finished);
         assert_eq!(span.kind(), expected);
         assert!(span.parent_span_id.is_empty());
         assert_eq!(span.status, None);
@@ -77,10 +96,10 @@ fn roots_kinds_and_status() {
 
 #[test]
 fn an_error_type_given_is_not_given_twice() {
-    let mut finished = testing::span(0);
+    let mut finished = support::span(0);
     finished.span.error = Some("1".into());
     finished.span.attributes = vec![("error.type", Value::Static("exit"))];
-    let span = convert(&finished.span);
+    let span = convert(finished);
     assert_eq!(
         span.attributes.iter().map(text).collect::<Vec<_>>(),
         [("error.type", "exit")]
@@ -91,9 +110,9 @@ const MAX: usize = 1 << 20;
 
 #[test]
 fn equal_resources_share_an_envelope() {
-    let mut batch: Vec<_> = (0..4).map(testing::span).collect();
-    batch[1].resource = testing::resource("other");
-    batch[3].resource = testing::resource("other");
+    let mut batch: Vec<_> = (0..4).map(support::span).collect();
+    batch[1].resource = support::resource("other");
+    batch[3].resource = support::resource("other");
     let result = span_requests(&batch, MAX);
     let spans = |at: usize| {
         result.requests[0].resource_spans[at].scope_spans[0]
@@ -111,12 +130,12 @@ proptest! {
         spans in vec((0_usize..3, 0_usize..2000), 0..60),
         limit in 200_usize..10_000,
     ) {
-        let resources = ["a", "b", "c"].map(testing::resource);
+        let resources = ["a", "b", "c"].map(support::resource);
         let batch: Vec<_> = spans
             .iter()
             .zip(0..)
             .map(|(&(resource, length), number)| {
-                let mut finished = testing::span(number);
+                let mut finished = support::span(number);
                 finished.resource = Arc::clone(&resources[resource]);
                 finished.span.name = "x".repeat(length).into();
                 finished

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""An OTLP receiver for end-to-end tests, made from OpenTelemetry's own Python packages and nothing of Wellhead's.
+
+    pip install opentelemetry-proto grpcio
+    otlp_receiver.py FILE [--grpc PORT] [--http PORT] [--tls CERT KEY]
+
+Listens on 127.0.0.1; port 0 lets the kernel choose. The first line on standard output names both ports:
+
+    grpc=PORT http=PORT
+
+Every request that arrives is appended to FILE as one line of JSON before it is answered:
+
+    {"kind": "metrics", "transport": "grpc", "headers": {...}, "bytes": N,
+     "schema_urls": [...], "scopes": [...], "empty_envelopes": 0,
+     "points": [{"resource": {...}, "name": ..., "type": "sum", ...}]}
+    {"kind": "traces", ..., "spans": [{"resource": {...}, "name": ..., "kind": "INTERNAL", ...}]}
+
+Stops on SIGTERM or SIGINT.
+"""
+
+import argparse
+import gzip
+import http.server
+import json
+import signal
+import ssl
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_service
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+TEMPORALITIES = {
+    metrics_pb2.AGGREGATION_TEMPORALITY_UNSPECIFIED: "unspecified",
+    metrics_pb2.AGGREGATION_TEMPORALITY_DELTA: "delta",
+    metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE: "cumulative",
+}
+PROTOBUF = "application/x-protobuf"
+
+
+class Journal:
+    """The file of received requests."""
+
+    def __init__(self, path):
+        self.file = open(path, "a", encoding="utf-8")
+        self.lock = threading.Lock()
+
+    def append(self, record):
+        line = json.dumps(record, separators=(",", ":"))
+        with self.lock:
+            self.file.write(line + "\n")
+            self.file.flush()
+
+
+def any_value(value):
+    which = value.WhichOneof("value")
+    if which is None:
+        return None
+    if which == "array_value":
+        return [any_value(item) for item in value.array_value.values]
+    if which == "kvlist_value":
+        return attributes(value.kvlist_value.values)
+    if which == "bytes_value":
+        return {"bytes": value.bytes_value.hex()}
+    return getattr(value, which)
+
+
+def attributes(pairs):
+    result = {}
+    for pair in pairs:
+        if pair.key in result:
+            raise ValueError(f"attribute {pair.key!r} occurs twice")
+        result[pair.key] = any_value(pair.value)
+    return result
+
+
+def point(found, data):
+    result = {
+        "attributes": attributes(found.attributes),
+        "start_time_unix_nano": found.start_time_unix_nano,
+        "time_unix_nano": found.time_unix_nano,
+        "flags": found.flags,
+    }
+    if isinstance(found, metrics_pb2.NumberDataPoint):
+        which = found.WhichOneof("value")
+        result["value_type"] = {"as_int": "int", "as_double": "double", None: None}[which]
+        result["value"] = getattr(found, which) if which else None
+    elif isinstance(found, metrics_pb2.HistogramDataPoint):
+        result["count"] = found.count
+        result["sum"] = found.sum if found.HasField("sum") else None
+        result["bounds"] = list(found.explicit_bounds)
+        result["buckets"] = list(found.bucket_counts)
+    if hasattr(data, "aggregation_temporality"):
+        result["temporality"] = TEMPORALITIES[data.aggregation_temporality]
+    if hasattr(data, "is_monotonic"):
+        result["monotonic"] = data.is_monotonic
+    return result
+
+
+def points(request):
+    for resource_metrics in request.resource_metrics:
+        resource = attributes(resource_metrics.resource.attributes)
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                which = metric.WhichOneof("data")
+                head = {
+                    "resource": resource,
+                    "scope": scope_metrics.scope.name,
+                    "name": metric.name,
+                    "unit": metric.unit,
+                    "description": metric.description,
+                    "type": which,
+                }
+                data = getattr(metric, which)
+                for found in data.data_points:
+                    yield {**head, **point(found, data)}
+
+
+def spans(request):
+    for resource_spans in request.resource_spans:
+        resource = attributes(resource_spans.resource.attributes)
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                yield {
+                    "resource": resource,
+                    "scope": scope_spans.scope.name,
+                    "trace_id": span.trace_id.hex(),
+                    "span_id": span.span_id.hex(),
+                    "parent_span_id": span.parent_span_id.hex(),
+                    "name": span.name,
+                    "kind": trace_pb2.Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+                    "start_time_unix_nano": span.start_time_unix_nano,
+                    "end_time_unix_nano": span.end_time_unix_nano,
+                    "attributes": attributes(span.attributes),
+                    "status": {
+                        "code": trace_pb2.Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
+                        "message": span.status.message,
+                    },
+                }
+
+
+def envelopes(resources, scopes_of):
+    """Schema URLs and scopes in use, and how many envelopes hold nothing."""
+    schema_urls, scopes, empty = set(), set(), 0
+    for resource in resources:
+        schema_urls.add(resource.schema_url)
+        inner = scopes_of(resource)
+        empty += not inner
+        for scope in inner:
+            schema_urls.add(scope.schema_url)
+            scopes.add(f"{scope.scope.name}@{scope.scope.version}")
+            items = getattr(scope, "metrics", None) or getattr(scope, "spans", None)
+            empty += not items
+    return {"schema_urls": sorted(schema_urls), "scopes": sorted(scopes), "empty_envelopes": empty}
+
+
+def metrics_record(request):
+    outer = envelopes(request.resource_metrics, lambda resource: resource.scope_metrics)
+    return {"kind": "metrics", "bytes": request.ByteSize(), **outer, "points": list(points(request))}
+
+
+def traces_record(request):
+    outer = envelopes(request.resource_spans, lambda resource: resource.scope_spans)
+    return {"kind": "traces", "bytes": request.ByteSize(), **outer, "spans": list(spans(request))}
+
+
+def grpc_origin(context):
+    headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+    return {"transport": "grpc", "headers": headers}
+
+
+class MetricsService(metrics_grpc.MetricsServiceServicer):
+    def __init__(self, journal):
+        self.journal = journal
+
+    def Export(self, request, context):
+        self.journal.append({**grpc_origin(context), **metrics_record(request)})
+        return metrics_service.ExportMetricsServiceResponse()
+
+
+class TraceService(trace_grpc.TraceServiceServicer):
+    def __init__(self, journal):
+        self.journal = journal
+
+    def Export(self, request, context):
+        self.journal.append({**grpc_origin(context), **traces_record(request)})
+        return trace_service.ExportTraceServiceResponse()
+
+
+def serve_grpc(port, journal, tls_files):
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    metrics_grpc.add_MetricsServiceServicer_to_server(MetricsService(journal), server)
+    trace_grpc.add_TraceServiceServicer_to_server(TraceService(journal), server)
+    address = f"127.0.0.1:{port}"
+    if tls_files:
+        cert, key = (open(path, "rb").read() for path in tls_files)
+        bound = server.add_secure_port(address, grpc.ssl_server_credentials([(key, cert)]))
+    else:
+        bound = server.add_insecure_port(address)
+    if bound == 0:
+        sys.exit(f"cannot listen on {address}")
+    server.start()
+    return server, bound
+
+
+HTTP_PATHS = {
+    "/v1/metrics": (
+        metrics_service.ExportMetricsServiceRequest,
+        metrics_record,
+        metrics_service.ExportMetricsServiceResponse,
+    ),
+    "/v1/traces": (
+        trace_service.ExportTraceServiceRequest,
+        traces_record,
+        trace_service.ExportTraceServiceResponse,
+    ),
+}
+
+
+def http_handler(journal):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            if self.path not in HTTP_PATHS:
+                return self.answer(404)
+            if self.headers.get("content-type") != PROTOBUF:
+                return self.answer(415)
+            request_type, record, response_type = HTTP_PATHS[self.path]
+            try:
+                if self.headers.get("content-encoding") == "gzip":
+                    body = gzip.decompress(body)
+                request = request_type.FromString(body)
+                content = record(request)
+            except (OSError, EOFError, DecodeError, ValueError) as error:
+                print(f"bad request: {error}", file=sys.stderr)
+                return self.answer(400)
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            journal.append({"transport": "http", "headers": headers, **content})
+            return self.answer(200, response_type().SerializeToString())
+
+        def answer(self, status, body=b""):
+            self.send_response(status)
+            self.send_header("content-type", PROTOBUF)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def serve_http(port, journal, tls_files):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), http_handler(journal))
+    if tls_files:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls_files)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, server.server_address[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="An OTLP receiver that writes what it receives as JSON lines.")
+    parser.add_argument("file", help="received requests are appended here")
+    parser.add_argument("--grpc", type=int, default=0, metavar="PORT", help="default: any free port")
+    parser.add_argument("--http", type=int, default=0, metavar="PORT", help="default: any free port")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="PEM files; both ports then speak TLS")
+    options = parser.parse_args()
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    journal = Journal(options.file)
+    grpc_server, grpc_port = serve_grpc(options.grpc, journal, options.tls)
+    http_server, http_port = serve_http(options.http, journal, options.tls)
+    print(f"grpc={grpc_port} http={http_port}", flush=True)
+    stop.wait()
+    http_server.shutdown()
+    grpc_server.stop(grace=1).wait()
+
+
+if __name__ == "__main__":
+    main()
