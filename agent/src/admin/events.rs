@@ -29,14 +29,20 @@ impl EventQuery {
     /// # Errors
     /// An unknown kind, or a pod without namespace.
     pub fn filter(&self) -> Result<EventFilter, crate::export::live::FilterError> {
-        let kinds = self.kind.split(',').map(str::trim).filter(|kind| !kind.is_empty());
+        let kinds = self
+            .kind
+            .split(',')
+            .map(str::trim)
+            .filter(|kind| !kind.is_empty());
         EventFilter::parse(kinds, (!self.pod.is_empty()).then_some(&*self.pod))
     }
 }
 
 /// The endpoint; each request becomes a subscription.
 pub fn events_router(subscriptions: mpsc::Sender<Subscription>) -> Router {
-    Router::new().route("/api/v1/events", get(stream_events)).with_state(subscriptions)
+    Router::new()
+        .route("/api/v1/events", get(stream_events))
+        .with_state(subscriptions)
 }
 
 async fn stream_events(
@@ -55,5 +61,9 @@ async fn stream_events(
         let line = lines.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(line + "\n"), lines))
     });
-    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(body),
+    )
+        .into_response()
 }

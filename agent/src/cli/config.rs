@@ -25,7 +25,10 @@ pub(super) enum ConfigCommand {
 pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Check { file } => {
-            let checked = Options { config: Some(file.clone()), set: options.set.clone() };
+            let checked = Options {
+                config: Some(file.clone()),
+                set: options.set.clone(),
+            };
             let loaded = checked.load_quietly()?;
             Settings::new(&loaded.config)
                 .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;

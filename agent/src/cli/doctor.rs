@@ -61,10 +61,15 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
 fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
     match Probes::attach(&settings.probes) {
         Ok(probes) => {
-            let degraded = probes.features.iter().any(|status| {
-                status.wanted && status.state != FeatureState::On
-            });
-            let exit = if degraded { Exit::Degraded } else { Exit::Success };
+            let degraded = probes
+                .features
+                .iter()
+                .any(|status| status.wanted && status.state != FeatureState::On);
+            let exit = if degraded {
+                Exit::Degraded
+            } else {
+                Exit::Success
+            };
             (probes.features.clone(), None, exit)
         }
         Err(AttachError::Nothing { features }) => (features, None, Exit::Degraded),
@@ -84,12 +89,19 @@ fn not_tried(settings: &Settings, error: &AttachError) -> Vec<FeatureStatus> {
     Feature::ALL
         .into_iter()
         .map(|feature| {
-            let wanted = feature == Feature::Identity || settings.probes.features.contains(&feature);
+            let wanted =
+                feature == Feature::Identity || settings.probes.features.contains(&feature);
             let state = match error {
                 AttachError::Privilege { .. } => FeatureState::Unknown(reason.clone()),
                 _ => FeatureState::Off(reason.clone()),
             };
-            FeatureStatus { feature, wanted, mechanism: "none", state, programs: Vec::new() }
+            FeatureStatus {
+                feature,
+                wanted,
+                mechanism: "none",
+                state,
+                programs: Vec::new(),
+            }
         })
         .collect()
 }
@@ -104,15 +116,29 @@ async fn kubernetes(mode: KubernetesMode) -> String {
 }
 
 fn receivers(settings: &Settings) -> Vec<(&'static str, String)> {
-    let signals = [("metrics", &settings.otlp.metrics), ("traces", &settings.otlp.traces)];
-    let configured = signals.into_iter().filter_map(|(name, signal)| Some((name, signal.as_ref()?)));
-    configured.map(|(name, signal)| (name, reach(signal))).collect()
+    let signals = [
+        ("metrics", &settings.otlp.metrics),
+        ("traces", &settings.otlp.traces),
+    ];
+    let configured = signals
+        .into_iter()
+        .filter_map(|(name, signal)| Some((name, signal.as_ref()?)));
+    configured
+        .map(|(name, signal)| (name, reach(signal)))
+        .collect()
 }
 
 fn reach(signal: &SignalSettings) -> String {
-    let host = signal.endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
+    let host = signal
+        .endpoint
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
     let https = signal.endpoint.scheme_str() == Some("https");
-    let port = signal.endpoint.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let port = signal
+        .endpoint
+        .port_u16()
+        .unwrap_or(if https { 443 } else { 80 });
     let shown = format!("{host}:{port}");
     let addresses = match (host, port).to_socket_addrs() {
         Ok(addresses) => addresses,
@@ -141,15 +167,25 @@ fn to_json(report: &Report) -> Value {
 }
 
 fn feature_json(status: &FeatureStatus) -> Value {
-    let needed = status.feature.capabilities().iter().map(ToString::to_string);
+    let needed = status
+        .feature
+        .capabilities()
+        .iter()
+        .map(ToString::to_string);
     let mut value = serde_json::to_value(status).unwrap_or_default();
     value["capabilities"] = needed.collect();
     value
 }
 
 fn table(report: &Report) -> String {
-    let Environment { kernel, btf, cgroups, tracefs, lockdown, missing_capabilities } =
-        &report.environment;
+    let Environment {
+        kernel,
+        btf,
+        cgroups,
+        tracefs,
+        lockdown,
+        missing_capabilities,
+    } = &report.environment;
     let yes_no = |yes: bool| if yes { "yes" } else { "no" };
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
@@ -160,9 +196,23 @@ fn table(report: &Report) -> String {
     row("BTF", yes_no(*btf));
     row("cgroups", &format!("{cgroups:?}").to_lowercase());
     row("tracefs", &format!("{} (not needed)", yes_no(*tracefs)));
-    row("lockdown", if lockdown.is_empty() { "unknown" } else { lockdown });
+    row(
+        "lockdown",
+        if lockdown.is_empty() {
+            "unknown"
+        } else {
+            lockdown
+        },
+    );
     let missing = missing_capabilities.join(", ");
-    row("capabilities", if missing.is_empty() { "none missing" } else { &missing });
+    row(
+        "capabilities",
+        if missing.is_empty() {
+            "none missing"
+        } else {
+            &missing
+        },
+    );
     row("kubernetes", &report.kubernetes);
     for (signal, state) in &report.receivers {
         row(&format!("otlp {signal}"), state);
@@ -170,7 +220,11 @@ fn table(report: &Report) -> String {
     if let Some(problem) = &report.problem {
         row("problem", problem);
     }
-    let _infallible = writeln!(text, "\n{:<10}{:<9}{:<11}WHY", "FEATURE", "STATE", "MECHANISM");
+    let _infallible = writeln!(
+        text,
+        "\n{:<10}{:<9}{:<11}WHY",
+        "FEATURE", "STATE", "MECHANISM"
+    );
     for status in &report.features {
         let why = match &status.state {
             FeatureState::On => "",

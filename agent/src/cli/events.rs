@@ -38,10 +38,14 @@ pub(super) struct Events {
 
 pub(super) fn execute(options: &Options, events: &Events) -> Result<Exit, Failure> {
     let loaded = options.load()?;
-    let query = EventQuery { kind: events.kind.join(","), pod: events.pod.clone().unwrap_or_default() };
-    let filter = query
-        .filter()
-        .map_err(|error| Failure { exit: Exit::Usage, message: error.to_string() })?;
+    let query = EventQuery {
+        kind: events.kind.join(","),
+        pod: events.pod.clone().unwrap_or_default(),
+    };
+    let filter = query.filter().map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: error.to_string(),
+    })?;
     block_on(async {
         let print = print_events(&loaded.config, &query, filter, events.count);
         match events.duration {
@@ -73,13 +77,20 @@ async fn print_events(
                 SocketError::Denied(_) => Exit::NotPermitted,
                 _ => Exit::Unavailable,
             };
-            Err(Failure { exit, message: chain(&error) })
+            Err(Failure {
+                exit,
+                message: chain(&error),
+            })
         }
     }
 }
 
 /// Lines as the running daemon sends them.
-async fn from_daemon(path: &Path, query: &EventQuery, printer: &mut Printer) -> Result<(), SocketError> {
+async fn from_daemon(
+    path: &Path,
+    query: &EventQuery,
+    printer: &mut Printer,
+) -> Result<(), SocketError> {
     let query = format!("/api/v1/events?kind={}&pod={}", query.kind, query.pod);
     let mut chunks = socket::chunks(socket::get(path, &query).await?);
     let mut rest = VecDeque::new();
@@ -140,7 +151,11 @@ impl Printer {
         match &mut self.left {
             Some(left) => {
                 *left -= 1;
-                if *left == 0 { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+                if *left == 0 {
+                    std::ops::ControlFlow::Break(())
+                } else {
+                    std::ops::ControlFlow::Continue(())
+                }
             }
             None => std::ops::ControlFlow::Continue(()),
         }

@@ -42,13 +42,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn internal(message: String) -> Self {
-        Self { exit: Exit::Internal, message }
+        Self {
+            exit: Exit::Internal,
+            message,
+        }
     }
 }
 
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
-        Self { exit: exit_of(&error), message: chain(&error) }
+        Self {
+            exit: exit_of(&error),
+            message: chain(&error),
+        }
     }
 }
 

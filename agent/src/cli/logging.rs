@@ -23,7 +23,10 @@ pub(super) fn start(log: &Log) {
         .with_default(level.min(LevelFilter::WARN));
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match log.format {
-        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Text => layer
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     // A second start in one process (a test) keeps the first.

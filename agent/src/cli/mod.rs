@@ -80,7 +80,11 @@ impl Cli {
 pub fn usage(error: &clap::Error) -> ExitCode {
     // If nobody can read it, the exit code still tells.
     drop(error.print());
-    if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        Exit::Success.into()
+    }
 }
 
 impl Options {
@@ -96,8 +100,7 @@ impl Options {
 
     /// Reads the configuration for a command whose output is its result.
     fn load_quietly(&self) -> Result<Loaded, Failure> {
-        let loaded =
-            crate::config::load(self.config.as_deref(), std::env::vars_os(), &self.set);
+        let loaded = crate::config::load(self.config.as_deref(), std::env::vars_os(), &self.set);
         loaded.map_err(|error| Failure {
             exit: Exit::Usage,
             message: format!("bad configuration\n{error}"),

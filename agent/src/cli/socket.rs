@@ -35,14 +35,18 @@ pub(super) enum SocketError {
 
 /// The body of the answer to `GET path`.
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Incoming, SocketError> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => SocketError::Denied(error),
-        _ => SocketError::Absent(error),
-    })?;
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => SocketError::Denied(error),
+            _ => SocketError::Absent(error),
+        })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the response.
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", "wellhead").body(Empty::<Bytes>::new());
+    let request = Request::get(path)
+        .header("host", "wellhead")
+        .body(Empty::<Bytes>::new());
     let request = request.map_err(|error| SocketError::Refused {
         status: StatusCode::BAD_REQUEST,
         message: error.to_string(),

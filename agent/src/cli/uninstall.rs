@@ -24,7 +24,10 @@ pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
     // Whatever else is in it is not ours.
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            print(&format!("{} has other files and stays\n", directory.display()));
+            print(&format!(
+                "{} has other files and stays\n",
+                directory.display()
+            ));
         }
         result => result.map_err(|error| failed(directory, &error))?,
     }
@@ -44,5 +47,8 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => Exit::NotPermitted,
         _ => Exit::Internal,
     };
-    Failure { exit, message: format!("cannot remove {}: {error}", path.display()) }
+    Failure {
+        exit,
+        message: format!("cannot remove {}: {error}", path.display()),
+    }
 }

@@ -33,12 +33,21 @@ impl Capture {
         let features = probes.features.clone();
         let identity_settings = settings.identity(inputs.pods.is_some());
         let identity = Identity::new(&identity_settings, Arc::clone(&counters));
-        let pipeline =
-            Pipeline::new(probes, identity, counters, settings.pipeline.clone(), inputs)
-                .map_err(DaemonError::Rings)?;
+        let pipeline = Pipeline::new(
+            probes,
+            identity,
+            counters,
+            settings.pipeline.clone(),
+            inputs,
+        )
+        .map_err(DaemonError::Rings)?;
         let stop = CancellationToken::new();
         let pipeline = tokio::spawn(pipeline.run(stop.clone()));
-        Ok(Self { features, pipeline, stop })
+        Ok(Self {
+            features,
+            pipeline,
+            stop,
+        })
     }
 
     /// What works and what does not.

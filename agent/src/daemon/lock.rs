@@ -86,6 +86,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("file");
         fs::write(&file, "").expect("written");
-        assert!(matches!(Lock::acquire(&file), Err(LockError::Create { .. })));
+        assert!(matches!(
+            Lock::acquire(&file),
+            Err(LockError::Create { .. })
+        ));
     }
 }

@@ -44,8 +44,10 @@ const FIRST_LIST: Duration = Duration::from_secs(30);
 const TABLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What was built.
-pub const BUILD: BuildInfo =
-    BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: env!("WELLHEAD_REVISION") };
+pub const BUILD: BuildInfo = BuildInfo {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: env!("WELLHEAD_REVISION"),
+};
 
 /// Captures, identifies and exports until SIGTERM or SIGINT, then delivers what there is within the grace.
 ///
@@ -58,7 +60,10 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let listen = config.prometheus.listen.get();
     let listener = TcpListener::bind(listen)
         .await
-        .map_err(|source| DaemonError::Listen { address: listen, source })?;
+        .map_err(|source| DaemonError::Listen {
+            address: listen,
+            source,
+        })?;
     let sockets = Sockets::bind(&config.runtime_directory)?;
 
     let counters = Arc::new(Counters::default());
@@ -111,7 +116,11 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let socket_routes = socket_routes(status, subscriptions);
     sockets.serve(socket_routes, &tasks, &stop_serving);
     if settings.otlp.metrics.is_none() && std::io::stdout().is_terminal() {
-        tasks.spawn(console::run(snapshots.clone(), TABLE_INTERVAL, stop_serving.clone()));
+        tasks.spawn(console::run(
+            snapshots.clone(),
+            TABLE_INTERVAL,
+            stop_serving.clone(),
+        ));
     }
     drop(snapshots);
     tracing::info!(%listen, version = BUILD.version, "capturing");
@@ -153,7 +162,9 @@ pub(crate) async fn watch_pods(
         }
         Err(error) => return Err(DaemonError::Kubernetes(error)),
     };
-    let Some(client) = client else { return Ok(None) };
+    let Some(client) = client else {
+        return Ok(None);
+    };
     let (sender, updates) = mpsc::channel(POD_UPDATES);
     let (watch, status) = PodWatch::new(client, &config.node_name, settings.pods, sender);
     tasks.spawn(watch.run());

@@ -86,7 +86,10 @@ impl Settings {
 
     /// For identity; `kubernetes` says whether pods are watched.
     pub fn identity(&self, kubernetes: bool) -> IdentitySettings {
-        IdentitySettings { kubernetes, ..self.identity.clone() }
+        IdentitySettings {
+            kubernetes,
+            ..self.identity.clone()
+        }
     }
 }
 
@@ -149,7 +152,13 @@ fn identity(config: &Config, sizes: &Sizes) -> IdentitySettings {
             .peers
             .cidrs
             .iter()
-            .map(|named| (named.name.clone(), named.cidr.network(), named.cidr.prefix()))
+            .map(|named| {
+                (
+                    named.name.clone(),
+                    named.cidr.network(),
+                    named.cidr.prefix(),
+                )
+            })
             .collect(),
         peer_addresses: match config.peers.addresses {
             ConfiguredAddresses::Name => PeerAddresses::Name,
@@ -175,7 +184,9 @@ fn signal(
         Signal::Metrics => ConfiguredSignal::Metrics,
         Signal::Traces => ConfiguredSignal::Traces,
     };
-    let Some(otlp) = config.otlp.settings(configured) else { return Ok(None) };
+    let Some(otlp) = config.otlp.settings(configured) else {
+        return Ok(None);
+    };
     let protocol = match otlp.protocol {
         OtlpProtocol::Grpc => Protocol::Grpc,
         OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
@@ -184,7 +195,10 @@ fn signal(
         OtlpEndpoint::Base(url) => ConfiguredEndpoint::Generic(url),
         OtlpEndpoint::Exact(url) => ConfiguredEndpoint::Signal(url),
     };
-    let headers = otlp.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    let headers = otlp
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()));
     Ok(Some(SignalSettings {
         endpoint: resolve_endpoint(endpoint, signal, protocol, otlp.insecure)
             .map_err(|source| SettingsError::Endpoint { signal, source })?,
@@ -203,7 +217,10 @@ fn signal(
 
 /// Ids of processes are unambiguous only together with it. Without `/proc` they still are for one boot.
 fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn ring(bytes: u64) -> u32 {

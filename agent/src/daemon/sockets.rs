@@ -29,7 +29,10 @@ impl Sockets {
     /// Binds the socket. To be called with the lock held: a file that is there is then a dead agent's.
     pub(super) fn bind(runtime_directory: &Path) -> Result<Self, DaemonError> {
         let path = socket_path(runtime_directory);
-        let failed = |source| DaemonError::Socket { path: path.clone(), source };
+        let failed = |source| DaemonError::Socket {
+            path: path.clone(),
+            source,
+        };
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}

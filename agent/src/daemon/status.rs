@@ -35,7 +35,11 @@ pub(super) fn provider(parts: Parts) -> Status {
 async fn read(parts: &Parts) -> Value {
     // Taking a reading also brings the kernel's counters up to date.
     let series: usize = match parts.snapshots.take().await {
-        Some(snapshot) => snapshot.families.iter().map(|family| family.points.len()).sum(),
+        Some(snapshot) => snapshot
+            .families
+            .iter()
+            .map(|family| family.points.len())
+            .sum(),
         None => 0,
     };
     json!({
@@ -88,7 +92,9 @@ fn records(counters: &Counters) -> Value {
 fn discards(counters: &Counters) -> Value {
     let mut stages = Map::new();
     for why in Discard::ALL {
-        let stage = stages.entry(why.stage().as_str()).or_insert_with(|| json!({}));
+        let stage = stages
+            .entry(why.stage().as_str())
+            .or_insert_with(|| json!({}));
         if let Value::Object(reasons) = stage {
             reasons.insert(why.reason().to_owned(), counters.discards(*why).into());
         }

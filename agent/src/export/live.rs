@@ -46,16 +46,24 @@ impl EventFilter {
         kinds: impl IntoIterator<Item = &'a str>,
         pod: Option<&str>,
     ) -> Result<Self, FilterError> {
-        let kinds = kinds.into_iter().map(event_name).collect::<Result<_, _>>()?;
+        let kinds = kinds
+            .into_iter()
+            .map(event_name)
+            .collect::<Result<_, _>>()?;
         let pod = pod.map(|given| {
             let parts = given.split_once('/').filter(|(namespace, name)| {
                 !namespace.is_empty() && !name.is_empty() && !name.contains('/')
             });
             parts
                 .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
-                .ok_or_else(|| FilterError::Pod { given: given.to_owned() })
+                .ok_or_else(|| FilterError::Pod {
+                    given: given.to_owned(),
+                })
         });
-        Ok(Self { kinds, pod: pod.transpose()? })
+        Ok(Self {
+            kinds,
+            pod: pod.transpose()?,
+        })
     }
 
     fn wants(&self, event: &LiveEvent, resource: &Resource) -> bool {
@@ -77,11 +85,15 @@ fn event_name(given: &str) -> Result<&'static str, FilterError> {
             || name.rsplit('.').next() == Some(given)
     };
     let name = EVENT_NAMES.iter().find(matches).copied();
-    name.ok_or_else(|| FilterError::Kind { given: given.to_owned() })
+    name.ok_or_else(|| FilterError::Kind {
+        given: given.to_owned(),
+    })
 }
 
 fn known_kinds() -> String {
-    let short = EVENT_NAMES.iter().filter_map(|name| name.strip_prefix("wellhead."));
+    let short = EVENT_NAMES
+        .iter()
+        .filter_map(|name| name.strip_prefix("wellhead."));
     short.collect::<Vec<_>>().join(", ")
 }
 
@@ -110,7 +122,10 @@ pub struct Subscribers {
 impl Subscribers {
     /// Nobody yet.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { subscriptions: Vec::new(), counters }
+        Self {
+            subscriptions: Vec::new(),
+            counters,
+        }
     }
 
     /// One more.
@@ -125,7 +140,8 @@ impl Subscribers {
 
     /// Forgets those that left.
     pub fn sweep(&mut self) {
-        self.subscriptions.retain(|subscription| !subscription.lines.is_closed());
+        self.subscriptions
+            .retain(|subscription| !subscription.lines.is_closed());
     }
 
     /// Tells all who want it.
@@ -190,7 +206,11 @@ mod tests {
             ],
             labels: Vec::new(),
         };
-        let event = |name| LiveEvent { time_unix_nano: 7, name, attributes: vec![("process.pid", Value::Int(3))] };
+        let event = |name| LiveEvent {
+            time_unix_nano: 7,
+            name,
+            attributes: vec![("process.pid", Value::Int(3))],
+        };
         subscribers.publish(&event("wellhead.process.exec"), &resource("db"));
         subscribers.publish(&event("wellhead.process.exit"), &resource("web"));
         subscribers.publish(&event("wellhead.process.exec"), &resource("web"));

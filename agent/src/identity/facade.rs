@@ -136,7 +136,11 @@ impl Identity {
     /// node's name.
     pub fn local_end(&self, address: IpAddr) -> Peer {
         let address = address.to_canonical();
-        let name = if address.is_loopback() { &self.localhost } else { &self.node_name };
+        let name = if address.is_loopback() {
+            &self.localhost
+        } else {
+            &self.node_name
+        };
         Peer::Address(Arc::clone(name))
     }
 

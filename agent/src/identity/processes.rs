@@ -122,7 +122,9 @@ impl ProcessTable {
 
     /// Whether any process held belongs to this owner.
     pub fn has_owner(&self, owner: OwnerId) -> bool {
-        self.processes.iter().any(|(_, process)| process.owner == owner)
+        self.processes
+            .iter()
+            .any(|(_, process)| process.owner == owner)
     }
 
     /// Processes held.
@@ -151,7 +153,11 @@ impl ProcessTable {
 }
 
 /// Parent and root of a child, if the parent's line goes on in it.
-fn line_of_child(id: ProcessId, parent: &Process, owner: OwnerId) -> Option<(ProcessId, ProcessId)> {
+fn line_of_child(
+    id: ProcessId,
+    parent: &Process,
+    owner: OwnerId,
+) -> Option<(ProcessId, ProcessId)> {
     if parent.owner != owner {
         return None;
     }
@@ -170,7 +176,10 @@ mod tests {
     const CONTAINER: OwnerId = OwnerId(2);
 
     fn id(pid: u32) -> ProcessId {
-        ProcessId { pid, start_ns: u64::from(pid) * 10 }
+        ProcessId {
+            pid,
+            start_ns: u64::from(pid) * 10,
+        }
     }
 
     fn table(capacity: usize) -> (ProcessTable, Arc<Counters>) {
@@ -216,10 +225,22 @@ mod tests {
     #[test]
     fn process_ids_are_reused_and_start_times_are_not() {
         let (mut table, _) = table(8);
-        let (old, new) = (ProcessId { pid: 7, start_ns: 1 }, ProcessId { pid: 7, start_ns: 2 });
+        let (old, new) = (
+            ProcessId {
+                pid: 7,
+                start_ns: 1,
+            },
+            ProcessId {
+                pid: 7,
+                start_ns: 2,
+            },
+        );
         table.executed(old, 1, HOST, "old".into(), "old".into());
         table.executed(new, 2, HOST, "new".into(), "new".into());
-        assert_eq!(table.exited(old).and_then(|old| old.executable).as_deref(), Some("old"));
+        assert_eq!(
+            table.exited(old).and_then(|old| old.executable).as_deref(),
+            Some("old")
+        );
         let (found, process) = table.by_pid(7).expect("alive");
         assert_eq!((found, process.executable.as_deref()), (new, Some("new")));
     }

@@ -110,7 +110,11 @@ impl Probes {
             .and_then(|map| PerCpuArray::<MapData, u64>::try_from(map).ok())
             .ok_or(AttachError::Map { name: "COUNTS" })?;
         let programs = AttachedPrograms::new(object, counts);
-        Ok(Self { rings, programs, features })
+        Ok(Self {
+            rings,
+            programs,
+            features,
+        })
     }
 }
 

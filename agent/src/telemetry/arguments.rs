@@ -9,8 +9,18 @@ const REDACTED: &str = "[redacted]";
 
 /// Words that make the name of a flag or variable secret, wherever in the name they stand.
 const SECRET_WORDS: [&str; 12] = [
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "api-key", "api_key",
-    "credential", "private-key", "private_key", "authorization",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "credential",
+    "private-key",
+    "private_key",
+    "authorization",
 ];
 
 /// How much of the arguments is shown: `process.args`.
@@ -41,7 +51,11 @@ pub fn command_arguments(arguments: &[u8], shown: Arguments) -> Option<Value> {
         }
         let hide = previous_names_secret && !text.starts_with('-');
         previous_names_secret = names_following_secret(&text);
-        if hide { REDACTED.into() } else { redact(&text).into() }
+        if hide {
+            REDACTED.into()
+        } else {
+            redact(&text).into()
+        }
     });
     Some(Value::List(texts.collect()))
 }
@@ -79,7 +93,10 @@ fn redact_url(text: &str) -> String {
     };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
-    match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+    match authority
+        .rsplit_once('@')
+        .map(|(user, host)| (user.split_once(':'), host))
+    {
         Some((Some((user, _)), host)) => format!("{scheme}://{user}:{REDACTED}@{host}{path}"),
         _ => text.to_owned(),
     }
@@ -91,7 +108,9 @@ fn redact_bearer(text: &str) -> String {
         return text.to_owned();
     };
     let token = at + "bearer ".len();
-    let end = text[token..].find(char::is_whitespace).map_or(text.len(), |length| token + length);
+    let end = text[token..]
+        .find(char::is_whitespace)
+        .map_or(text.len(), |length| token + length);
     format!("{}{REDACTED}{}", &text[..token], &text[end..])
 }
 
@@ -111,18 +130,40 @@ mod tests {
     #[test]
     fn secrets_are_taken_out() {
         let check = |arguments: &str, expected| {
-            assert_eq!(shown(arguments, Arguments::Redacted), expected, "{arguments:?}");
+            assert_eq!(
+                shown(arguments, Arguments::Redacted),
+                expected,
+                "{arguments:?}"
+            );
         };
         check("ls\0-l\0", "ls|-l");
         check("ls\0\0x\0", "ls||x");
-        check("app\0--password\0hunter2\0run\0", "app|--password|[redacted]|run");
+        check(
+            "app\0--password\0hunter2\0run\0",
+            "app|--password|[redacted]|run",
+        );
         check("app\0--token=abc\0", "app|--token=[redacted]");
-        check("env\0DB_PASSWORD=x\0PATH=/bin\0", "env|DB_PASSWORD=[redacted]|PATH=/bin");
-        check("app\0--no-password\0--verbose\0", "app|--no-password|--verbose");
-        check("curl\0https://u:p@h/x?y#z\0", "curl|https://u:[redacted]@h/x?y#z");
+        check(
+            "env\0DB_PASSWORD=x\0PATH=/bin\0",
+            "env|DB_PASSWORD=[redacted]|PATH=/bin",
+        );
+        check(
+            "app\0--no-password\0--verbose\0",
+            "app|--no-password|--verbose",
+        );
+        check(
+            "curl\0https://u:p@h/x?y#z\0",
+            "curl|https://u:[redacted]@h/x?y#z",
+        );
         check("curl\0https://h/a@b:c\0", "curl|https://h/a@b:c");
-        check("curl\0-H\0Authorization: Basic eA==\0", "curl|-H|Authorization: [redacted]");
-        check("curl\0-H\0X: Bearer abc def\0", "curl|-H|X: Bearer [redacted] def");
+        check(
+            "curl\0-H\0Authorization: Basic eA==\0",
+            "curl|-H|Authorization: [redacted]",
+        );
+        check(
+            "curl\0-H\0X: Bearer abc def\0",
+            "curl|-H|X: Bearer [redacted] def",
+        );
         check("cut\0--secret=ab", "cut|--secret=[redacted]");
     }
 

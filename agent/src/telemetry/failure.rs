@@ -33,7 +33,11 @@ fn without_error(end: &ConnectionEnd) -> &'static str {
         return "address_not_available";
     }
     // `close(2)` shuts both directions down before the state changes.
-    if connection.shut_down { "aborted" } else { "_OTHER" }
+    if connection.shut_down {
+        "aborted"
+    } else {
+        "_OTHER"
+    }
 }
 
 #[cfg(test)]

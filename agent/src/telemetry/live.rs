@@ -38,10 +38,7 @@ pub const EVENT_NAMES: [&str; 8] = [
 
 impl LiveEvent {
     /// The event users see for what happened; `None` for what only the agent needs to know.
-    pub fn new(
-        occurrence: &Occurrence<'_>,
-        arguments: Arguments,
-    ) -> Option<Self> {
+    pub fn new(occurrence: &Occurrence<'_>, arguments: Arguments) -> Option<Self> {
         let (name, attributes) = match &occurrence.event.body {
             Body::Fork(fork) => (
                 "wellhead.process.fork",
@@ -52,28 +49,38 @@ impl LiveEvent {
             ),
             Body::Exec(exec) => ("wellhead.process.exec", exec_attributes(exec, arguments)),
             Body::Exit(exit) => ("wellhead.process.exit", exit_attributes(occurrence, exit)),
-            Body::OomKill(kill) => ("wellhead.process.oom_kill", oom_attributes(occurrence, kill)),
+            Body::OomKill(kill) => (
+                "wellhead.process.oom_kill",
+                oom_attributes(occurrence, kill),
+            ),
             Body::TcpOpen(connection) => match connection.role {
                 Some(Role::Destination) => ("wellhead.tcp.accept", open_attributes(connection)),
                 Some(Role::Source) | None => ("wellhead.tcp.connect", open_attributes(connection)),
             },
             Body::TcpClose(end) => ("wellhead.tcp.close", close_attributes(occurrence, end)),
-            Body::TcpConnectFailed(end) => {
-                ("wellhead.tcp.connect_failed", failure_attributes(occurrence, end))
-            }
+            Body::TcpConnectFailed(end) => (
+                "wellhead.tcp.connect_failed",
+                failure_attributes(occurrence, end),
+            ),
             Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => return None,
         };
-        Some(Self { time_unix_nano: occurrence.unix_nano, name, attributes })
+        Some(Self {
+            time_unix_nano: occurrence.unix_nano,
+            name,
+            attributes,
+        })
     }
 
     /// One line of JSON, without the line's end. `resource` says whose event it is.
     pub fn to_json(&self, resource: &Resource) -> String {
         let resource = resource.attributes.iter();
-        let resource: Map<String, Json> =
-            resource.map(|(key, value)| (key.to_string(), to_json(value))).collect();
+        let resource: Map<String, Json> = resource
+            .map(|(key, value)| (key.to_string(), to_json(value)))
+            .collect();
         let attributes = self.attributes.iter();
-        let attributes: Map<String, Json> =
-            attributes.map(|(key, value)| ((*key).to_owned(), to_json(value))).collect();
+        let attributes: Map<String, Json> = attributes
+            .map(|(key, value)| ((*key).to_owned(), to_json(value)))
+            .collect();
         json!({
             "time_unix_nano": self.time_unix_nano,
             "name": self.name,
@@ -118,7 +125,10 @@ fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
         ExitStatus::Code(code) => ("process.exit.code", Value::Int(i64::from(code))),
         ExitStatus::Signal(signal) => ("wellhead.process.signal", signal_name(signal)),
     });
-    let lived = occurrence.event.boot_ns.saturating_sub(exit.process.start_ns);
+    let lived = occurrence
+        .event
+        .boot_ns
+        .saturating_sub(exit.process.start_ns);
     attributes.push(("wellhead.duration", nanoseconds(lived)));
     attributes
 }
@@ -152,7 +162,10 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
     let mut attributes = connection_attributes(&end.connection);
     attributes.extend([
         ("wellhead.tcp.bytes_sent", large(end.totals.bytes_sent)),
-        ("wellhead.tcp.bytes_received", large(end.totals.bytes_received)),
+        (
+            "wellhead.tcp.bytes_received",
+            large(end.totals.bytes_received),
+        ),
         ("wellhead.tcp.retransmits", large(end.totals.retransmits)),
     ]);
     if let Some(rtt) = end.totals.srtt_us {

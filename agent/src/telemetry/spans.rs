@@ -25,7 +25,11 @@ impl SpanBuilder {
     /// Spans of processes if `processes`; of failed and reset connections and those whose handshake took longer, if
     /// `slow_connection_ns` is given. `boot_id` is `/proc/sys/kernel/random/boot_id`.
     pub fn new(boot_id: &str, processes: bool, slow_connection_ns: Option<u64>) -> Self {
-        Self { boot: u128::from(mix_bytes(1, boot_id)) << 64 | u128::from(mix_bytes(2, boot_id)), processes, slow_connection_ns }
+        Self {
+            boot: u128::from(mix_bytes(1, boot_id)) << 64 | u128::from(mix_bytes(2, boot_id)),
+            processes,
+            slow_connection_ns,
+        }
     }
 
     /// The span that an event ends, if it ends one. `connection_process` is the process that owns the connection.
@@ -104,14 +108,25 @@ impl SpanBuilder {
         }
         // The span of a process that only forked is that of the ancestor whose program it runs.
         let line = process.map(|(id, process)| {
-            let span = if process.executed_ns.is_some() { Some(id) } else { process.parent };
+            let span = if process.executed_ns.is_some() {
+                Some(id)
+            } else {
+                process.parent
+            };
             (process.root, span)
         });
-        let own_id = mix(self.boot_part(3), connection.socket_id, occurrence.event.boot_ns);
+        let own_id = mix(
+            self.boot_part(3),
+            connection.socket_id,
+            occurrence.event.boot_ns,
+        );
         let root = line.map(|(root, _)| root);
         let mut attributes = connection_attributes(connection);
         if let Some(took) = connection.connect_ns() {
-            attributes.push(("wellhead.duration", Value::Int(i64::try_from(took).unwrap_or(i64::MAX))));
+            attributes.push((
+                "wellhead.duration",
+                Value::Int(i64::try_from(took).unwrap_or(i64::MAX)),
+            ));
         }
         let (name, kind) = match connection.role {
             Some(Role::Destination) => ("tcp accept", SpanKind::Server),
@@ -123,7 +138,9 @@ impl SpanBuilder {
                 |root| self.trace_id(root),
             ),
             span_id: own_id.to_be_bytes(),
-            parent_span_id: line.and_then(|(_, span)| span).map(|span| self.span_id(span)),
+            parent_span_id: line
+                .and_then(|(_, span)| span)
+                .map(|span| self.span_id(span)),
             name: name.into(),
             kind,
             start_unix_nano: to_unix_nano(connection.started_ns?),
@@ -151,12 +168,15 @@ impl SpanBuilder {
 
 /// A fixed, well-spreading function of three numbers that is never 0 (the finaliser of `splitmix64`, chained).
 fn mix(a: u64, b: u64, c: u64) -> u64 {
-    let mixed = [b, c].into_iter().fold(spread(a), |state, value| spread(state ^ value));
+    let mixed = [b, c]
+        .into_iter()
+        .fold(spread(a), |state, value| spread(state ^ value));
     mixed.max(1)
 }
 
 fn mix_bytes(seed: u64, text: &str) -> u64 {
-    text.bytes().fold(spread(seed), |state, byte| spread(state ^ u64::from(byte)))
+    text.bytes()
+        .fold(spread(seed), |state, byte| spread(state ^ u64::from(byte)))
 }
 
 fn spread(value: u64) -> u64 {

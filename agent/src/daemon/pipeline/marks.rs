@@ -21,8 +21,14 @@ impl FillMarks {
             let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
             watched.map_err(io::Error::from)
         };
-        let Rings { identity, process, network } = rings;
-        Ok(Self { rings: [watch(identity)?, watch(process)?, watch(network)?] })
+        let Rings {
+            identity,
+            process,
+            network,
+        } = rings;
+        Ok(Self {
+            rings: [watch(identity)?, watch(process)?, watch(network)?],
+        })
     }
 
     /// Waits until any ring passes its mark. The caller then drains them all.

@@ -86,10 +86,21 @@ impl Pipeline {
         let marks = FillMarks::new(&probes.rings)?;
         let mut drain = interval(settings.drain_interval);
         drain.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let Probes { rings, programs, features } = probes;
+        let Probes {
+            rings,
+            programs,
+            features,
+        } = probes;
         let captured = Captured { programs, features };
         let state = State::new(identity, counters, settings, captured, &inputs);
-        let mut pipeline = Self { rings, state, marks, drain, inputs, scan: None };
+        let mut pipeline = Self {
+            rings,
+            state,
+            marks,
+            drain,
+            inputs,
+            scan: None,
+        };
         // The programs are attached already: what is made during the scan is reported by them.
         pipeline.start_scan();
         Ok(pipeline)
@@ -131,7 +142,11 @@ impl Pipeline {
 
     /// Takes up to a batch from each ring; whether any had more.
     fn drain_batch(&mut self) -> bool {
-        let Rings { identity, process, network } = &mut self.rings;
+        let Rings {
+            identity,
+            process,
+            network,
+        } = &mut self.rings;
         let state = &mut self.state;
         let mut more = drain_identity(identity, state) >= BATCH;
         more |= process.drain(BATCH, |record| state.handle(record, identity)) >= BATCH;

@@ -25,7 +25,11 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new(capacity: usize, counters: Arc<Counters>) -> Self {
-        Self { items: VecDeque::new(), capacity, counters }
+        Self {
+            items: VecDeque::new(),
+            capacity,
+            counters,
+        }
     }
 
     pub(super) fn push(&mut self, owner: OwnerId, item: Item) {
@@ -74,7 +78,11 @@ mod tests {
     use super::*;
 
     fn event(name: &'static str) -> Item {
-        Item::Event(LiveEvent { time_unix_nano: 0, name, attributes: Vec::new() })
+        Item::Event(LiveEvent {
+            time_unix_nano: 0,
+            name,
+            attributes: Vec::new(),
+        })
     }
 
     fn names(items: &[(Item, Arc<Resource>)]) -> Vec<&str> {

@@ -123,7 +123,9 @@ impl State {
     /// A record of any other ring. `identity` is asked again if the record's cgroup is not known: it may have been made
     /// since that ring was drained.
     pub(super) fn handle(&mut self, record: &[u8], identity: &mut Ring) {
-        let Some(event) = self.decode(record) else { return };
+        let Some(event) = self.decode(record) else {
+            return;
+        };
         let mut owner = self.owner_of(&event);
         if owner.is_none() {
             super::drain_identity(identity, self);
@@ -151,7 +153,8 @@ impl State {
 
     /// A scan of the cgroup tree is done.
     pub(super) fn cgroups_scanned(&mut self, scanned: &Scanned, started: u64) {
-        self.identity.cgroups_scanned(scanned, started, Clock::boot_ns());
+        self.identity
+            .cgroups_scanned(scanned, started, Clock::boot_ns());
     }
 
     pub(super) fn subscribe(&mut self, subscription: Subscription) {
@@ -198,19 +201,35 @@ impl State {
     pub(super) fn snapshot(&mut self) -> Snapshot {
         self.captured.programs.publish(&self.counters);
         let now = Clock::boot_ns();
-        let Self { store, identity, clock, .. } = self;
+        let Self {
+            store,
+            identity,
+            clock,
+            ..
+        } = self;
         let node = identity.node_resource();
-        let mut snapshot =
-            store.snapshot(clock.unix_nano(now), |owner| identity.resolve(owner, now), node);
+        let mut snapshot = store.snapshot(
+            clock.unix_nano(now),
+            |owner| identity.resolve(owner, now),
+            node,
+        );
         self.append_self(&mut snapshot);
         snapshot
     }
 
     fn append_self(&self, snapshot: &mut Snapshot) {
         let features: Vec<_> = self.captured.features.iter().map(feature).collect();
-        let programs = if self.settings.program_stats { self.captured.programs.stats() } else { Vec::new() };
+        let programs = if self.settings.program_stats {
+            self.captured.programs.stats()
+        } else {
+            Vec::new()
+        };
         let programs: Vec<_> = programs.into_iter().map(program).collect();
-        let kube: Vec<_> = self.kube.iter().map(|status| kube_watch(&status.borrow())).collect();
+        let kube: Vec<_> = self
+            .kube
+            .iter()
+            .map(|status| kube_watch(&status.borrow()))
+            .collect();
         let view = SelfView {
             start_unix_nano: self.start_unix_nano,
             counters: &self.counters,
@@ -275,7 +294,10 @@ impl State {
             return;
         }
         let (now, identity) = (Clock::boot_ns(), &self.identity);
-        for waiting in self.waiting.release(|owner| identity.awaits_pod(owner, now)) {
+        for waiting in self
+            .waiting
+            .release(|owner| identity.awaits_pod(owner, now))
+        {
             self.handle_waiting(&waiting);
         }
     }
@@ -295,8 +317,12 @@ impl State {
             _ => None,
         };
         let unix_nano = self.clock.unix_nano(event.boot_ns);
-        let occurrence =
-            Occurrence { event, unix_nano, owner, process: victim.or(ended.as_ref()) };
+        let occurrence = Occurrence {
+            event,
+            unix_nano,
+            owner,
+            process: victim.or(ended.as_ref()),
+        };
         aggregate::count(&mut self.store, &mut self.identity, &occurrence);
         if is_own(event, self.own_pid) {
             return;
@@ -326,11 +352,16 @@ impl State {
     fn follow_exec(&mut self, exec: &Exec<'_>, at: u64, owner: OwnerId) {
         let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
         let path = String::from_utf8_lossy(exec.file_name);
-        self.processes.executed(exec.process, at, owner, name.into(), path.into());
+        self.processes
+            .executed(exec.process, at, owner, name.into(), path.into());
     }
 
     fn finished_span(&self, occurrence: &Occurrence<'_>) -> Option<Span> {
-        let builder = self.settings.spans.as_ref().filter(|_| self.spans.is_some())?;
+        let builder = self
+            .settings
+            .spans
+            .as_ref()
+            .filter(|_| self.spans.is_some())?;
         let owner = match &occurrence.event.body {
             Body::TcpClose(ConnectionEnd { connection, .. })
             | Body::TcpConnectFailed(ConnectionEnd { connection, .. }) => connection.owner,
@@ -346,7 +377,13 @@ impl State {
             return;
         }
         let now = Clock::boot_ns();
-        let Self { outbox, identity, subscribers, spans, .. } = self;
+        let Self {
+            outbox,
+            identity,
+            subscribers,
+            spans,
+            ..
+        } = self;
         for (item, resource) in outbox.ready(|owner| identity.resolve(owner, now)) {
             match item {
                 Item::Event(event) => subscribers.publish(&event, &resource),
@@ -363,7 +400,14 @@ impl State {
         let idle = u64::try_from(self.settings.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(Clock::boot_ns());
-        let Self { identity, store, waiting, outbox, processes, .. } = self;
+        let Self {
+            identity,
+            store,
+            waiting,
+            outbox,
+            processes,
+            ..
+        } = self;
         identity.retain_owners(|owner| {
             store.is_owner_used(owner)
                 || waiting.holds(owner)

@@ -22,16 +22,25 @@ pub(super) struct WaitingRecords {
 impl WaitingRecords {
     /// Room for records of `capacity` bytes in all.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { records: VecDeque::new(), bytes: 0, capacity }
+        Self {
+            records: VecDeque::new(),
+            bytes: 0,
+            capacity,
+        }
     }
 
     /// Keeps a record. Returns those that have to go at once to make room, oldest first.
     pub(super) fn push(&mut self, owner: OwnerId, record: &[u8]) -> Vec<Waiting> {
-        self.records.push_back(Waiting { owner, record: record.into() });
+        self.records.push_back(Waiting {
+            owner,
+            record: record.into(),
+        });
         self.bytes += record.len();
         let mut evicted = Vec::new();
         while self.bytes > self.capacity {
-            let Some(oldest) = self.records.pop_front() else { break };
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.record.len();
             evicted.push(oldest);
         }
@@ -48,7 +57,10 @@ impl WaitingRecords {
                 released.push(waiting);
             }
         }
-        self.bytes -= released.iter().map(|waiting| waiting.record.len()).sum::<usize>();
+        self.bytes -= released
+            .iter()
+            .map(|waiting| waiting.record.len())
+            .sum::<usize>();
         released
     }
 
@@ -73,8 +85,8 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_is_no_room() {
         let mut waiting = WaitingRecords::new(10);
-        assert_eq!(owners(&waiting.push(OwnerId(1), &[0; 4])), []);
-        assert_eq!(owners(&waiting.push(OwnerId(2), &[0; 4])), []);
+        assert_eq!(owners(&waiting.push(OwnerId(1), &[0; 4])), Vec::<u32>::new());
+        assert_eq!(owners(&waiting.push(OwnerId(2), &[0; 4])), Vec::<u32>::new());
         assert_eq!(owners(&waiting.push(OwnerId(3), &[0; 9])), [1, 2]);
         assert_eq!(owners(&waiting.push(OwnerId(4), &[0; 11])), [3, 4]);
         assert!(waiting.is_empty());
@@ -86,7 +98,10 @@ mod tests {
         for owner in [1, 2, 1, 3] {
             waiting.push(OwnerId(owner), &[0; 4]);
         }
-        assert_eq!(owners(&waiting.release(|owner| owner == OwnerId(2))), [1, 1, 3]);
+        assert_eq!(
+            owners(&waiting.release(|owner| owner == OwnerId(2))),
+            [1, 1, 3]
+        );
         assert!(waiting.holds(OwnerId(2)) && !waiting.holds(OwnerId(1)));
         assert_eq!(owners(&waiting.release(|_| false)), [2]);
         assert_eq!(waiting.bytes, 0);

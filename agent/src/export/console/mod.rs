@@ -25,7 +25,9 @@ pub async fn run(snapshots: SnapshotHandle, interval: Duration, stop: Cancellati
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let Some(now) = snapshots.take().await else { return };
+        let Some(now) = snapshots.take().await else {
+            return;
+        };
         if let Some(before) = &before {
             let text = table(before, &now);
             let written = io::stdout().lock().write_all(text.as_bytes());
@@ -56,14 +58,18 @@ impl Activity {
 
 fn table(before: &Snapshot, now: &Snapshot) -> String {
     #[expect(clippy::cast_precision_loss, reason = "seconds between two readings")]
-    let seconds = (now.time_unix_nano.saturating_sub(before.time_unix_nano) as f64 / 1e9).max(0.001);
+    let seconds =
+        (now.time_unix_nano.saturating_sub(before.time_unix_nano) as f64 / 1e9).max(0.001);
     let mut activities: Vec<(String, Activity)> = difference(before, now).into_iter().collect();
     activities.retain(|(_, activity)| *activity != Activity::default());
     activities.sort_by(|(a_name, a), (b_name, b)| {
-        b.busyness().cmp(&a.busyness()).then_with(|| a_name.cmp(b_name))
+        b.busyness()
+            .cmp(&a.busyness())
+            .then_with(|| a_name.cmp(b_name))
     });
     let total = |metric| sum(now, metric, |_| true) - sum(before, metric, |_| true);
-    let lost = sum(now, Metric::AgentDiscards, is_lost) - sum(before, Metric::AgentDiscards, is_lost);
+    let lost =
+        sum(now, Metric::AgentDiscards, is_lost) - sum(before, Metric::AgentDiscards, is_lost);
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _infallible = writeln!(
@@ -82,7 +88,13 @@ fn table(before: &Snapshot, now: &Snapshot) -> String {
         "WORKLOAD", "SENT", "RECEIVED", "OPENED", "FAILED", "EXECS"
     );
     for (name, activity) in activities.iter().take(ROWS) {
-        let Activity { sent, received, opened, failed, execs } = *activity;
+        let Activity {
+            sent,
+            received,
+            opened,
+            failed,
+            execs,
+        } = *activity;
         let _infallible = writeln!(
             text,
             "{name:<44.44} {:>10} {:>10} {opened:>8} {failed:>8} {execs:>8}",
@@ -103,9 +115,15 @@ fn difference(before: &Snapshot, now: &Snapshot) -> HashMap<String, Activity> {
     activities
 }
 
-fn add_family(activities: &mut HashMap<String, Activity>, snapshot: &Snapshot, family: &Family, sign: i64) {
+fn add_family(
+    activities: &mut HashMap<String, Activity>,
+    snapshot: &Snapshot,
+    family: &Family,
+    sign: i64,
+) {
     for point in &family.points {
-        let (PointValue::Int(value), Some(resource)) = (&point.value, snapshot.resources.get(point.resource))
+        let (PointValue::Int(value), Some(resource)) =
+            (&point.value, snapshot.resources.get(point.resource))
         else {
             continue;
         };
@@ -128,7 +146,9 @@ fn name(resource: &Resource) -> String {
         let found = resource.attributes.iter().find(|(name, _)| &**name == key);
         found.and_then(|(_, value)| value.as_str())
     };
-    let service = text("service.name").or_else(|| text("wellhead.slice")).unwrap_or("node");
+    let service = text("service.name")
+        .or_else(|| text("wellhead.slice"))
+        .unwrap_or("node");
     match text("k8s.namespace.name") {
         Some(namespace) => format!("{namespace}/{service}"),
         None => service.to_owned(),
@@ -136,9 +156,22 @@ fn name(resource: &Resource) -> String {
 }
 
 fn sum(snapshot: &Snapshot, metric: Metric, counts: impl Fn(&[(Attr, Value)]) -> bool) -> i64 {
-    let families = snapshot.families.iter().filter(|family| family.metric == metric);
-    let points = families.flat_map(|family| &family.points).filter(|point| counts(&point.attributes));
-    points.map(|point| if let PointValue::Int(value) = point.value { value } else { 0 }).sum()
+    let families = snapshot
+        .families
+        .iter()
+        .filter(|family| family.metric == metric);
+    let points = families
+        .flat_map(|family| &family.points)
+        .filter(|point| counts(&point.attributes));
+    points
+        .map(|point| {
+            if let PointValue::Int(value) = point.value {
+                value
+            } else {
+                0
+            }
+        })
+        .sum()
 }
 
 fn is_lost(attributes: &[(Attr, Value)]) -> bool {
@@ -188,8 +221,14 @@ mod tests {
             time_unix_nano: time * 1_000_000_000,
             resources: vec![resource("wellhead"), resource("web")],
             families: vec![
-                Family { metric: Metric::TcpIo, points: vec![point(1, sent, &transmit)] },
-                Family { metric: Metric::ProcessExecs, points: vec![point(0, execs, &[])] },
+                Family {
+                    metric: Metric::TcpIo,
+                    points: vec![point(1, sent, &transmit)],
+                },
+                Family {
+                    metric: Metric::ProcessExecs,
+                    points: vec![point(0, execs, &[])],
+                },
             ],
         }
     }

@@ -8,19 +8,34 @@ use crate::telemetry::signals::signal_name;
 use crate::telemetry::store::{AttributesId, Store};
 
 pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
-    store.add(Metric::ProcessForks, owner, AttributesId::EMPTY, 1, unix_nano);
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
+    store.add(
+        Metric::ProcessForks,
+        owner,
+        AttributesId::EMPTY,
+        1,
+        unix_nano,
+    );
 }
 
 pub(super) fn executed(store: &mut Store, occurrence: &Occurrence<'_>, exec: &Exec<'_>) {
     let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
     let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name.into()))]);
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
     store.add(Metric::ProcessExecs, owner, attributes, 1, unix_nano);
 }
 
 pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit) {
-    let Occurrence { owner, unix_nano, event, .. } = *occurrence;
+    let Occurrence {
+        owner,
+        unix_nano,
+        event,
+        ..
+    } = *occurrence;
     let executable = executable(occurrence, &exit.comm);
     let outcome = match exit.status {
         ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
@@ -38,14 +53,20 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
 }
 
 pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, kill: &OomKill) {
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
-    let attributes =
-        store.intern(&[(Attr::ProcessExecutableName, executable(occurrence, &kill.comm))]);
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
+    let attributes = store.intern(&[(
+        Attr::ProcessExecutableName,
+        executable(occurrence, &kill.comm),
+    )]);
     store.add(Metric::ProcessOomKills, owner, attributes, 1, unix_nano);
 }
 
 /// The name the process's program was called by, or its `comm` if it is older than the agent.
 fn executable(occurrence: &Occurrence<'_>, comm: &[u8]) -> Value {
-    let known = occurrence.process.and_then(|process| process.executable.clone());
+    let known = occurrence
+        .process
+        .and_then(|process| process.executable.clone());
     Value::Str(known.unwrap_or_else(|| executable_name(&[], false, comm).into()))
 }

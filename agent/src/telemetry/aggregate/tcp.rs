@@ -14,12 +14,32 @@ pub(super) fn opened(
     connection: &Connection,
 ) {
     let flow = flow(identity, occurrence, connection);
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
     let attributes = store.intern(&flow);
-    store.add(Metric::TcpConnectionsOpened, owner, attributes, 1, unix_nano);
-    store.add(Metric::TcpConnectionsActive, owner, attributes, 1, unix_nano);
+    store.add(
+        Metric::TcpConnectionsOpened,
+        owner,
+        attributes,
+        1,
+        unix_nano,
+    );
+    store.add(
+        Metric::TcpConnectionsActive,
+        owner,
+        attributes,
+        1,
+        unix_nano,
+    );
     if let Some(took) = connection.connect_ns() {
-        store.record(Metric::TcpConnectDuration, owner, attributes, seconds(took), unix_nano);
+        store.record(
+            Metric::TcpConnectDuration,
+            owner,
+            attributes,
+            seconds(took),
+            unix_nano,
+        );
     }
 }
 
@@ -38,13 +58,36 @@ pub(super) fn closed(
         opened(store, identity, occurrence, connection);
     }
     let flow = flow(identity, occurrence, connection);
-    let Occurrence { owner, unix_nano, event, .. } = *occurrence;
+    let Occurrence {
+        owner,
+        unix_nano,
+        event,
+        ..
+    } = *occurrence;
     let attributes = store.intern(&flow);
-    store.add(Metric::TcpConnectionsActive, owner, attributes, -1, unix_nano);
-    store.add(Metric::TcpConnectionsClosed, owner, attributes, 1, unix_nano);
+    store.add(
+        Metric::TcpConnectionsActive,
+        owner,
+        attributes,
+        -1,
+        unix_nano,
+    );
+    store.add(
+        Metric::TcpConnectionsClosed,
+        owner,
+        attributes,
+        1,
+        unix_nano,
+    );
     if let Some(since) = connection.established_ns {
         let lived = seconds(event.boot_ns.saturating_sub(since));
-        store.record(Metric::TcpConnectionDuration, owner, attributes, lived, unix_nano);
+        store.record(
+            Metric::TcpConnectionDuration,
+            owner,
+            attributes,
+            lived,
+            unix_nano,
+        );
     }
     if let Some(rtt) = end.totals.srtt_us {
         let rtt = seconds(u64::from(rtt) * 1_000);
@@ -60,40 +103,59 @@ pub(super) fn failed(
     end: &ConnectionEnd,
 ) {
     let flow = flow(identity, occurrence, &end.connection);
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
     let error = (Attr::ErrorType, Value::Static(connect_failure(end)));
     let attributes = store.intern(&with(&flow, error));
-    store.add(Metric::TcpConnectionFailures, owner, attributes, 1, unix_nano);
+    store.add(
+        Metric::TcpConnectionFailures,
+        owner,
+        attributes,
+        1,
+        unix_nano,
+    );
     traffic(store, occurrence, flow, end);
 }
 
 /// What the connection carried. Series that would stay at zero are not made.
-fn traffic(
-    store: &mut Store,
-    occurrence: &Occurrence<'_>,
-    flow: Attributes,
-    end: &ConnectionEnd,
-) {
-    let Occurrence { owner, unix_nano, .. } = *occurrence;
+fn traffic(store: &mut Store, occurrence: &Occurrence<'_>, flow: Attributes, end: &ConnectionEnd) {
+    let Occurrence {
+        owner, unix_nano, ..
+    } = *occurrence;
     let totals = &end.totals;
     let directions = [
         ("transmit", totals.bytes_sent, totals.segments_sent),
         ("receive", totals.bytes_received, totals.segments_received),
     ];
     for (direction, bytes, segments) in directions {
-        let attributes =
-            store.intern(&with(&flow, (Attr::NetworkIoDirection, Value::Static(direction))));
+        let attributes = store.intern(&with(
+            &flow,
+            (Attr::NetworkIoDirection, Value::Static(direction)),
+        ));
         if bytes > 0 {
             store.add(Metric::TcpIo, owner, attributes, units(bytes), unix_nano);
         }
         if segments > 0 {
-            store.add(Metric::TcpSegments, owner, attributes, units(segments), unix_nano);
+            store.add(
+                Metric::TcpSegments,
+                owner,
+                attributes,
+                units(segments),
+                unix_nano,
+            );
         }
     }
     if totals.retransmits > 0 {
         let attributes = store.intern(&flow);
         let retransmits = units(totals.retransmits);
-        store.add(Metric::TcpRetransmits, owner, attributes, retransmits, unix_nano);
+        store.add(
+            Metric::TcpRetransmits,
+            owner,
+            attributes,
+            retransmits,
+            unix_nano,
+        );
     }
 }
 
