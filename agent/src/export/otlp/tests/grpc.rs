@@ -214,6 +214,29 @@ async fn a_receiver_that_appears_later_is_found() {
 }
 
 #[tokio::test]
+async fn a_connection_gone_silent_is_replaced() {
+    let receiver = Receiver::default();
+    let (listener, address) = listener().await;
+    let mut settings = settings(Protocol::Grpc, Signal::Metrics, address);
+    settings.timeout = Duration::from_millis(100);
+    let mut client = Client::new(&settings).unwrap();
+    let (request, _) = metrics();
+    assert_eq!(
+        verdict(client.send(&request).await).0,
+        ExportFailure::Timeout
+    );
+    // That connection stays open, and nobody will ever read from it.
+    let _silent = listener.accept().await.unwrap();
+    receiver.serve(listener);
+    for _ in 0..50 {
+        if client.send(&request).await.is_ok() {
+            return;
+        }
+    }
+    panic!("the client stayed with the silent connection");
+}
+
+#[tokio::test]
 async fn the_exporter_flushes_both_signals() {
     let receiver = Receiver::default();
     let (listener, address) = listener().await;
