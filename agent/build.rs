@@ -1,8 +1,4 @@
 //! Puts the kernel programs' object file where the agent embeds it from, and names the revision.
-#![expect(
-    clippy::print_stdout,
-    reason = "a build script talks to cargo on stdout"
-)]
 
 use std::env;
 use std::fs;

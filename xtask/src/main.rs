@@ -85,3 +85,23 @@ fn run(task: Task) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_flags_come_after_two_dashes() {
+        let parse = |words: &[&str]| {
+            let cli = Cli::try_parse_from(words).ok()?;
+            match cli.task {
+                Task::Run { args } => Some(args),
+                _ => None,
+            }
+        };
+        assert_eq!(parse(&["xtask", "run"]), Some(Vec::new()));
+        let args = parse(&["xtask", "run", "--", "doctor", "--json"]);
+        assert_eq!(args, Some(vec!["doctor".into(), "--json".into()]));
+        assert_eq!(parse(&["xtask", "run", "doctor"]), None);
+    }
+}
