@@ -43,7 +43,7 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
             print(&yaml);
         }
         ConfigCommand::Schema => {
-            print(&format!("{:#}\n", serde_json::Value::from(json_schema())));
+            print(&format!("{:#}\n", json_schema()));
         }
     }
     Ok(Exit::Success)

@@ -48,15 +48,16 @@ pub(super) fn execute(options: &Options, events: &Events) -> Result<Exit, Failur
     })?;
     block_on(async {
         let print = print_events(&loaded.config, &query, filter, events.count);
-        match events.duration {
-            Some(duration) => match tokio::time::timeout(duration.get(), print).await {
-                Ok(result) => result,
-                Err(_elapsed) => Ok(Exit::Success),
-            },
-            None => tokio::select! {
-                result = print => result,
-                _ = tokio::signal::ctrl_c() => Ok(Exit::Success),
-            },
+        let deadline = async {
+            match events.duration {
+                Some(duration) => tokio::time::sleep(duration.get()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = print => result,
+            () = deadline => Ok(Exit::Success),
+            _ = tokio::signal::ctrl_c() => Ok(Exit::Success),
         }
     })
 }

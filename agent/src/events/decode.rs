@@ -119,7 +119,7 @@ fn read<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
     unsafe {
         bytes
             .as_ptr()
-            .copy_to_nonoverlapping(value.as_mut_ptr().cast(), needed)
+            .copy_to_nonoverlapping(value.as_mut_ptr().cast(), needed);
     };
     // SAFETY: all bytes were written, and any bytes make a valid `T`.
     Ok(unsafe { value.assume_init() })
@@ -456,14 +456,14 @@ mod tests {
                 ExitStatus::from_wait_status(status),
                 expected,
                 "{status:#x}"
-            )
+            );
         };
         check(0, ExitStatus::Code(0));
         check(0x300, ExitStatus::Code(3));
         check(0xff00, ExitStatus::Code(255));
         check(9, ExitStatus::Signal(9));
         // A core dump sets bit 7.
-        check(11 | 0x80, ExitStatus::Signal(11));
+        check(0x0b | 0x80, ExitStatus::Signal(11));
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::identity::{Process, Value};
 /// Makes spans, as far as they are wanted.
 #[derive(Clone, Debug)]
 pub struct SpanBuilder {
-    boot: u128,
+    boot: u64,
     processes: bool,
     slow_connection_ns: Option<u64>,
 }
@@ -26,7 +26,7 @@ impl SpanBuilder {
     /// `slow_connection_ns` is given. `boot_id` is `/proc/sys/kernel/random/boot_id`.
     pub fn new(boot_id: &str, processes: bool, slow_connection_ns: Option<u64>) -> Self {
         Self {
-            boot: u128::from(mix_bytes(1, boot_id)) << 64 | u128::from(mix_bytes(2, boot_id)),
+            boot: mix_bytes(boot_id),
             processes,
             slow_connection_ns,
         }
@@ -160,9 +160,9 @@ impl SpanBuilder {
         mix(self.boot_part(2), u64::from(process.pid), process.start_ns).to_be_bytes()
     }
 
-    fn boot_part(&self, part: u32) -> u64 {
-        let [low, high] = [self.boot, self.boot >> 64].map(|half| half as u64);
-        low.rotate_left(part * 16) ^ high
+    /// A different number for each use, all from the boot id.
+    fn boot_part(&self, part: u64) -> u64 {
+        spread(self.boot ^ part)
     }
 }
 
@@ -174,9 +174,9 @@ fn mix(a: u64, b: u64, c: u64) -> u64 {
     mixed.max(1)
 }
 
-fn mix_bytes(seed: u64, text: &str) -> u64 {
+fn mix_bytes(text: &str) -> u64 {
     text.bytes()
-        .fold(spread(seed), |state, byte| spread(state ^ u64::from(byte)))
+        .fold(0, |state, byte| spread(state ^ u64::from(byte)))
 }
 
 fn spread(value: u64) -> u64 {

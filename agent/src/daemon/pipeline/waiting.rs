@@ -85,8 +85,14 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_is_no_room() {
         let mut waiting = WaitingRecords::new(10);
-        assert_eq!(owners(&waiting.push(OwnerId(1), &[0; 4])), Vec::<u32>::new());
-        assert_eq!(owners(&waiting.push(OwnerId(2), &[0; 4])), Vec::<u32>::new());
+        assert_eq!(
+            owners(&waiting.push(OwnerId(1), &[0; 4])),
+            Vec::<u32>::new()
+        );
+        assert_eq!(
+            owners(&waiting.push(OwnerId(2), &[0; 4])),
+            Vec::<u32>::new()
+        );
         assert_eq!(owners(&waiting.push(OwnerId(3), &[0; 9])), [1, 2]);
         assert_eq!(owners(&waiting.push(OwnerId(4), &[0; 11])), [3, 4]);
         assert!(waiting.is_empty());

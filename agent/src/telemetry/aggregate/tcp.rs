@@ -1,5 +1,7 @@
 //! Counting connections.
 
+use std::sync::Arc;
+
 use super::{Attributes, Occurrence, seconds, units};
 use crate::events::{Connection, ConnectionEnd, Role};
 use crate::identity::{Identity, Peer, Value};
@@ -93,7 +95,7 @@ pub(super) fn closed(
         let rtt = seconds(u64::from(rtt) * 1_000);
         store.record(Metric::TcpRtt, owner, attributes, rtt, unix_nano);
     }
-    traffic(store, occurrence, flow, end);
+    traffic(store, occurrence, &flow, end);
 }
 
 pub(super) fn failed(
@@ -115,11 +117,16 @@ pub(super) fn failed(
         1,
         unix_nano,
     );
-    traffic(store, occurrence, flow, end);
+    traffic(store, occurrence, &flow, end);
 }
 
 /// What the connection carried. Series that would stay at zero are not made.
-fn traffic(store: &mut Store, occurrence: &Occurrence<'_>, flow: Attributes, end: &ConnectionEnd) {
+fn traffic(
+    store: &mut Store,
+    occurrence: &Occurrence<'_>,
+    flow: &[(Attr, Value)],
+    end: &ConnectionEnd,
+) {
     let Occurrence {
         owner, unix_nano, ..
     } = *occurrence;
@@ -130,7 +137,7 @@ fn traffic(store: &mut Store, occurrence: &Occurrence<'_>, flow: Attributes, end
     ];
     for (direction, bytes, segments) in directions {
         let attributes = store.intern(&with(
-            &flow,
+            flow,
             (Attr::NetworkIoDirection, Value::Static(direction)),
         ));
         if bytes > 0 {
@@ -147,7 +154,7 @@ fn traffic(store: &mut Store, occurrence: &Occurrence<'_>, flow: Attributes, end
         }
     }
     if totals.retransmits > 0 {
-        let attributes = store.intern(&flow);
+        let attributes = store.intern(flow);
         let retransmits = units(totals.retransmits);
         store.add(
             Metric::TcpRetransmits,
@@ -209,9 +216,9 @@ fn push_end(attributes: &mut Attributes, end: &End, peer: Peer) {
     match peer {
         Peer::Address(address) => attributes.push((end.address, Value::Str(address))),
         Peer::Workload(workload) => {
-            attributes.push((end.namespace, Value::Str(workload.namespace.clone())));
-            attributes.push((end.kind, Value::Str(workload.kind.clone())));
-            attributes.push((end.workload, Value::Str(workload.name.clone())));
+            attributes.push((end.namespace, Value::Str(Arc::clone(&workload.namespace))));
+            attributes.push((end.kind, Value::Str(Arc::clone(&workload.kind))));
+            attributes.push((end.workload, Value::Str(Arc::clone(&workload.name))));
         }
     }
 }
