@@ -120,11 +120,9 @@ impl ProcessTable {
         Some((id, self.processes.get(&id)?))
     }
 
-    /// Whether any process held belongs to this owner.
-    pub fn has_owner(&self, owner: OwnerId) -> bool {
-        self.processes
-            .iter()
-            .any(|(_, process)| process.owner == owner)
+    /// Whose processes are held; an owner may come several times.
+    pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.processes.iter().map(|(_, process)| process.owner)
     }
 
     /// Processes held.

@@ -5,6 +5,7 @@
 
 mod marks;
 mod outbox;
+mod rescan;
 mod state;
 mod waiting;
 
@@ -12,24 +13,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::marks::FillMarks;
+use self::rescan::{Found, Rescan};
 pub use self::state::PipelineSettings;
 use self::state::{Captured, State};
 use crate::counters::{Counters, ExportStats};
 use crate::export::live::Subscription;
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
-use crate::identity::scan::{self, Scanned};
 use crate::identity::{Identity, PodUpdate};
-use crate::kernel::{Clock, Probes, Ring, Rings};
+use crate::kernel::{Probes, Ring, Rings};
 use crate::telemetry::handle::SnapshotRequest;
 
 /// Records taken from one ring before the others get their turn.
 const BATCH: usize = 16_384;
+
+/// Batches taken before requests get their turn: more than all rings hold at their largest default size.
+const BATCHES: usize = 16;
 
 /// How often the pipeline looks after its tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -65,11 +68,8 @@ pub struct Pipeline {
     marks: FillMarks,
     drain: Interval,
     inputs: Inputs,
-    scan: Option<JoinHandle<ScanResult>>,
+    rescan: Rescan,
 }
-
-/// A scan that is done: when it began, and what it found.
-type ScanResult = Option<(u64, Scanned)>;
 
 impl Pipeline {
     /// Takes over attached probes. Needs a running tokio runtime.
@@ -91,27 +91,26 @@ impl Pipeline {
             programs,
             features,
         } = probes;
+        let cgroups = settings.cgroups;
         let captured = Captured { programs, features };
         let state = State::new(identity, counters, settings, captured, &inputs);
-        let mut pipeline = Self {
+        // The programs are attached already: what is made during the scan is reported by them.
+        let rescan = Rescan::start(cgroups);
+        Ok(Self {
             rings,
             state,
             marks,
             drain,
             inputs,
-            scan: None,
-        };
-        // The programs are attached already: what is made during the scan is reported by them.
-        pipeline.start_scan();
-        Ok(pipeline)
+            rescan,
+        })
     }
 
     /// Runs until `stop`; then drains what is in the rings once more.
     pub async fn run(mut self, stop: CancellationToken) {
         // Nothing can be attributed before the first scan.
-        if let Some(scan) = self.scan.take() {
-            self.finish_scan(scan.await.unwrap_or_default());
-        }
+        let found = self.rescan.found().await;
+        self.learn(found);
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -126,7 +125,7 @@ impl Pipeline {
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
-                found = next_scan(&mut self.scan) => self.finish_scan(found),
+                found = self.rescan.found() => self.learn(found),
                 _ = housekeeping.tick() => self.look_after_tables(),
             }
         }
@@ -134,8 +133,12 @@ impl Pipeline {
         self.state.flush();
     }
 
+    /// Empties the rings; when they fill faster than that, only so far that others get an answer.
     async fn drain_all(&mut self) {
-        while self.drain_batch() {
+        for _ in 0..BATCHES {
+            if !self.drain_batch() {
+                return;
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -156,21 +159,14 @@ impl Pipeline {
 
     fn look_after_tables(&mut self) {
         self.state.look_after_tables();
-        if self.state.take_scan_request() {
-            self.start_scan();
+        if self.state.scan_wanted() && self.rescan.again() {
+            self.state.scan_started();
         }
     }
 
-    fn start_scan(&mut self) {
-        if self.scan.is_none() {
-            let limit = self.state.scan_limit();
-            self.scan = Some(tokio::task::spawn_blocking(move || scan_cgroups(limit)));
-        }
-    }
-
-    fn finish_scan(&mut self, found: ScanResult) {
-        if let Some((started, scanned)) = found {
-            self.state.cgroups_scanned(&scanned, started);
+    fn learn(&mut self, found: Option<Found>) {
+        if let Some(found) = found {
+            self.state.cgroups_scanned(&found.scanned, found.started_ns);
         }
     }
 }
@@ -180,38 +176,9 @@ fn drain_identity(identity: &mut Ring, state: &mut State) -> usize {
     identity.drain(BATCH, |record| state.handle_cgroup(record))
 }
 
-fn scan_cgroups(limit: usize) -> ScanResult {
-    let started = Clock::boot_ns();
-    let mount = match scan::find_mount() {
-        Ok(mount) => mount,
-        Err(error) => {
-            tracing::warn!(%error, "containers cannot be told apart: everything counts for the node");
-            return None;
-        }
-    };
-    match scan::scan(&mount.path, limit) {
-        Ok(cgroups) => Some((started, cgroups.finish())),
-        Err(error) => {
-            tracing::warn!(%error, "the cgroups that exist already cannot be read");
-            None
-        }
-    }
-}
-
 async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
     match pods {
         Some(input) => input.updates.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_scan(scan: &mut Option<JoinHandle<ScanResult>>) -> ScanResult {
-    match scan {
-        Some(running) => {
-            let found = running.await.unwrap_or_default();
-            *scan = None;
-            found
-        }
         None => std::future::pending().await,
     }
 }

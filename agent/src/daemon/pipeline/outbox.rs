@@ -63,9 +63,9 @@ impl Outbox {
         ready
     }
 
-    /// Whether anything of this owner waits.
-    pub(super) fn holds(&self, owner: OwnerId) -> bool {
-        self.items.iter().any(|(waiting, _)| *waiting == owner)
+    /// Whose things wait.
+    pub(super) fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.items.iter().map(|(owner, _)| *owner)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,6 +106,6 @@ mod tests {
             _ => Resolution::Pending,
         });
         assert_eq!(names(&ready), ["c"]);
-        assert!(outbox.holds(OwnerId(2)) && !outbox.holds(OwnerId(1)));
+        assert_eq!(outbox.owners().collect::<Vec<_>>(), [OwnerId(2)]);
     }
 }

@@ -1,5 +1,6 @@
 //! What the pipeline owns, and what it does with each record.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
 use crate::identity::scan::Scanned;
-use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable};
+use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
 use crate::kernel::{AttachedPrograms, Clock, FeatureStatus, Ring};
 use crate::self_telemetry::{self, SelfView};
 use crate::telemetry::aggregate::{self, Occurrence};
@@ -24,6 +25,9 @@ use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::span::{FinishedSpan, Span};
 use crate::telemetry::spans::SpanBuilder;
 use crate::telemetry::store::Store;
+
+/// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
+const ROOT_CGROUP: u64 = 1;
 
 /// Seconds between two searches for idle series and owners nobody refers to.
 const EXPIRY_SECONDS: u32 = 10;
@@ -84,13 +88,15 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(
-        identity: Identity,
+        mut identity: Identity,
         counters: Arc<Counters>,
         settings: PipelineSettings,
         captured: Captured,
         inputs: &Inputs,
     ) -> Self {
         let clock = Clock::new();
+        // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
+        identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
         Self {
             start_unix_nano: clock.now_unix_nano(),
             clock,
@@ -149,6 +155,7 @@ impl State {
     pub(super) fn pods_changed(&mut self, update: PodUpdate) {
         self.identity.apply(update, Clock::boot_ns());
         self.release_waiting();
+        self.empty_outbox();
     }
 
     /// A scan of the cgroup tree is done.
@@ -161,14 +168,14 @@ impl State {
         self.subscribers.add(subscription);
     }
 
-    /// How many cgroups a scan may take in.
-    pub(super) fn scan_limit(&self) -> usize {
-        self.settings.cgroups
+    /// Whether cgroups were missed, so that the tree has to be scanned again.
+    pub(super) fn scan_wanted(&self) -> bool {
+        self.scan_wanted
     }
 
-    /// Whether the cgroup tree has to be scanned again.
-    pub(super) fn take_scan_request(&mut self) -> bool {
-        std::mem::take(&mut self.scan_wanted)
+    /// Such a scan has begun.
+    pub(super) fn scan_started(&mut self) {
+        self.scan_wanted = false;
     }
 
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
@@ -332,10 +339,10 @@ impl State {
             .then(|| LiveEvent::new(&occurrence, self.settings.arguments))
             .flatten()
             .map(Item::Event);
-        for item in [span, live].into_iter().flatten() {
-            self.outbox.push(owner, item);
+        let items: Vec<Item> = [span, live].into_iter().flatten().collect();
+        for item in items {
+            self.deliver(owner, item);
         }
-        self.empty_outbox();
     }
 
     /// Keeps the process table; returns what was known of a process that ended.
@@ -372,25 +379,37 @@ impl State {
         builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 
+    /// Sends a finished thing on, or keeps it until its resource is known.
+    fn deliver(&mut self, owner: OwnerId, item: Item) {
+        match self.identity.resolve(owner, Clock::boot_ns()) {
+            Resolution::Ready(resource) => self.send(item, &resource),
+            Resolution::Pending => self.outbox.push(owner, item),
+        }
+    }
+
+    /// Sends on what no longer has to wait.
     fn empty_outbox(&mut self) {
         if self.outbox.is_empty() {
             return;
         }
         let now = Clock::boot_ns();
         let Self {
-            outbox,
-            identity,
-            subscribers,
-            spans,
-            ..
+            outbox, identity, ..
         } = self;
         for (item, resource) in outbox.ready(|owner| identity.resolve(owner, now)) {
-            match item {
-                Item::Event(event) => subscribers.publish(&event, &resource),
-                Item::Span(span) => {
-                    if let Some(spans) = spans {
-                        spans.push(FinishedSpan { resource, span });
-                    }
+            self.send(item, &resource);
+        }
+    }
+
+    fn send(&mut self, item: Item, resource: &Arc<Resource>) {
+        match item {
+            Item::Event(event) => self.subscribers.publish(&event, resource),
+            Item::Span(span) => {
+                if let Some(spans) = &self.spans {
+                    spans.push(FinishedSpan {
+                        resource: Arc::clone(resource),
+                        span,
+                    });
                 }
             }
         }
@@ -400,20 +419,12 @@ impl State {
         let idle = u64::try_from(self.settings.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(Clock::boot_ns());
-        let Self {
-            identity,
-            store,
-            waiting,
-            outbox,
-            processes,
-            ..
-        } = self;
-        identity.retain_owners(|owner| {
-            store.is_owner_used(owner)
-                || waiting.holds(owner)
-                || outbox.holds(owner)
-                || processes.has_owner(owner)
-        });
+        let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
+        in_use.extend(self.waiting.owners());
+        in_use.extend(self.outbox.owners());
+        let store = &self.store;
+        self.identity
+            .retain_owners(|owner| in_use.contains(&owner) || store.is_owner_used(owner));
     }
 }
 

@@ -64,9 +64,9 @@ impl WaitingRecords {
         released
     }
 
-    /// Whether any record of this owner waits.
-    pub(super) fn holds(&self, owner: OwnerId) -> bool {
-        self.records.iter().any(|waiting| waiting.owner == owner)
+    /// Whose records wait.
+    pub(super) fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.records.iter().map(|waiting| waiting.owner)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,7 +108,7 @@ mod tests {
             owners(&waiting.release(|owner| owner == OwnerId(2))),
             [1, 1, 3]
         );
-        assert!(waiting.holds(OwnerId(2)) && !waiting.holds(OwnerId(1)));
+        assert_eq!(waiting.owners().collect::<Vec<_>>(), [OwnerId(2)]);
         assert_eq!(owners(&waiting.release(|_| false)), [2]);
         assert_eq!(waiting.bytes, 0);
     }

@@ -2,6 +2,8 @@
 
 mod process;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use crate::events::{Body, Event};
 use crate::identity::{Identity, OwnerId, Process, Value};

@@ -1,0 +1,249 @@
+//! Events in, series out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::counters::Counters;
+use crate::events::{
+    Connection, ConnectionEnd, Exec, Exit, ExitStatus, Fork, ProcessId, Role, Totals,
+};
+use crate::identity::{IdentitySettings, Resolution};
+use crate::telemetry::snapshot::PointValue;
+
+struct Fixture {
+    store: Store,
+    identity: Identity,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let counters = Arc::new(Counters::default());
+        let settings = IdentitySettings {
+            node_name: "node-a".to_owned(),
+            ..IdentitySettings::default()
+        };
+        Self {
+            store: Store::new(100, Arc::clone(&counters)),
+            identity: Identity::new(&settings, counters),
+        }
+    }
+
+    fn count(&mut self, body: Body<'_>) {
+        let event = Event {
+            boot_ns: 5_000_000_000,
+            cgroup_id: 1,
+            body,
+        };
+        let occurrence = Occurrence {
+            event: &event,
+            unix_nano: 1,
+            owner: OwnerId::NODE,
+            process: None,
+        };
+        count(&mut self.store, &mut self.identity, &occurrence);
+    }
+
+    /// Every series as `name{attributes} value`, flow attributes but the reporter left out.
+    fn series(&self) -> Vec<String> {
+        let node = self.identity.node_resource();
+        let snapshot = self
+            .store
+            .snapshot(2, |_| Resolution::Ready(Arc::default()), node);
+        let mut lines = Vec::new();
+        for family in &snapshot.families {
+            for point in &family.points {
+                let shown = point.attributes.iter().filter(|(attr, _)| {
+                    let key = attr.key();
+                    !key.starts_with("source.") && !key.starts_with("destination.")
+                });
+                let shown: BTreeMap<_, _> = shown
+                    .map(|(attr, value)| (attr.key(), text(value)))
+                    .collect();
+                let value = match &point.value {
+                    PointValue::Int(value) => value.to_string(),
+                    PointValue::Float(value) => value.to_string(),
+                    PointValue::Histogram(histogram) => {
+                        format!(
+                            "{}x {}",
+                            histogram.counts.iter().sum::<u64>(),
+                            histogram.sum
+                        )
+                    }
+                };
+                lines.push(format!("{} {shown:?} {value}", family.metric.name()));
+            }
+        }
+        lines
+    }
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| format!("{value:?}"), str::to_owned)
+}
+
+fn connection(role: Option<Role>) -> Connection {
+    Connection {
+        socket_id: 7,
+        netns: 1,
+        local: ([127, 0, 0, 1], 40_000).into(),
+        remote: ([192, 0, 2, 1], 80).into(),
+        role,
+        owner: None,
+        started_ns: Some(3_000_000_000),
+        established_ns: Some(3_500_000_000),
+        older_than_agent: false,
+        open_lost: false,
+        shut_down: true,
+    }
+}
+
+fn end(connection: Connection, errno: i32) -> ConnectionEnd {
+    let totals = Totals {
+        bytes_sent: 100,
+        bytes_received: 200,
+        segments_sent: 5,
+        segments_received: 4,
+        retransmits: 1,
+        srtt_us: Some(250),
+    };
+    ConnectionEnd {
+        connection,
+        totals,
+        errno,
+    }
+}
+
+#[test]
+fn a_connection_from_open_to_close() {
+    let mut all = Fixture::new();
+    all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    all.count(Body::TcpClose(end(connection(Some(Role::Source)), 0)));
+    expect_test::expect![[r#"
+        wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 1
+        wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
+        wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
+        wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
+        wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
+        wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 100
+        wellhead.tcp.io {"network.io.direction": "receive", "wellhead.reporter": "source"} 200
+        wellhead.tcp.segments {"network.io.direction": "transmit", "wellhead.reporter": "source"} 5
+        wellhead.tcp.segments {"network.io.direction": "receive", "wellhead.reporter": "source"} 4
+        wellhead.tcp.retransmits {"wellhead.reporter": "source"} 1
+        wellhead.tcp.rtt {"wellhead.reporter": "source"} 1x 0.00025"#]]
+    .assert_eq(&all.series().join("\n"));
+}
+
+#[test]
+fn a_lost_open_is_counted_with_the_close() {
+    let mut lost = Fixture::new();
+    let unreported = Connection {
+        open_lost: true,
+        ..connection(Some(Role::Source))
+    };
+    lost.count(Body::TcpClose(end(unreported, 0)));
+    let mut whole = Fixture::new();
+    whole.count(Body::TcpOpen(connection(Some(Role::Source))));
+    whole.count(Body::TcpClose(end(connection(Some(Role::Source)), 0)));
+    assert_eq!(lost.series(), whole.series());
+}
+
+#[test]
+fn connections_older_than_the_agent_are_not_counted() {
+    let mut all = Fixture::new();
+    let old = Connection {
+        older_than_agent: true,
+        ..connection(None)
+    };
+    all.count(Body::TcpClose(end(old, 0)));
+    assert_eq!(all.series(), Vec::<String>::new());
+}
+
+#[test]
+fn failures_have_their_reason() {
+    let mut all = Fixture::new();
+    let failed = Connection {
+        established_ns: None,
+        ..connection(Some(Role::Source))
+    };
+    let mut failed = end(failed, libc::ECONNREFUSED);
+    failed.totals = Totals::default();
+    all.count(Body::TcpConnectFailed(failed));
+    assert_eq!(
+        all.series(),
+        [
+            r#"wellhead.tcp.connection.failures {"error.type": "connection_refused", "wellhead.reporter": "source"} 1"#
+        ]
+    );
+}
+
+#[test]
+fn ends_are_named_by_who_opened_the_connection() {
+    let check = |role, expected: &str| {
+        let mut all = Fixture::new();
+        all.count(Body::TcpOpen(connection(role)));
+        let node = all.identity.node_resource();
+        let snapshot = all
+            .store
+            .snapshot(2, |_| Resolution::Ready(Arc::default()), node);
+        let attributes = &snapshot.families[0].points[0].attributes;
+        let shown: Vec<String> = attributes
+            .iter()
+            .map(|(attr, value)| format!("{}={}", attr.key(), text(value)))
+            .collect();
+        assert_eq!(shown.join(" "), expected);
+    };
+    check(
+        Some(Role::Source),
+        "destination.address=external destination.port=Int(80) source.address=localhost wellhead.reporter=source",
+    );
+    check(
+        Some(Role::Destination),
+        "destination.address=localhost destination.port=Int(40000) source.address=external wellhead.reporter=destination",
+    );
+}
+
+#[test]
+fn processes_from_fork_to_exit() {
+    let id = ProcessId {
+        pid: 2,
+        start_ns: 4_000_000_000,
+    };
+    let mut all = Fixture::new();
+    all.count(Body::Fork(Fork {
+        child: id,
+        parent: ProcessId {
+            pid: 1,
+            start_ns: 1,
+        },
+    }));
+    all.count(Body::Exec(Exec {
+        process: id,
+        parent_pid: 1,
+        uid: 0,
+        comm: b"true",
+        file_name: b"/bin/true",
+        file_name_truncated: false,
+        arguments: b"",
+        arguments_truncated: false,
+    }));
+    for status in [ExitStatus::Code(3), ExitStatus::Signal(9)] {
+        let comm = *b"true\0\0\0\0\0\0\0\0\0\0\0\0";
+        all.count(Body::Exit(Exit {
+            process: id,
+            parent_pid: 1,
+            uid: 0,
+            comm,
+            status,
+        }));
+    }
+    expect_test::expect![[r#"
+        wellhead.process.execs {"process.executable.name": "true"} 1
+        wellhead.process.forks {} 1
+        wellhead.process.exits {"process.executable.name": "true", "process.exit.code": "Int(3)"} 1
+        wellhead.process.exits {"process.executable.name": "true", "wellhead.process.signal": "SIGKILL"} 1
+        wellhead.process.duration {"process.executable.name": "true"} 2x 2"#]]
+    .assert_eq(&all.series().join("\n"));
+}
