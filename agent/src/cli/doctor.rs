@@ -75,7 +75,7 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
         Err(AttachError::Nothing { features }) => (features, None, Exit::Degraded),
         Err(error) => {
             let exit = match error {
-                AttachError::Privilege { .. } => Exit::NotPermitted,
+                AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
                 _ => Exit::Degraded,
             };
             (not_tried(settings, &error), Some(chain(&error)), exit)

@@ -71,7 +71,7 @@ fn exit_of(error: &DaemonError) -> Exit {
             _ => Exit::Usage,
         },
         DaemonError::Attach(error) => match error {
-            AttachError::Privilege { .. } => Exit::NotPermitted,
+            AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
             AttachError::Btf(_) | AttachError::Nothing { .. } => Exit::Unavailable,
             AttachError::Load(_) | AttachError::Map { .. } => Exit::Internal,
         },

@@ -32,6 +32,7 @@ use crate::export::console;
 use crate::export::otlp::OtlpExporter;
 use crate::export::prometheus::standard::BuildInfo;
 use crate::identity::kube::{self, KubeStatus, PodWatch};
+use crate::kernel::check_privilege;
 use crate::telemetry::handle::SnapshotHandle;
 
 /// Updates of pods that may wait for the pipeline.
@@ -55,6 +56,8 @@ pub const BUILD: BuildInfo = BuildInfo {
 /// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
 pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let settings = Settings::new(config)?;
+    // Before anything else fails for the same reason with a less helpful message.
+    check_privilege().map_err(DaemonError::Attach)?;
     let stop_signal = signals::stop().map_err(DaemonError::Signals)?;
     let lock = Lock::acquire(&config.runtime_directory)?;
     let listen = config.prometheus.listen.get();

@@ -1,6 +1,6 @@
 //! Loading the object and attaching its programs, feature by feature.
 
-use std::{error::Error as StdError, path::Path};
+use std::{error::Error as StdError, io, path::Path};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
@@ -45,14 +45,18 @@ pub enum AttachError {
     /// The kernel's types are not to be had.
     #[error("nothing can be captured")]
     Btf(#[from] BtfError),
-    /// The kernel refused for lack of privilege.
-    #[error("the kernel refused: missing {}", list(missing))]
+    /// Capabilities are missing.
+    #[error("not permitted: missing {}", list(missing))]
     Privilege {
-        /// Capabilities the process lacks.
+        /// Which.
         missing: Vec<Capability>,
-        /// What the kernel said.
-        source: Box<EbpfError>,
     },
+    /// The kernel refused although no capability is missing.
+    #[error(
+        "not permitted although no capability is missing: a seccomp filter, a user namespace or kernel lockdown is in \
+         the way"
+    )]
+    Refused(#[source] Box<EbpfError>),
     /// The object could not be loaded for another reason.
     #[error("cannot load the kernel programs")]
     Load(#[source] Box<EbpfError>),
@@ -86,6 +90,7 @@ impl Probes {
     /// # Errors
     /// Only if nothing at all can be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
+        check_privilege()?;
         let (mut object, btf, absent) = load(settings)?;
         let features = start_programs(&mut object, &btf, settings, &absent);
         drop(btf);
@@ -115,6 +120,23 @@ impl Probes {
             programs,
             features,
         })
+    }
+}
+
+/// Whether the process may load and attach the programs at all.
+///
+/// # Errors
+/// Capabilities that every feature needs are missing.
+pub fn check_privilege() -> Result<(), AttachError> {
+    // Without /proc nobody can say; the kernel will.
+    let Ok(capabilities) = Capabilities::current() else {
+        return Ok(());
+    };
+    let missing = capabilities.missing(Feature::Process.capabilities());
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(AttachError::Privilege { missing })
     }
 }
 
@@ -248,17 +270,23 @@ fn describe(error: &dyn StdError, absent: &[String]) -> String {
 }
 
 fn refused(error: EbpfError) -> AttachError {
-    let missing = Capabilities::current()
-        .map(|set| set.missing(Feature::Process.capabilities()))
-        .unwrap_or_default();
-    if missing.is_empty() {
-        AttachError::Load(Box::new(error))
+    if is_not_permitted(&error) {
+        AttachError::Refused(Box::new(error))
     } else {
-        AttachError::Privilege {
-            missing,
-            source: Box::new(error),
-        }
+        AttachError::Load(Box::new(error))
     }
+}
+
+fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {

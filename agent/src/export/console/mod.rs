@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{Resource, Value};
+use crate::identity::{Resource, UNKNOWN_SERVICE, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::handle::SnapshotHandle;
 use crate::telemetry::snapshot::{Family, PointValue, Snapshot};
@@ -146,9 +146,8 @@ fn name(resource: &Resource) -> String {
         let found = resource.attributes.iter().find(|(name, _)| &**name == key);
         found.and_then(|(_, value)| value.as_str())
     };
-    let service = text("service.name")
-        .or_else(|| text("wellhead.slice"))
-        .unwrap_or("node");
+    let named = text("service.name").filter(|name| *name != UNKNOWN_SERVICE);
+    let service = named.or_else(|| text("container.id")).unwrap_or("host");
     match text("k8s.namespace.name") {
         Some(namespace) => format!("{namespace}/{service}"),
         None => service.to_owned(),
