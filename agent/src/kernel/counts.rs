@@ -1,11 +1,13 @@
 //! Numbers the kernel keeps for us: records submitted and lost, and what each program cost.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
     programs::BtfTracePoint,
+    sys::{Stats, enable_stats},
 };
 use libbpf_sys as sys;
 use wellhead_common::{counts, record::Kind};
@@ -17,11 +19,27 @@ use crate::counters::{Counters, Discard, RecordKind};
 pub struct AttachedPrograms {
     object: Ebpf,
     cells: PerCpuArray<MapData, u64>,
+    /// While it is open, the kernel measures.
+    measuring: Option<OwnedFd>,
 }
 
 impl AttachedPrograms {
     pub(crate) fn new(object: Ebpf, cells: PerCpuArray<MapData, u64>) -> Self {
-        Self { object, cells }
+        Self {
+            object,
+            cells,
+            measuring: None,
+        }
+    }
+
+    /// From now on the kernel measures how long every program on the machine runs, not only these.
+    ///
+    /// # Errors
+    /// It refuses: that takes `CAP_SYS_ADMIN`.
+    pub fn measure_run_time(&mut self) -> io::Result<()> {
+        let measuring = enable_stats(Stats::RunTime).map_err(|error| error.io_error)?;
+        self.measuring = Some(measuring);
+        Ok(())
     }
 
     /// What each attached program did and cost so far.

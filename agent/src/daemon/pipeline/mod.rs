@@ -88,10 +88,15 @@ impl Pipeline {
         drain.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let Probes {
             rings,
-            programs,
+            mut programs,
             features,
         } = probes;
         let cgroups = settings.cgroups;
+        if settings.program_stats
+            && let Err(error) = programs.measure_run_time()
+        {
+            tracing::warn!(%error, "the kernel does not measure its programs (program_stats)");
+        }
         let captured = Captured { programs, features };
         let state = State::new(identity, counters, settings, captured, &inputs);
         // The programs are attached already: what is made during the scan is reported by them.
