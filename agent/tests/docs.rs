@@ -3,10 +3,16 @@
 use expect_test::expect_file;
 use wellhead::config;
 use wellhead::export::prometheus::reference;
+use wellhead::telemetry::event_reference;
 
 #[test]
 fn metrics() {
     expect_file!["../../docs/metrics.md"].assert_eq(&reference::metrics_markdown());
+}
+
+#[test]
+fn events() {
+    expect_file!["../../docs/events.md"].assert_eq(&event_reference::events_markdown());
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What is captured.
     pub features: Features,
-    /// How often live sockets and the kernel's maps are read. At least `1s`.
+    /// How often live sockets and the kernel's maps are read. At least `1s`. Without effect in this version, which reads
+    /// a connection's counters when it closes.
     pub snapshot_interval: Duration,
     /// Where the identity of pods comes from.
     pub kubernetes: Kubernetes,
@@ -51,7 +52,7 @@ pub struct Config {
     pub traces: Traces,
     /// The rings between kernel and agent, for tests and tuning. All together may take a quarter of `memory_budget`.
     pub rings: Rings,
-    /// Measure the run time of every eBPF program (`kernel.bpf_stats_enabled`). The measuring itself costs a little on every run.
+    /// Measure the run time of every eBPF program (as `kernel.bpf_stats_enabled` does). Needs `CAP_SYS_ADMIN`. The measuring itself costs a little on every run.
     pub program_stats: Toggle,
     /// What is reported of processes.
     pub process: Process,
@@ -267,7 +268,7 @@ pub struct Traces {
     pub tcp: Toggle,
     /// One span per request. Not built in this version.
     pub l7: Toggle,
-    /// From what connect time on a TCP connection counts as slow. `0` makes a span of every connection.
+    /// From what connect time on a TCP connection counts as slow. `0` makes a span of every connection opened from here.
     pub slow_connection: Duration,
 }
 

@@ -6,7 +6,8 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::counters::{Counters, Discard};
 use crate::identity::Resource;
-use crate::telemetry::live::{EVENT_NAMES, LiveEvent};
+use crate::telemetry::catalogue::EVENTS;
+use crate::telemetry::live::LiveEvent;
 
 /// Lines a subscriber may be behind before events are left out for it.
 const LINES: usize = 4_096;
@@ -79,21 +80,21 @@ impl EventFilter {
 }
 
 fn event_name(given: &str) -> Result<&'static str, FilterError> {
-    let matches = |name: &&&'static str| {
-        **name == given
+    let matches = |name: &&'static str| {
+        *name == given
             || name.strip_prefix("wellhead.") == Some(given)
             || name.rsplit('.').next() == Some(given)
     };
-    let name = EVENT_NAMES.iter().find(matches).copied();
+    let name = EVENTS.iter().map(|event| event.name).find(matches);
     name.ok_or_else(|| FilterError::Kind {
         given: given.to_owned(),
     })
 }
 
 fn known_kinds() -> String {
-    let short = EVENT_NAMES
+    let short = EVENTS
         .iter()
-        .filter_map(|name| name.strip_prefix("wellhead."));
+        .filter_map(|event| event.name.strip_prefix("wellhead."));
     short.collect::<Vec<_>>().join(", ")
 }
 

@@ -24,18 +24,6 @@ pub struct LiveEvent {
     pub attributes: Vec<(&'static str, Value)>,
 }
 
-/// Names of all events, as `--kind` takes them.
-pub const EVENT_NAMES: [&str; 8] = [
-    "wellhead.process.exec",
-    "wellhead.process.fork",
-    "wellhead.process.exit",
-    "wellhead.process.oom_kill",
-    "wellhead.tcp.connect",
-    "wellhead.tcp.accept",
-    "wellhead.tcp.close",
-    "wellhead.tcp.connect_failed",
-];
-
 impl LiveEvent {
     /// The event users see for what happened; `None` for what only the agent needs to know.
     pub fn new(occurrence: &Occurrence<'_>, arguments: Arguments) -> Option<Self> {
@@ -233,3 +221,6 @@ fn to_json(value: &Value) -> Json {
         Value::List(texts) => texts.iter().map(|text| Json::from(&**text)).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

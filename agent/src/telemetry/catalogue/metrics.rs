@@ -132,7 +132,7 @@ metrics! {
     TcpSegments = "wellhead.tcp.segments", Counter Int "{segment}", flow [NetworkIoDirection];
     /// Segments sent again.
     TcpRetransmits = "wellhead.tcp.retransmits", Counter Int "{segment}", flow [];
-    /// The kernel's smoothed round-trip time, one sample per connection and snapshot and one at close.
+    /// The kernel's smoothed round-trip time, one sample per connection when it closes.
     TcpRtt = "wellhead.tcp.rtt", Histogram Float "s", flow [], LATENCY;
     /// Programs executed.
     ProcessExecs = "wellhead.process.execs", Counter Int "{process}", plain [ProcessExecutableName];

@@ -1,0 +1,201 @@
+//! The events and spans of this version, and every attribute they may carry.
+
+/// Something that happens and is told, as an event or a span.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// Its name; of a span whose name varies, what it is called after.
+    pub name: &'static str,
+    /// When there is one.
+    pub meaning: &'static str,
+    /// Attributes it always has.
+    pub always: &'static [&'static str],
+    /// Attributes it has where they are known, or where they apply.
+    pub sometimes: &'static [&'static str],
+}
+
+/// An attribute of events and spans.
+#[derive(Clone, Copy, Debug)]
+pub struct EventAttribute {
+    /// Its key.
+    pub key: &'static str,
+    /// Its type, as the semantic conventions name types.
+    pub kind: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+/// Attributes of both ends, which every event and span of a connection has, and others.
+macro_rules! ends_and {
+    ($($other:literal),*) => {
+        &[
+            "network.transport",
+            "network.local.address",
+            "network.local.port",
+            "network.peer.address",
+            "network.peer.port",
+            $($other),*
+        ]
+    };
+}
+
+/// Every event.
+pub const EVENTS: &[Telling] = &[
+    Telling {
+        name: "wellhead.process.exec",
+        meaning: "A process executes a program.",
+        always: &[
+            "process.pid",
+            "process.parent_pid",
+            "process.user.id",
+            "process.executable.name",
+            "process.executable.path",
+        ],
+        sometimes: &[
+            "process.command_args",
+            "wellhead.process.command_args.truncated",
+        ],
+    },
+    Telling {
+        name: "wellhead.process.fork",
+        meaning: "A process was made. Threads are not told of.",
+        always: &["process.pid", "process.parent_pid"],
+        sometimes: &[],
+    },
+    Telling {
+        name: "wellhead.process.exit",
+        meaning: "A process ended: its last thread exited.",
+        always: &[
+            "process.pid",
+            "process.parent_pid",
+            "process.user.id",
+            "process.executable.name",
+            "wellhead.duration",
+        ],
+        sometimes: &[
+            "process.executable.path",
+            "process.exit.code",
+            "wellhead.process.signal",
+        ],
+    },
+    Telling {
+        name: "wellhead.process.oom_kill",
+        meaning: "The kernel chose a process to kill for lack of memory. Its exit follows.",
+        always: &["process.pid", "process.executable.name"],
+        sometimes: &["process.executable.path"],
+    },
+    Telling {
+        name: "wellhead.tcp.connect",
+        meaning: "A connection that was opened from here reached ESTABLISHED.",
+        always: ends_and![],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.duration",
+        ],
+    },
+    Telling {
+        name: "wellhead.tcp.accept",
+        meaning: "A connection that was opened to here reached ESTABLISHED.",
+        always: ends_and![],
+        sometimes: &["process.pid", "process.executable.name"],
+    },
+    Telling {
+        name: "wellhead.tcp.close",
+        meaning: "A connection ended.",
+        always: ends_and![
+            "wellhead.tcp.bytes_sent",
+            "wellhead.tcp.bytes_received",
+            "wellhead.tcp.retransmits"
+        ],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.tcp.rtt",
+            "wellhead.duration",
+            "error.type",
+        ],
+    },
+    Telling {
+        name: "wellhead.tcp.connect_failed",
+        meaning: "An attempt to open a connection ended before ESTABLISHED.",
+        always: ends_and!["error.type", "wellhead.tcp.retransmits"],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.duration",
+        ],
+    },
+];
+
+/// Every span.
+pub const SPANS: &[Telling] = &[
+    Telling {
+        name: "process.executable.name",
+        meaning: "With `traces.process`: a process, from its first exec to its exit. INTERNAL. Its parent is the nearest \
+                  ancestor in the same container or slice that executed a program. An exit code other than 0 or a \
+                  signal makes it an error.",
+        always: &[
+            "process.pid",
+            "process.parent_pid",
+            "process.executable.name",
+        ],
+        sometimes: &[
+            "process.executable.path",
+            "process.exit.code",
+            "wellhead.process.signal",
+            "error.type",
+        ],
+    },
+    Telling {
+        name: "tcp connect",
+        meaning: "With `traces.tcp`: a connection opened from here that was slow to open (`traces.slow_connection`), \
+                  failed, or ended with an error. CLIENT, from `connect(2)` to the end. Its parent is the process \
+                  that opened it.",
+        always: ends_and![],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.duration",
+            "error.type",
+        ],
+    },
+    Telling {
+        name: "tcp accept",
+        meaning: "With `traces.tcp`: a connection opened to here that ended with an error. SERVER, from ESTABLISHED to \
+                  the end. Its parent is the process that listened.",
+        always: ends_and!["error.type"],
+        sometimes: &["process.pid", "process.executable.name"],
+    },
+];
+
+macro_rules! attributes {
+    ($($key:literal, $kind:literal, $meaning:literal;)+) => {
+        /// Every attribute of events and spans, in key order.
+        pub const EVENT_ATTRIBUTES: &[EventAttribute] = &[
+            $(EventAttribute { key: $key, kind: $kind, meaning: $meaning }),+
+        ];
+    };
+}
+
+attributes! {
+    "error.type", "string", "Class of the failure: `connection_refused`, `timed_out`, `connection_reset`, `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`. Of processes (spans only): the exit code or the signal.";
+    "network.local.address", "string", "IP address of this end, as the socket has it.";
+    "network.local.port", "int", "Port of this end.";
+    "network.peer.address", "string", "IP address of the other end, as the socket has it. What address translation makes of it on the way does not show.";
+    "network.peer.port", "int", "Port of the other end.";
+    "network.transport", "string", "Always `tcp`.";
+    "process.command_args", "string[]", "Arguments of the process, the first 512 bytes of them, shown as `process.args` says.";
+    "process.executable.name", "string", "Name the program was called by: the base name of the executed path. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
+    "process.executable.path", "string", "Path given to `execve(2)`, at most 255 bytes of it.";
+    "process.exit.code", "int", "Exit status of a process that exited by itself.";
+    "process.parent_pid", "int", "Process id of its parent, in the initial PID namespace.";
+    "process.pid", "int", "Process id in the initial PID namespace. Of a connection: the process that called `connect(2)`, or the last that called `listen(2)` on the port.";
+    "process.user.id", "int", "Real user id.";
+    "wellhead.duration", "int", "Nanoseconds. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
+    "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
+    "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
+    "wellhead.tcp.bytes_received", "int", "Bytes the application could read, over the whole life of the connection.";
+    "wellhead.tcp.bytes_sent", "int", "Bytes the application wrote and the kernel sent, each once, over the whole life of the connection.";
+    "wellhead.tcp.retransmits", "int", "Segments sent again.";
+    "wellhead.tcp.rtt", "int", "Smoothed round-trip time in nanoseconds, where the kernel measured one.";
+}

@@ -1,0 +1,243 @@
+//! What events and spans carry is what the catalogue says: with everything known all of it, with nothing known just
+//! what is always there.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::events::{Event, Fork, ProcessId, SocketOwner, Totals};
+use crate::identity::{OwnerId, Process};
+use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
+use crate::telemetry::spans::SpanBuilder;
+
+const ID: ProcessId = ProcessId {
+    pid: 7,
+    start_ns: 1_000,
+};
+
+/// Whether the events made are to have all they can have, or only what they must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Everything,
+    Nothing,
+}
+use Known::{Everything, Nothing};
+
+fn executed(known: Known) -> Body<'static> {
+    let all = known == Everything;
+    Body::Exec(Exec {
+        process: ID,
+        parent_pid: 1,
+        uid: 0,
+        comm: b"sh",
+        file_name: if all { b"/bin/sh" } else { b"" },
+        file_name_truncated: false,
+        arguments: if all { b"sh\0-c\0" } else { b"" },
+        arguments_truncated: all,
+    })
+}
+
+fn exited(status: ExitStatus) -> Body<'static> {
+    Body::Exit(Exit {
+        process: ID,
+        parent_pid: 1,
+        uid: 0,
+        comm: [0; 16],
+        status,
+    })
+}
+
+fn connection(known: Known, role: Role) -> Connection {
+    let time = (known == Everything).then_some(2_000);
+    Connection {
+        socket_id: 1,
+        netns: 1,
+        local: ([127, 0, 0, 1], 40_000).into(),
+        remote: ([127, 0, 0, 1], 80).into(),
+        role: Some(role),
+        owner: (known == Everything).then_some(SocketOwner {
+            pid: 7,
+            comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
+        }),
+        started_ns: time,
+        established_ns: time,
+        older_than_agent: false,
+        open_lost: false,
+        shut_down: false,
+    }
+}
+
+fn end(known: Known, role: Role) -> ConnectionEnd {
+    let all = known == Everything;
+    ConnectionEnd {
+        connection: connection(known, role),
+        totals: Totals {
+            srtt_us: all.then_some(10),
+            ..Totals::default()
+        },
+        errno: if all { libc::ECONNRESET } else { 0 },
+    }
+}
+
+/// Every kind of event there is.
+fn bodies(known: Known) -> Vec<Body<'static>> {
+    vec![
+        executed(known),
+        Body::Fork(Fork {
+            child: ID,
+            parent: ID,
+        }),
+        exited(ExitStatus::Code(0)),
+        exited(ExitStatus::Signal(9)),
+        Body::OomKill(OomKill {
+            pid: 7,
+            start_ns: None,
+            comm: [0; 16],
+        }),
+        Body::TcpOpen(connection(known, Role::Source)),
+        Body::TcpOpen(connection(known, Role::Destination)),
+        Body::TcpClose(end(known, Role::Source)),
+        Body::TcpConnectFailed(end(known, Role::Source)),
+    ]
+}
+
+/// A name, and keys that were made under it.
+type Sample = (String, Vec<&'static str>);
+
+fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
+    let event = Event {
+        boot_ns: 3_000,
+        cgroup_id: 1,
+        body,
+    };
+    let occurrence = Occurrence {
+        event: &event,
+        unix_nano: 3_000,
+        owner: OwnerId::NODE,
+        process,
+    };
+    let live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
+    let keys = live.attributes.into_iter().map(|(key, _)| key);
+    (live.name.to_owned(), keys.collect())
+}
+
+/// With every span wanted, however short.
+fn span(body: Body<'_>, process: &Process) -> Sample {
+    let event = Event {
+        boot_ns: 3_000,
+        cgroup_id: 1,
+        body,
+    };
+    let occurrence = Occurrence {
+        event: &event,
+        unix_nano: 3_000,
+        owner: OwnerId::NODE,
+        process: Some(process),
+    };
+    let builder = SpanBuilder::new("boot", true, Some(0));
+    let span = builder.span(&occurrence, |boot_ns| boot_ns, Some((ID, process)));
+    let span = span.expect("a span");
+    // The exporter adds it where nothing else says so.
+    let error = span.error.map(|_| "error.type");
+    let keys = span.attributes.into_iter().map(|(key, _)| key).chain(error);
+    (span.name.to_string(), keys.collect())
+}
+
+fn process(path: Option<&str>) -> Process {
+    Process {
+        executable: Some("sh".into()),
+        path: path.map(Into::into),
+        owner: OwnerId::NODE,
+        executed_ns: Some(1_500),
+        parent: None,
+        root: ID,
+    }
+}
+
+/// The samples of each name have, taken together, all the keys it can have, and have in common those it always has.
+fn check(tellings: &[Telling], samples: &[Sample]) {
+    let explained: BTreeSet<_> = EVENT_ATTRIBUTES
+        .iter()
+        .map(|attribute| attribute.key)
+        .collect();
+    let names: BTreeSet<_> = tellings.iter().map(|telling| telling.name).collect();
+    let made: BTreeSet<_> = samples.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(made, names);
+    for telling in tellings {
+        let name = telling.name;
+        let mut all = BTreeSet::new();
+        let mut common: Option<BTreeSet<&str>> = None;
+        for (_, keys) in samples.iter().filter(|(made, _)| made == name) {
+            let unique: BTreeSet<_> = keys.iter().copied().collect();
+            assert_eq!(unique.len(), keys.len(), "{name}: {keys:?}");
+            common = Some(common.map_or_else(|| unique.clone(), |common| &common & &unique));
+            all.extend(unique);
+        }
+        let always: BTreeSet<_> = telling.always.iter().copied().collect();
+        let sometimes = telling.sometimes.iter().copied();
+        assert_eq!(common.as_ref(), Some(&always), "always in {name}");
+        assert_eq!(all, sometimes.chain(always).collect(), "keys of {name}");
+        assert!(all.is_subset(&explained), "{name}: {all:?}");
+    }
+}
+
+#[test]
+fn events_are_as_catalogued() {
+    let known = process(Some("/bin/sh"));
+    let all = bodies(Everything)
+        .into_iter()
+        .map(|body| event(body, Some(&known)));
+    let least = bodies(Nothing).into_iter().map(|body| event(body, None));
+    check(EVENTS, &all.chain(least).collect::<Vec<_>>());
+}
+
+#[test]
+fn spans_are_as_catalogued() {
+    let begun = |known, role| {
+        let mut end = end(known, role);
+        end.connection.started_ns = Some(2_000);
+        end
+    };
+    let failed = Body::TcpConnectFailed(begun(Nothing, Role::Source));
+    let half_known = ConnectionEnd {
+        errno: libc::ECONNRESET,
+        ..begun(Nothing, Role::Destination)
+    };
+    let slow = ConnectionEnd {
+        errno: 0,
+        ..begun(Everything, Role::Source)
+    };
+    let mut samples = vec![
+        span(exited(ExitStatus::Code(0)), &process(None)),
+        span(exited(ExitStatus::Code(1)), &process(Some("/bin/sh"))),
+        span(exited(ExitStatus::Signal(9)), &process(Some("/bin/sh"))),
+        span(
+            Body::TcpClose(end(Everything, Role::Destination)),
+            &process(None),
+        ),
+        span(Body::TcpClose(half_known), &process(None)),
+        span(Body::TcpClose(slow), &process(None)),
+        span(failed, &process(None)),
+    ];
+    // In the catalogue, the spans of processes go by the attribute they are named after.
+    for (name, _) in &mut samples {
+        if name == "sh" {
+            *name = "process.executable.name".to_owned();
+        }
+    }
+    check(SPANS, &samples);
+}
+
+#[test]
+fn attributes_are_explained_once_and_in_key_order() {
+    assert!(EVENT_ATTRIBUTES.is_sorted_by(|a, b| a.key < b.key));
+    let used: BTreeSet<_> = EVENTS
+        .iter()
+        .chain(SPANS)
+        .flat_map(|telling| telling.always.iter().chain(telling.sometimes))
+        .collect();
+    let explained: BTreeSet<_> = EVENT_ATTRIBUTES
+        .iter()
+        .map(|attribute| &attribute.key)
+        .collect();
+    assert_eq!(used, explained);
+}
