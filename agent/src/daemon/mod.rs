@@ -9,11 +9,12 @@ mod signals;
 mod sockets;
 mod status;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,9 @@ use crate::telemetry::handle::SnapshotHandle;
 /// Updates of pods that may wait for the pipeline.
 const POD_UPDATES: usize = 256;
 
+/// Clients that may wait to be accepted.
+const BACKLOG: u32 = 128;
+
 /// How long readiness waits for the first list of pods.
 const FIRST_LIST: Duration = Duration::from_secs(30);
 
@@ -61,12 +65,11 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let stop_signal = signals::stop().map_err(DaemonError::Signals)?;
     let lock = Lock::acquire(&config.runtime_directory)?;
     let listen = config.prometheus.listen.get();
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|source| DaemonError::Listen {
-            address: listen,
-            source,
-        })?;
+    let cannot_listen = |source| DaemonError::Listen {
+        address: listen,
+        source,
+    };
+    let bound = bind(listen).map_err(cannot_listen)?;
     let sockets = Sockets::bind(&config.runtime_directory)?;
 
     let counters = Arc::new(Counters::default());
@@ -95,6 +98,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     };
     let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
     capture.log_features();
+    let listener = bound.listen(BACKLOG).map_err(cannot_listen)?;
 
     let stop_serving = CancellationToken::new();
     let status = status::provider(status::Parts {
@@ -118,7 +122,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     ));
     let socket_routes = socket_routes(status, subscriptions);
     sockets.serve(socket_routes, &tasks, &stop_serving);
-    if settings.otlp.metrics.is_none() && std::io::stdout().is_terminal() {
+    if settings.otlp.metrics.is_none() && io::stdout().is_terminal() {
         tasks.spawn(console::run(
             snapshots.clone(),
             TABLE_INTERVAL,
@@ -142,6 +146,19 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
     drop(lock);
     Ok(())
+}
+
+/// Takes the address, but does not listen yet: only a listener that begins after the programs were attached is known to
+/// them, and only so does the agent know who scrapes it for its own traffic.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait for the last agent's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn socket_routes(
