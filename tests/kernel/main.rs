@@ -17,6 +17,7 @@ mod processes;
 mod socket_owner;
 mod storm;
 mod tcp_closes;
+mod tcp_odd;
 mod tcp_script;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("endings", endings::all),
     ("executions", executions::all),
     ("tcp_close", tcp_script::run),
+    ("tcp_odd", tcp_odd::all),
     ("connections", connections::many),
     ("failures", failures::all),
     ("socket_owner", socket_owner::hand_over),
@@ -66,6 +68,8 @@ const TESTS: &[(&str, Test)] = &[
     ("tcp_close_after_megabytes", || {
         tcp_closes::check("megabytes")
     }),
+    ("tcp_close_after_loss", || tcp_closes::check("loss")),
+    ("tcp_odd_lives_are_told_once", tcp_odd::lives_are_told_once),
     ("connections_over_ipv4", || connections::are_counted("ipv4")),
     ("connections_over_ipv6", || connections::are_counted("ipv6")),
     ("connections_over_mapped_ipv4", || {

@@ -22,7 +22,7 @@ const CLOSING: u32 = 11;
 /// What is to be seen of a kind besides what both ends say they moved: state before the end and socket error, client first.
 fn expectation(kind: &str) -> Result<[(u32, i32); 2]> {
     Ok(match kind {
-        "client" | "half" | "megabytes" => [(FIN_WAIT2, 0), (LAST_ACK, 0)],
+        "client" | "half" | "megabytes" | "loss" => [(FIN_WAIT2, 0), (LAST_ACK, 0)],
         "server" | "server_killed" => [(LAST_ACK, 0), (FIN_WAIT2, 0)],
         "simultaneous" => [(CLOSING, 0), (FIN_WAIT2, 0)],
         "orphaned" => [(FIN_WAIT2, 0), (CLOSE_WAIT, libc::EPIPE)],
@@ -65,6 +65,9 @@ pub(crate) fn check(kind: &str) -> Result<()> {
         let moved = vec![end.totals.bytes_sent, end.totals.bytes_received];
         assert_eq!(moved, numbers(&said[side]["moved"])?, "bytes of the {side}");
         assert_eq!((*state, end.errno), expected, "end of the {side}");
+        if kind == "loss" && side == "client" {
+            assert!(end.totals.retransmits > 0, "nothing was lost");
+        }
     }
     Ok(())
 }

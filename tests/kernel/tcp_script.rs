@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
     time::Duration,
 };
 
@@ -92,6 +92,24 @@ const KINDS: &[Kind] = &[
         |mut end| {
             end.receive(3 << 20)?;
             end.send(5 << 20)?;
+            end.receive_to_end()?;
+            Ok(end.moved)
+        },
+    ),
+    (
+        "loss",
+        |mut end| {
+            end.wait()?;
+            end.ask()?;
+            Ok(end.moved)
+        },
+        |mut end| {
+            end.drop_all(true)?;
+            end.tell()?;
+            // Longer than the first retransmission takes.
+            std::thread::sleep(Duration::from_millis(500));
+            end.drop_all(false)?;
+            end.answer()?;
             end.receive_to_end()?;
             Ok(end.moved)
         },
@@ -277,6 +295,39 @@ impl End {
             Err(error) => kinds.contains(&error.kind()),
         };
         ensure!(is_reset, "no reset but {reset:?}");
+        Ok(())
+    }
+
+    /// Lets the kernel drop every segment that arrives, or no longer: what was sent is sent again.
+    fn drop_all(&mut self, on: bool) -> Result<()> {
+        // `BPF_RET | BPF_K`: of each packet keep nothing.
+        let mut filter = libc::sock_filter {
+            code: 6,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        };
+        let program = libc::sock_fprog {
+            len: 1,
+            filter: &raw mut filter,
+        };
+        let option = if on {
+            libc::SO_ATTACH_FILTER
+        } else {
+            libc::SO_DETACH_FILTER
+        };
+        let length = libc::socklen_t::try_from(size_of_val(&program))?;
+        // SAFETY: the program and its one instruction outlive the call, which copies them.
+        let result = unsafe {
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const program).cast(),
+                length,
+            )
+        };
+        ensure!(result == 0, "filter: {}", std::io::Error::last_os_error());
         Ok(())
     }
 
