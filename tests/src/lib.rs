@@ -1,1 +1,11 @@
+//! What the integration tests share: cgroups, network namespaces, workloads, and readers of the agent's records.
+//!
+//! Tests here run against the real kernel. Everything they make is their own and is removed again, panics included.
 
+pub mod capture;
+pub mod cgroup;
+pub mod execute;
+pub mod netns;
+pub mod require;
+pub mod snapshot;
+pub mod workload;

@@ -18,6 +18,6 @@ pub use self::{
     counts::{AttachedPrograms, ProgramStats},
     environment::{CgroupMode, Environment},
     features::{Feature, FeatureState, FeatureStatus},
-    probes::{AttachError, ProbeSettings, Probes, check_privilege},
+    probes::{AttachError, ProbeSettings, Probes, check_privilege, embedded_object},
     rings::{Ring, Rings},
 };

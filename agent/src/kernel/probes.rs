@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io, path::Path};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{MapData, MapError, PerCpuArray, RingBuf},
 };
 use thiserror::Error;
 
@@ -19,6 +19,11 @@ use super::{
 
 /// The kernel programs, as `cargo xtask build-ebpf` built them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
+
+/// The object file of the kernel programs that is built into the agent.
+pub fn embedded_object() -> &'static [u8] {
+    OBJECT
+}
 
 /// What to capture, and with how much kernel memory.
 #[derive(Clone, Debug)]
@@ -91,8 +96,13 @@ impl Probes {
     /// Only if nothing at all can be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
         check_privilege()?;
-        let (mut object, btf, absent) = load(settings)?;
-        let features = start_programs(&mut object, &btf, settings, &absent);
+        let Loaded {
+            mut object,
+            btf,
+            absent,
+            unmade,
+        } = load(settings)?;
+        let features = start_programs(&mut object, &btf, settings, &absent, &unmade);
         drop(btf);
         release_freed_memory();
         let any_wanted_works = |status: &FeatureStatus| {
@@ -140,14 +150,71 @@ pub fn check_privilege() -> Result<(), AttachError> {
     }
 }
 
-fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachError> {
+/// The object in the kernel, its programs not yet loaded.
+struct Loaded {
+    object: Ebpf,
+    btf: AyaBtf,
+    /// Fields this kernel does not have.
+    absent: Vec<String>,
+    /// Features whose maps could not be made, and why.
+    unmade: Vec<(Feature, String)>,
+}
+
+/// Makes the maps. One that cannot be made switches its feature off and nothing else.
+fn load(settings: &ProbeSettings) -> Result<Loaded, AttachError> {
     let btf = Btf::parse(Path::new(VMLINUX))?;
-    let offsets = Offsets::resolve(&btf);
-    let exit_has_group_dead = u32::from(btf.tracepoint_arguments("sched_process_exit") == Some(2));
-    let victim_is_task = u32::from(btf.argument_is_pointer("mark_victim", 0) == Some(true));
+    let facts = Facts {
+        offsets: Offsets::resolve(&btf),
+        exit_has_group_dead: u32::from(btf.tracepoint_arguments("sched_process_exit") == Some(2)),
+        victim_is_task: u32::from(btf.argument_is_pointer("mark_victim", 0) == Some(true)),
+    };
     drop(btf);
     let btf = AyaBtf::from_sys_fs().map_err(|error| refused(EbpfError::BtfError(error)))?;
+    let mut settings = settings.clone();
+    let mut unmade = Vec::new();
+    let object = loop {
+        let error = match load_object(&facts, &settings, &btf) {
+            Ok(object) => break object,
+            Err(error) => error,
+        };
+        let Some(feature) = feature_of(&error).filter(|of| settings.features.contains(of)) else {
+            return Err(refused(error));
+        };
+        let error = refused(error);
+        if matches!(error, AttachError::Refused(_)) {
+            return Err(error);
+        }
+        settings.features.retain(|wanted| *wanted != feature);
+        unmade.push((feature, describe(&error, &[])));
+    };
+    Ok(Loaded {
+        object,
+        btf,
+        absent: facts.offsets.absent,
+        unmade,
+    })
+}
 
+/// The feature whose map could not be made, if that is the error. Maps that all features use belong to none.
+fn feature_of(error: &EbpfError) -> Option<Feature> {
+    let EbpfError::MapError(MapError::CreateError { name, .. }) = error else {
+        return None;
+    };
+    match name.as_str() {
+        "CONNECTIONS" | "LISTENERS" | "NETWORK_RING" => Some(Feature::Tcp),
+        "PROCESS_RING" => Some(Feature::Process),
+        _ => None,
+    }
+}
+
+/// What the programs are told of the running kernel.
+struct Facts {
+    offsets: Offsets,
+    exit_has_group_dead: u32,
+    victim_is_task: u32,
+}
+
+fn load_object(facts: &Facts, settings: &ProbeSettings, btf: &AyaBtf) -> Result<Ebpf, EbpfError> {
     let tcp = settings.features.contains(&Feature::Tcp);
     // A map of a feature that is off still has to exist, but not to cost anything.
     let sized = |wanted: bool, size: u32, least: u32| if wanted { size } else { least };
@@ -165,13 +232,13 @@ fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachE
     let only_cgroup = settings.only_cgroup.unwrap_or_default();
 
     let mut loader = EbpfLoader::new();
-    loader.btf(Some(&btf));
-    for (global, offset) in &offsets.globals {
+    loader.btf(Some(btf));
+    for (global, offset) in &facts.offsets.globals {
         loader.override_global(global, offset, true);
     }
     loader
-        .override_global("EXIT_HAS_GROUP_DEAD", &exit_has_group_dead, true)
-        .override_global("VICTIM_IS_TASK", &victim_is_task, true)
+        .override_global("EXIT_HAS_GROUP_DEAD", &facts.exit_has_group_dead, true)
+        .override_global("VICTIM_IS_TASK", &facts.victim_is_task, true)
         .override_global("ONLY_CGROUP", &only_cgroup, true)
         .override_global("IDENTITY_FILL_MARK", &marks[0], true)
         .override_global("PROCESS_FILL_MARK", &marks[1], true)
@@ -181,9 +248,7 @@ fn load(settings: &ProbeSettings) -> Result<(Ebpf, AyaBtf, Vec<String>), AttachE
         .map_max_entries("NETWORK_RING", network_ring)
         .map_max_entries("CONNECTIONS", sized(tcp, settings.connections, 1))
         .map_max_entries("LISTENERS", sized(tcp, settings.listeners, 1));
-    let object = loader.load(OBJECT).map_err(refused)?;
-    drop(loader);
-    Ok((object, btf, offsets.absent))
+    loader.load(OBJECT)
 }
 
 /// Attaches program by program: one that fails switches its feature off and nothing else.
@@ -192,12 +257,19 @@ fn start_programs(
     btf: &AyaBtf,
     settings: &ProbeSettings,
     absent: &[String],
+    unmade: &[(Feature, String)],
 ) -> Vec<FeatureStatus> {
     let mut features = Vec::new();
     for feature in Feature::ALL {
         let wanted = feature == Feature::Identity || settings.features.contains(&feature);
-        if !wanted {
-            let state = FeatureState::Off("switched off in the configuration".to_owned());
+        let obstacle = if wanted {
+            let mut unmade = unmade.iter().filter(|(of, _)| *of == feature);
+            unmade.next().map(|(_, reason)| reason.as_str())
+        } else {
+            Some("switched off in the configuration")
+        };
+        if let Some(reason) = obstacle {
+            let state = FeatureState::Off(reason.to_owned());
             features.push(FeatureStatus {
                 feature,
                 wanted,

@@ -1,0 +1,85 @@
+//! What cannot be attached is off and named; the rest runs.
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use serde_json::{Value, json};
+use wellhead::kernel::{AttachError, Feature, FeatureState, ProbeSettings, Probes};
+use wellhead::telemetry::catalogue::Metric;
+use wellhead_tests::{
+    capture::{Live, settings},
+    cgroup::CgroupGuard,
+    snapshot, workload,
+};
+
+/// More entries than the kernel has memory for: the map of connections cannot be made.
+pub(crate) fn one_feature_off() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let impossible = ProbeSettings {
+        connections: u32::MAX,
+        ..settings(Some(cgroup.id()))
+    };
+    let probes = Probes::attach(&impossible)?;
+    for status in &probes.features {
+        match (status.feature, &status.state) {
+            (Feature::Tcp, FeatureState::Off(reason)) => {
+                ensure!(status.wanted, "TCP is wanted");
+                ensure!(status.mechanism == "none", "TCP by {}", status.mechanism);
+                ensure!(reason.contains("CONNECTIONS"), "the reason: {reason}");
+            }
+            (Feature::Process | Feature::Identity, FeatureState::On) => {}
+            (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
+        }
+    }
+    drop(probes);
+    let live = Live::start(impossible)?;
+    workload::run(&cgroup, "sleep", &["0"])?;
+    let read = live.snapshot_when("the exit", |snapshot| {
+        snapshot::total(snapshot, Metric::ProcessExits, &[]) >= 1
+    })?;
+    assert_eq!(snapshot::total(&read, Metric::ProcessExecs, &[]), 1);
+    Ok(())
+}
+
+/// The workload: attaches with these capabilities and no other.
+pub(crate) fn powerless(arguments: &[String]) -> Result<Value> {
+    let mut kept = CapabilitySet::empty();
+    for name in arguments {
+        kept |= match name.as_str() {
+            "CAP_BPF" => CapabilitySet::BPF,
+            "CAP_PERFMON" => CapabilitySet::PERFMON,
+            other => anyhow::bail!("not expected: {other}"),
+        };
+    }
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).context("set_capabilities")?;
+    let error = Probes::attach(&settings(None))
+        .err()
+        .context("it attached")?;
+    let missing = match &error {
+        AttachError::Privilege { missing, .. } => missing.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    Ok(json!({ "missing": missing, "message": error.to_string() }))
+}
+
+pub(crate) fn without_privilege() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let all = ["CAP_BPF", "CAP_PERFMON"];
+    for kept in [&[][..], &["CAP_BPF"], &["CAP_PERFMON"]] {
+        let said = workload::run(&cgroup, "powerless", kept)?;
+        let missing: Vec<&str> = all
+            .into_iter()
+            .filter(|name| !kept.contains(name))
+            .collect();
+        assert_eq!(said["missing"], json!(missing), "with {kept:?}: {said}");
+        let message = said["message"].as_str().context("a message")?;
+        for name in missing {
+            ensure!(message.contains(name), "{message:?} does not name {name}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The agent's programs on the running kernel: what they report, counted exactly.
+//!
+//! The same program is the workload it watches (`--workload NAME`), so it needs nothing else on the machine. Tests run one
+//! after another: each counts in a cgroup of its own, but the programs of one slow down what another measures.
+
+mod collisions;
+mod connections;
+mod endings;
+mod executions;
+mod failures;
+mod icmp;
+mod ladder;
+mod oom;
+mod passive;
+mod pods;
+mod processes;
+mod socket_owner;
+mod storm;
+mod tcp_closes;
+mod tcp_odd;
+mod tcp_script;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use wellhead_tests::{
+    require,
+    workload::{self, Workload},
+};
+
+const WORKLOADS: &[(&str, Workload)] = &[
+    ("processes", processes::many),
+    ("endings", endings::all),
+    ("executions", executions::all),
+    ("tcp_close", tcp_script::run),
+    ("tcp_odd", tcp_odd::all),
+    ("connections", connections::many),
+    ("failures", failures::all),
+    ("socket_owner", socket_owner::hand_over),
+    ("sleep", pods::sleep),
+    ("storm", storm::spawn),
+    ("powerless", ladder::powerless),
+    ("eat_memory", oom::eat_memory),
+];
+
+type Test = fn() -> Result<()>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("processes_are_counted", processes::are_counted),
+    ("endings_are_as_wait_tells", endings::are_as_wait_tells),
+    (
+        "executions_are_told_as_called",
+        executions::are_told_as_called,
+    ),
+    ("tcp_close_from_client", || tcp_closes::check("client")),
+    ("tcp_close_from_server", || tcp_closes::check("server")),
+    ("tcp_close_simultaneous", || {
+        tcp_closes::check("simultaneous")
+    }),
+    ("tcp_close_orphaned", || tcp_closes::check("orphaned")),
+    ("tcp_close_linger_0", || tcp_closes::check("linger_0")),
+    ("tcp_close_unread_data", || tcp_closes::check("unread_data")),
+    ("tcp_close_server_killed", || {
+        tcp_closes::check("server_killed")
+    }),
+    ("tcp_close_half", || tcp_closes::check("half")),
+    ("tcp_close_after_megabytes", || {
+        tcp_closes::check("megabytes")
+    }),
+    ("tcp_close_after_loss", || tcp_closes::check("loss")),
+    ("tcp_odd_lives_are_told_once", tcp_odd::lives_are_told_once),
+    ("connections_over_ipv4", || connections::are_counted("ipv4")),
+    ("connections_over_ipv6", || connections::are_counted("ipv6")),
+    ("connections_over_mapped_ipv4", || {
+        connections::are_counted("mapped")
+    }),
+    ("failures_have_their_type", failures::have_their_type),
+    ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
+    ("pods_of_short_life", pods::of_short_life),
+    ("v1_ids_do_not_collide", collisions::of_hierarchies),
+    ("storm_over_a_small_ring", storm::over_a_small_ring),
+    ("storm_through_the_pipeline", storm::through_the_pipeline),
+    (
+        "passive_programs_are_attached",
+        passive::programs_are_attached,
+    ),
+    (
+        "passive_helpers_in_the_object",
+        passive::helpers_in_the_object,
+    ),
+    ("ladder_one_feature_off", ladder::one_feature_off),
+    ("ladder_without_privilege", ladder::without_privilege),
+    ("oom_kill_names_its_victim", oom::names_its_victim),
+];
+
+fn main() -> ExitCode {
+    match workload::run_if_asked(WORKLOADS) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(error) => {
+            require::say(format_args!("workload failed: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = TESTS.iter().map(|(name, test)| trial(name, *test));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn trial(name: &'static str, test: Test) -> Trial {
+    let run = move || {
+        if require::kernel(name)? {
+            test()?;
+        }
+        Ok(())
+    };
+    Trial::test(name, move || {
+        run().map_err(|error: anyhow::Error| Failed::from(format!("{error:#}")))
+    })
+}

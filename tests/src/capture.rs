@@ -1,0 +1,237 @@
+//! Readers of what the kernel reports: record by record, or through the agent's whole pipeline.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::{runtime::Runtime, sync::mpsc};
+use wellhead::config::Config;
+use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
+use wellhead::daemon::{Capture, Settings, pipeline::Inputs};
+use wellhead::events::{Event, decode};
+use wellhead::export::live::{EventFilter, Subscription};
+use wellhead::kernel::{Feature, FeatureState, ProbeSettings, Probes};
+use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
+
+/// How long something that has happened may take to show.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything on, with rings as large as by default.
+pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
+    ProbeSettings {
+        features: vec![Feature::Process, Feature::Tcp],
+        identity_ring: 256 << 10,
+        process_ring: 2 << 20,
+        network_ring: 4 << 20,
+        connections: 65_536,
+        listeners: 4_096,
+        only_cgroup,
+    }
+}
+
+/// Attached probes and all records read from them.
+pub struct Tap {
+    /// What reads them.
+    pub probes: Probes,
+    records: Vec<Box<[u8]>>,
+}
+
+impl Tap {
+    /// Attaches; every feature asked for must be on.
+    ///
+    /// # Errors
+    /// Something cannot be attached.
+    pub fn attach(settings: &ProbeSettings) -> Result<Self> {
+        let probes = Probes::attach(settings)?;
+        for status in probes.features.iter().filter(|status| status.wanted) {
+            if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
+                bail!("{} is off: {reason}", status.feature.as_str());
+            }
+        }
+        Ok(Self {
+            probes,
+            records: Vec::new(),
+        })
+    }
+
+    /// Reads whatever is in the rings.
+    pub fn drain(&mut self) {
+        let rings = &mut self.probes.rings;
+        for ring in [&mut rings.identity, &mut rings.process, &mut rings.network] {
+            ring.drain(usize::MAX, |record| self.records.push(record.into()));
+        }
+    }
+
+    /// The records so far, as they came.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.records.iter().map(AsRef::as_ref)
+    }
+
+    /// The events so far, each with its record.
+    ///
+    /// # Errors
+    /// A record cannot be decoded.
+    pub fn events(&self) -> Result<Vec<(Event<'_>, &[u8])>> {
+        self.records()
+            .map(|record| Ok((decode(record)?, record)))
+            .collect()
+    }
+
+    /// Reads until `done`, then once more, so that what should not have come shows too.
+    ///
+    /// # Errors
+    /// It does not get done in time.
+    pub fn read_until(&mut self, what: &str, done: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            self.drain();
+            if done(self)? {
+                break;
+            }
+            if start.elapsed() > DEADLINE {
+                bail!("waited in vain for {what}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.drain();
+        Ok(())
+    }
+}
+
+/// The agent's pipeline, from the probes to the series store, in this process.
+pub struct Live {
+    runtime: Runtime,
+    capture: Option<Capture>,
+    snapshots: SnapshotHandle,
+    subscriptions: mpsc::Sender<Subscription>,
+    /// What it counts about itself.
+    pub counters: Arc<Counters>,
+}
+
+impl Live {
+    /// Starts it as the daemon does, without a cluster or exporters.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start(probes: ProbeSettings) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let mut settings = Settings::new(&Config::default())?;
+        settings.probes = probes;
+        let (snapshots, requests) = SnapshotHandle::channel(1);
+        let (subscriptions, subscribers) = mpsc::channel(1);
+        let inputs = Inputs {
+            snapshots: requests,
+            subscriptions: subscribers,
+            pods: None,
+            spans: None,
+            exports: Arc::new(ExportStats::default()),
+        };
+        let counters = Arc::new(Counters::default());
+        let capture = {
+            let _inside = runtime.enter();
+            Capture::start(&settings, Arc::clone(&counters), inputs)?
+        };
+        let live = Self {
+            runtime,
+            capture: Some(capture),
+            snapshots,
+            subscriptions,
+            counters,
+        };
+        // It answers once it has learned the cgroups that exist.
+        live.snapshot()?;
+        Ok(live)
+    }
+
+    /// Reads the store.
+    ///
+    /// # Errors
+    /// The pipeline died.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        let taken = self.runtime.block_on(self.snapshots.take());
+        taken.context("the pipeline died")
+    }
+
+    /// Reads the store until it is as expected, then once more.
+    ///
+    /// # Errors
+    /// It does not become so in time.
+    pub fn snapshot_when(
+        &self,
+        what: &str,
+        done: impl Fn(&Snapshot) -> bool,
+    ) -> Result<Arc<Snapshot>> {
+        let start = Instant::now();
+        while !done(&*self.snapshot()?) {
+            if start.elapsed() > DEADLINE {
+                bail!("waited in vain for {what}");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.snapshot()
+    }
+
+    /// Subscribes to live events and collects them until the pipeline stops.
+    ///
+    /// # Errors
+    /// An unknown kind, or the pipeline died.
+    pub fn collect_events(&self, kinds: &[&str]) -> Result<mpsc::Receiver<String>> {
+        let filter = EventFilter::parse(kinds.iter().copied(), None)?;
+        let (subscription, mut lines) = Subscription::new(filter);
+        self.runtime
+            .block_on(self.subscriptions.send(subscription))?;
+        // There is room for one: the next finds it when the first was taken out, and a reading comes after that.
+        drop(self.runtime.block_on(self.subscriptions.reserve())?);
+        self.snapshot()?;
+        let (sender, collected) = mpsc::channel(1 << 16);
+        self.runtime.spawn(async move {
+            while let Some(line) = lines.recv().await {
+                if sender.send(line).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(collected)
+    }
+
+    /// Fails if anything was lost or discarded.
+    ///
+    /// # Errors
+    /// What was.
+    pub fn ensure_nothing_lost(&self) -> Result<()> {
+        self.snapshot()?;
+        for kind in RecordKind::ALL {
+            let lost = self.counters.lost(*kind);
+            anyhow::ensure!(lost == 0, "{lost} records of kind {} lost", kind.as_str());
+        }
+        for why in Discard::ALL {
+            let items = self.counters.discards(*why);
+            let (stage, reason) = (why.stage().as_str(), why.reason());
+            anyhow::ensure!(items == 0, "{items} items discarded: {stage}/{reason}");
+        }
+        Ok(())
+    }
+
+    /// Stops it; nothing is attached afterwards.
+    pub fn stop(mut self) {
+        self.stop_capture();
+    }
+
+    fn stop_capture(&mut self) {
+        if let Some(capture) = self.capture.take() {
+            self.runtime.block_on(capture.stop());
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop_capture();
+    }
+}

@@ -1,0 +1,43 @@
+//! Network namespaces. They live as long as the process that made one, so nothing is left behind.
+
+use std::{fs, io, os::unix::fs::MetadataExt as _};
+
+use anyhow::{Context as _, Result};
+use rustix::thread::UnshareFlags;
+
+/// Gives the calling process, which has one thread, a network namespace of its own with nothing but loopback in it.
+/// Returns its inode number.
+///
+/// # Errors
+/// Not permitted, or loopback does not come up.
+pub fn isolate() -> Result<u64> {
+    // SAFETY: a new network namespace shares no memory or descriptors.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare")?;
+    bring_up_loopback().context("loopback")?;
+    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+}
+
+/// Writes a sysctl of the calling process's network namespace, such as `ipv4/ip_local_port_range`.
+///
+/// # Errors
+/// There is no such sysctl, or it does not take the value.
+pub fn set(name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    fs::write(&path, value).with_context(|| format!("write {value} to {path}"))
+}
+
+fn bring_up_loopback() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = (*from).cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or_default();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    // SAFETY: the request is a whole `ifreq` and outlives the call.
+    match unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
