@@ -9,7 +9,8 @@ mod signals;
 mod sockets;
 mod status;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,10 +61,9 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let listen = config.prometheus.listen.get();
     let listener = TcpListener::bind(listen)
         .await
-        .map_err(|source| DaemonError::Listen {
-            address: listen,
-            source,
-        })?;
+        .map_err(listen_failed(listen))?;
+    // With port 0 the kernel has chosen one.
+    let listen = listener.local_addr().map_err(listen_failed(listen))?;
     let sockets = Sockets::bind(&config.runtime_directory)?;
 
     let counters = Arc::new(Counters::default());
@@ -115,7 +115,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     ));
     let socket_routes = socket_routes(status, subscriptions);
     sockets.serve(socket_routes, &tasks, &stop_serving);
-    if settings.otlp.metrics.is_none() && std::io::stdout().is_terminal() {
+    if settings.otlp.metrics.is_none() && io::stdout().is_terminal() {
         tasks.spawn(console::run(
             snapshots.clone(),
             TABLE_INTERVAL,
@@ -139,6 +139,10 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
     drop(lock);
     Ok(())
+}
+
+fn listen_failed(address: SocketAddr) -> impl Fn(io::Error) -> DaemonError {
+    move |source| DaemonError::Listen { address, source }
 }
 
 fn socket_routes(

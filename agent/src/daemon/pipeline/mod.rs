@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use self::marks::FillMarks;
 pub use self::state::PipelineSettings;
 use self::state::{Captured, State};
 use crate::counters::{Counters, ExportStats};
+use crate::daemon::chain;
 use crate::export::live::Subscription;
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
@@ -66,10 +67,12 @@ pub struct Pipeline {
     drain: Interval,
     inputs: Inputs,
     scan: Option<JoinHandle<ScanResult>>,
+    /// Why the last scan failed: said once, and again only after one that did not.
+    scan_problem: Option<String>,
 }
 
-/// A scan that is done: when it began, and what it found.
-type ScanResult = Option<(u64, Scanned)>;
+/// A scan that is done: when it began and what it found, or why it found nothing.
+type ScanResult = Result<(u64, Scanned), String>;
 
 impl Pipeline {
     /// Takes over attached probes. Needs a running tokio runtime.
@@ -100,6 +103,7 @@ impl Pipeline {
             drain,
             inputs,
             scan: None,
+            scan_problem: None,
         };
         // The programs are attached already: what is made during the scan is reported by them.
         pipeline.start_scan();
@@ -110,7 +114,7 @@ impl Pipeline {
     pub async fn run(mut self, stop: CancellationToken) {
         // Nothing can be attributed before the first scan.
         if let Some(scan) = self.scan.take() {
-            self.finish_scan(scan.await.unwrap_or_default());
+            self.finish_scan(finished(scan.await));
         }
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -169,8 +173,16 @@ impl Pipeline {
     }
 
     fn finish_scan(&mut self, found: ScanResult) {
-        if let Some((started, scanned)) = found {
-            self.state.cgroups_scanned(&scanned, started);
+        match found {
+            Ok((started, scanned)) => {
+                self.state.cgroups_scanned(&scanned, started);
+                self.scan_problem = None;
+            }
+            Err(problem) if self.scan_problem.as_ref() != Some(&problem) => {
+                tracing::warn!("what runs in cgroups older than the agent counts for the node: {problem}");
+                self.scan_problem = Some(problem);
+            }
+            Err(_) => {}
         }
     }
 }
@@ -182,20 +194,14 @@ fn drain_identity(identity: &mut Ring, state: &mut State) -> usize {
 
 fn scan_cgroups(limit: usize) -> ScanResult {
     let started = Clock::boot_ns();
-    let mount = match scan::find_mount() {
-        Ok(mount) => mount,
-        Err(error) => {
-            tracing::warn!(%error, "containers cannot be told apart: everything counts for the node");
-            return None;
-        }
-    };
-    match scan::scan(&mount.path, limit) {
-        Ok(cgroups) => Some((started, cgroups.finish())),
-        Err(error) => {
-            tracing::warn!(%error, "the cgroups that exist already cannot be read");
-            None
-        }
-    }
+    let mount = scan::find_mount().map_err(|error| chain(&error))?;
+    let cgroups = scan::scan(&mount.path, limit).map_err(|error| chain(&error))?;
+    Ok((started, cgroups.finish()))
+}
+
+/// What became of a scan's task.
+fn finished(scan: Result<ScanResult, JoinError>) -> ScanResult {
+    scan.unwrap_or_else(|died| Err(died.to_string()))
 }
 
 async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
@@ -208,7 +214,7 @@ async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
 async fn next_scan(scan: &mut Option<JoinHandle<ScanResult>>) -> ScanResult {
     match scan {
         Some(running) => {
-            let found = running.await.unwrap_or_default();
+            let found = finished(running.await);
             *scan = None;
             found
         }
