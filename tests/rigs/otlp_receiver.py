@@ -11,7 +11,7 @@ Listens on 127.0.0.1; port 0 lets the kernel choose. The first line on standard 
 Every request that arrives is appended to FILE as one line of JSON before it is answered:
 
     {"kind": "metrics", "transport": "grpc", "headers": {...}, "bytes": N,
-     "schema_urls": [...], "scopes": [...], "empty_envelopes": 0,
+     "schema_urls": [...], "scopes": [...], "resources": N, "empty_envelopes": 0,
      "points": [{"resource": {...}, "name": ..., "type": "sum", ...}]}
     {"kind": "traces", ..., "spans": [{"resource": {...}, "name": ..., "kind": "INTERNAL", ...}]}
 
@@ -147,7 +147,7 @@ def spans(request):
 
 
 def envelopes(resources, scopes_of):
-    """Schema URLs and scopes in use, and how many envelopes hold nothing."""
+    """Schema URLs and scopes in use, how many envelopes of Resources there are, and how many hold nothing."""
     schema_urls, scopes, empty = set(), set(), 0
     for resource in resources:
         schema_urls.add(resource.schema_url)
@@ -158,7 +158,12 @@ def envelopes(resources, scopes_of):
             scopes.add(f"{scope.scope.name}@{scope.scope.version}")
             items = getattr(scope, "metrics", None) or getattr(scope, "spans", None)
             empty += not items
-    return {"schema_urls": sorted(schema_urls), "scopes": sorted(scopes), "empty_envelopes": empty}
+    return {
+        "schema_urls": sorted(schema_urls),
+        "scopes": sorted(scopes),
+        "resources": len(resources),
+        "empty_envelopes": empty,
+    }
 
 
 def metrics_record(request):

@@ -15,6 +15,7 @@ use super::{
 pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     let mut checks = Checks { tree, problems };
     checks.not_built(config);
+    checks.something_wanted(config);
     checks.texts(config);
     checks.limits(config);
     checks.otlp(config);
@@ -73,6 +74,15 @@ impl Checks<'_> {
                 "is not built in this version; only `off` is allowed".to_owned()
             });
         }
+    }
+
+    fn something_wanted(&mut self, config: &Config) {
+        let features = &config.features;
+        let wanted = features.process.is_on() || features.tcp.is_on();
+        self.require(wanted, "features", || {
+            "nothing would be captured; at least one of `features.process` and `features.tcp` must be `on`"
+                .to_owned()
+        });
     }
 
     fn texts(&mut self, config: &Config) {

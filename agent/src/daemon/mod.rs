@@ -70,6 +70,8 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         source,
     };
     let bound = bind(listen).map_err(cannot_listen)?;
+    // With port 0 the kernel has chosen one.
+    let listen = bound.local_addr().map_err(cannot_listen)?;
     let sockets = Sockets::bind(&config.runtime_directory)?;
 
     let counters = Arc::new(Counters::default());

@@ -65,7 +65,7 @@ impl Rescan {
                 self.possible = false;
                 tracing::warn!(
                     error = %crate::daemon::chain(&error),
-                    "containers that exist already cannot be told apart: they count for the node"
+                    "what runs in cgroups older than the agent counts for the node"
                 );
                 None
             }

@@ -1,0 +1,29 @@
+//! The `wellhead` binary as users meet it: its command line, its endpoints, what it sends, and how it ends.
+//!
+//! Every test runs agents of its own, with their own runtime directory and port, and counts by names and ports that
+//! nothing else uses: the machine may be busy with other things meanwhile.
+
+#[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod doctor;
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod exit_codes;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod otlp;
+#[cfg(test)]
+mod receivers;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod traces;

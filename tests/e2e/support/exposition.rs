@@ -1,0 +1,133 @@
+//! Reading `/metrics`: a small parser for counting, and Prometheus' own ones for judging.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::requirements::tool;
+
+/// One line of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// As written.
+    pub(crate) value: String,
+}
+
+/// A page in the text format.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl Page {
+    pub(crate) fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self {
+            samples: lines.map(sample).collect(),
+        }
+    }
+
+    /// The samples of this name that have all these labels.
+    pub(crate) fn select<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples.iter().filter(move |sample| {
+            let has = |(key, value): &(&str, &str)| {
+                sample.labels.get(*key).is_some_and(|known| known == value)
+            };
+            sample.name == name && labels.iter().all(has)
+        })
+    }
+
+    /// Their sum; 0 if there are none.
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let values = self.select(name, labels);
+        values
+            .map(|sample| sample.value.parse::<u64>().expect("a whole number"))
+            .sum()
+    }
+}
+
+/// `name{label="value",…} number`
+fn sample(line: &str) -> Sample {
+    let end = line.find(['{', ' ']).expect("a name");
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        while !rest.starts_with('}') {
+            let (label, value) = rest.split_once("=\"").expect("a label");
+            let (value, after) = unquoted(value);
+            let fresh = labels.insert(label.to_owned(), value).is_none();
+            assert!(fresh, "label {label} occurs twice: {line}");
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        rest = &rest[1..];
+    }
+    Sample {
+        name: name.to_owned(),
+        labels,
+        value: rest.strip_prefix(' ').expect("a value").to_owned(),
+    }
+}
+
+/// The text up to the closing quote, and what follows that.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => match characters.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, escaped @ ('\\' | '"'))) => value.push(escaped),
+                other => panic!("no such escape: {other:?}"),
+            },
+            other => value.push(other),
+        }
+    }
+    panic!("no closing quote: {text}");
+}
+
+/// A format of `/metrics`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    Text,
+    OpenMetrics,
+}
+
+/// A page as `prometheus_client`, the Python library, understands it: values by name and labels, written alike.
+pub(crate) fn judged(
+    format: Format,
+    page: &str,
+) -> BTreeMap<(String, BTreeMap<String, String>), String> {
+    let rig = concat!(env!("CARGO_MANIFEST_DIR"), "/rigs/exposition.py");
+    let format = match format {
+        Format::Text => "text",
+        Format::OpenMetrics => "openmetrics",
+    };
+    let mut child = Command::new(tool("WELLHEAD_TEST_PYTHON"))
+        .args([rig, format])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(page.as_bytes()).expect("written");
+    drop(input);
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{format} is not accepted:\n{page}");
+    let samples: Vec<(String, BTreeMap<String, String>, String)> =
+        serde_json::from_slice(&output.stdout).expect("JSON");
+    let count = samples.len();
+    let samples: BTreeMap<_, _> = samples
+        .into_iter()
+        .map(|(name, labels, value)| ((name, labels), value))
+        .collect();
+    assert_eq!(samples.len(), count, "a series occurs twice");
+    samples
+}

@@ -1,0 +1,21 @@
+//! What all tests need: agents, what they are asked, and work for them to see.
+
+mod agent;
+mod cgroup;
+mod command;
+mod exposition;
+mod http;
+mod receiver;
+mod requirements;
+mod wait;
+mod work;
+
+pub(crate) use self::agent::{Agent, AgentBuilder, Stopped};
+pub(crate) use self::cgroup::Container;
+pub(crate) use self::command::{Finished, finish, kill, wellhead, wrapped};
+pub(crate) use self::exposition::{Format, Page, judged};
+pub(crate) use self::http::{Response, request, send};
+pub(crate) use self::receiver::{OtlpPoint, Receiver, attribute, text};
+pub(crate) use self::requirements::{Need, ready, tool};
+pub(crate) use self::wait::{eventually, until};
+pub(crate) use self::work::{Exchanged, Program, Programs, Refused, exchange, refused};
