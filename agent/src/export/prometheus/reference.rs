@@ -28,13 +28,11 @@ In the tables, **F** stands for the flow attributes: both ends of a connection, 
 end that opened it.
 ";
 
-const DEVIATIONS: &str = "
-## Intended deviations from the semantic conventions
+const CONVENTIONS: &str = "
+## Semantic conventions
 
-- `process.executable.name` is the name the program was called by (`sh`, not `dash`; `ls`, not `busybox`). The file itself
-  is `process.executable.path` in events and spans.
-- The flow attributes `source.k8s.*` and `destination.k8s.*` have no counterpart in the conventions, which know the
-  workload of one end only.
+Where names and values depart from OpenTelemetry's conventions on purpose is listed in
+[semantic-conventions.md](semantic-conventions.md).
 ";
 
 /// The text of `docs/metrics.md`.
@@ -86,7 +84,7 @@ pub fn metrics_markdown() -> String {
         rows,
     );
     lists(&mut page);
-    page.push_str(DEVIATIONS);
+    page.push_str(CONVENTIONS);
     page
 }
 
