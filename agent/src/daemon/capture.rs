@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::kernel::{FeatureState, FeatureStatus, Probes};
 pub struct Capture {
     features: Vec<FeatureStatus>,
     pipeline: JoinHandle<()>,
+    settle: mpsc::Sender<oneshot::Sender<()>>,
     stop: CancellationToken,
 }
 
@@ -42,10 +44,12 @@ impl Capture {
         )
         .map_err(DaemonError::Rings)?;
         let stop = CancellationToken::new();
-        let pipeline = tokio::spawn(pipeline.run(stop.clone()));
+        let (settle, requests) = mpsc::channel(1);
+        let pipeline = tokio::spawn(pipeline.run(stop.clone(), requests));
         Ok(Self {
             features,
             pipeline,
+            settle,
             stop,
         })
     }
@@ -61,6 +65,15 @@ impl Capture {
             if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
                 tracing::warn!(feature = status.feature.as_str(), reason, "feature is off");
             }
+        }
+    }
+
+    /// Ends all waiting for metadata: the next reading holds everything that happened so far.
+    pub async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        // Fails only if the pipeline died, which `stop` tells.
+        if self.settle.send(done).await.is_ok() {
+            drop(settled.await);
         }
     }
 

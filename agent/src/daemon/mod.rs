@@ -136,6 +136,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
 
     stop_signal.await;
     tracing::info!("stopping: exporting what there is");
+    capture.settle().await;
     // Exporters read the pipeline a last time, so it goes on until they are done.
     stop_exporters.cancel();
     if !exporter.finished().await {

@@ -8,6 +8,9 @@ use super::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
 use crate::events::ProcessId;
 
+/// One in this many of the processes remembered may be one that has ended.
+const ENDED_SHARE: usize = 8;
+
 /// What is known of a live process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -32,6 +35,8 @@ pub struct Process {
 pub struct ProcessTable {
     processes: AgedMap<ProcessId, Process>,
     newest_by_pid: HashMap<u32, ProcessId>,
+    /// By process id, those that ended lately: their last connections end after them.
+    ended: AgedMap<u32, (ProcessId, Process)>,
     counters: Arc<Counters>,
 }
 
@@ -41,6 +46,7 @@ impl ProcessTable {
         Self {
             processes: AgedMap::new(capacity),
             newest_by_pid: HashMap::new(),
+            ended: AgedMap::new(capacity / ENDED_SHARE),
             counters,
         }
     }
@@ -106,7 +112,9 @@ impl ProcessTable {
     /// A process ended; returns what was known of it.
     pub fn exited(&mut self, process: ProcessId) -> Option<Process> {
         self.forget_pid(process);
-        self.processes.remove(&process)
+        let known = self.processes.remove(&process)?;
+        self.ended.insert(process.pid, (process, known.clone()));
+        Some(known)
     }
 
     /// A live process.
@@ -114,15 +122,22 @@ impl ProcessTable {
         self.processes.get(&process)
     }
 
-    /// The live process that has this process id now.
+    /// The process that has this process id now, or had it last.
     pub fn by_pid(&self, pid: u32) -> Option<(ProcessId, &Process)> {
-        let id = *self.newest_by_pid.get(&pid)?;
-        Some((id, self.processes.get(&id)?))
+        let live = self
+            .newest_by_pid
+            .get(&pid)
+            .and_then(|id| Some((*id, self.processes.get(id)?)));
+        live.or_else(|| {
+            let (id, process) = self.ended.get(&pid)?;
+            Some((*id, process))
+        })
     }
 
     /// Whose processes are held; an owner may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
-        self.processes.iter().map(|(_, process)| process.owner)
+        let live = self.processes.iter().map(|(_, process)| process.owner);
+        live.chain(self.ended.iter().map(|(_, (_, process))| process.owner))
     }
 
     /// Processes held.
@@ -194,6 +209,8 @@ mod tests {
         assert_eq!(child.executable.as_deref(), Some("sh"));
         assert_eq!(child.executed_ns, None);
         assert_eq!(table.get(id(2)), None);
+        // Its last connections may end after it.
+        assert_eq!(table.by_pid(2), Some((id(2), &child)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +112,14 @@ impl Pipeline {
     }
 
     /// Runs until `stop`; then drains what is in the rings once more.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// Whoever sends to `settle` is answered when nothing waits for metadata any more, now or later: what comes last
+    /// leaves under the names that are known.
+    pub async fn run(
+        mut self,
+        stop: CancellationToken,
+        mut settle: mpsc::Receiver<oneshot::Sender<()>>,
+    ) {
         // Nothing can be attributed before the first scan.
         let found = self.rescan.found().await;
         self.learn(found);
@@ -130,12 +137,17 @@ impl Pipeline {
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
+                Some(done) = settle.recv() => {
+                    self.drain_all().await;
+                    self.state.settle();
+                    let _asker_may_have_gone = done.send(());
+                }
                 found = self.rescan.found() => self.learn(found),
                 _ = housekeeping.tick() => self.look_after_tables(),
             }
         }
         self.drain_all().await;
-        self.state.flush();
+        self.state.settle();
     }
 
     /// Empties the rings; when they fill faster than that, only so far that others get an answer.

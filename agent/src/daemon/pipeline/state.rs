@@ -1,6 +1,7 @@
 //! What the pipeline owns, and what it does with each record.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ pub(super) struct State {
     counters: Arc<Counters>,
     clock: Clock,
     start_unix_nano: u64,
-    own_pid: u32,
+    /// `None` in a pid namespace of its own, where the kernel's number for this process cannot be known.
+    own_pid: Option<u32>,
     captured: Captured,
     identity: Identity,
     processes: ProcessTable,
@@ -82,6 +84,8 @@ pub(super) struct State {
     exports: Arc<ExportStats>,
     kube: Option<watch::Receiver<KubeStatus>>,
     scan_wanted: bool,
+    /// The agent is stopping: nothing is worth waiting for.
+    settled: bool,
     identity_lost: u64,
     seconds: u32,
 }
@@ -100,7 +104,7 @@ impl State {
         Self {
             start_unix_nano: clock.now_unix_nano(),
             clock,
-            own_pid: std::process::id(),
+            own_pid: own_pid(),
             captured,
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
@@ -112,6 +116,7 @@ impl State {
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
             scan_wanted: false,
+            settled: false,
             identity_lost: 0,
             seconds: 0,
             settings,
@@ -142,7 +147,7 @@ impl State {
             self.scan_wanted = true;
             OwnerId::NODE
         });
-        if self.identity.awaits_pod(owner, event.boot_ns) {
+        if !self.settled && self.identity.awaits_pod(owner, event.boot_ns) {
             for evicted in self.waiting.push(owner, record) {
                 self.handle_waiting(&evicted);
             }
@@ -196,8 +201,9 @@ impl State {
         }
     }
 
-    /// Handles everything that still waits, as far as it is known.
-    pub(super) fn flush(&mut self) {
+    /// From now on nothing waits for metadata: what waits, and what still comes, goes as it is known.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
         for waiting in self.waiting.release(|_| false) {
             self.handle_waiting(&waiting);
         }
@@ -207,7 +213,7 @@ impl State {
     /// Reads the store, and what there is to tell about the agent.
     pub(super) fn snapshot(&mut self) -> Snapshot {
         self.captured.programs.publish(&self.counters);
-        let now = Clock::boot_ns();
+        let (now, patience) = (Clock::boot_ns(), self.patience());
         let Self {
             store,
             identity,
@@ -217,7 +223,7 @@ impl State {
         let node = identity.node_resource();
         let mut snapshot = store.snapshot(
             clock.unix_nano(now),
-            |owner| identity.resolve(owner, now),
+            |owner| identity.resolve(owner, patience),
             node,
         );
         self.append_self(&mut snapshot);
@@ -379,9 +385,18 @@ impl State {
         builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 
+    /// The boot time at which identity is asked what is worth waiting for.
+    fn patience(&self) -> u64 {
+        if self.settled {
+            u64::MAX
+        } else {
+            Clock::boot_ns()
+        }
+    }
+
     /// Sends a finished thing on, or keeps it until its resource is known.
     fn deliver(&mut self, owner: OwnerId, item: Item) {
-        match self.identity.resolve(owner, Clock::boot_ns()) {
+        match self.identity.resolve(owner, self.patience()) {
             Resolution::Ready(resource) => self.send(item, &resource),
             Resolution::Pending => self.outbox.push(owner, item),
         }
@@ -392,11 +407,11 @@ impl State {
         if self.outbox.is_empty() {
             return;
         }
-        let now = Clock::boot_ns();
+        let patience = self.patience();
         let Self {
             outbox, identity, ..
         } = self;
-        for (item, resource) in outbox.ready(|owner| identity.resolve(owner, now)) {
+        for (item, resource) in outbox.ready(|owner| identity.resolve(owner, patience)) {
             self.send(item, &resource);
         }
     }
@@ -428,14 +443,22 @@ impl State {
     }
 }
 
+/// This process's id as the kernel's records give it.
+fn own_pid() -> Option<u32> {
+    // `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
+    const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFC;
+    let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?;
+    (namespace.ino() == INITIAL_NAMESPACE).then(std::process::id)
+}
+
 /// Whether an event is about the agent itself: that counts, but makes neither spans nor events.
-fn is_own(event: &Event<'_>, own_pid: u32) -> bool {
+fn is_own(event: &Event<'_>, own_pid: Option<u32>) -> bool {
     let connection = match &event.body {
         Body::TcpOpen(connection) => connection,
         Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
         _ => return false,
     };
-    connection.owner.is_some_and(|owner| owner.pid == own_pid)
+    own_pid.is_some() && connection.owner.map(|owner| owner.pid) == own_pid
 }
 
 fn feature(status: &FeatureStatus) -> self_telemetry::Feature {
