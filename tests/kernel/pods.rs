@@ -53,7 +53,7 @@ impl Container {
 pub(crate) fn of_short_life() -> Result<()> {
     let live = Live::start(settings(None))?;
     let kinds = ["exec", "exit"];
-    let mut events = live.collect_events(&kinds)?;
+    let events = live.collect_events(&kinds)?;
     let containers: Vec<Container> = (0..PODS).map(Container::numbered).collect();
     for container in &containers {
         live_and_die(container)?;
@@ -78,12 +78,12 @@ pub(crate) fn of_short_life() -> Result<()> {
         });
         assert_eq!(counted, expected.collect(), "{metric:?}");
     }
-    live.stop();
     let mut told: BTreeMap<&str, Vec<Container>> = BTreeMap::new();
-    let mut lines = Vec::new();
-    while let Some(line) = events.blocking_recv() {
-        lines.push(serde_json::from_str::<Value>(&line)?);
-    }
+    let lines: Vec<Value> = live
+        .stop(events)?
+        .iter()
+        .map(|line| serde_json::from_str(line))
+        .collect::<Result<_, _>>()?;
     for line in &lines {
         let text = |of: &str, key: &str| line[of][key].as_str().unwrap_or_default().to_owned();
         if text("attributes", "process.executable.name") == name {

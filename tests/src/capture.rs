@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 use wellhead::config::Config;
 use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
 use wellhead::daemon::{Capture, Settings, pipeline::Inputs};
@@ -181,7 +181,7 @@ impl Live {
     ///
     /// # Errors
     /// An unknown kind, or the pipeline died.
-    pub fn collect_events(&self, kinds: &[&str]) -> Result<mpsc::Receiver<String>> {
+    pub fn collect_events(&self, kinds: &[&str]) -> Result<LiveEvents> {
         let filter = EventFilter::parse(kinds.iter().copied(), None)?;
         let (subscription, mut lines) = Subscription::new(filter);
         self.runtime
@@ -189,15 +189,13 @@ impl Live {
         // There is room for one: the next finds it when the first was taken out, and a reading comes after that.
         drop(self.runtime.block_on(self.subscriptions.reserve())?);
         self.snapshot()?;
-        let (sender, collected) = mpsc::channel(1 << 16);
-        self.runtime.spawn(async move {
+        Ok(LiveEvents(self.runtime.spawn(async move {
+            let mut all = Vec::new();
             while let Some(line) = lines.recv().await {
-                if sender.send(line).await.is_err() {
-                    break;
-                }
+                all.push(line);
             }
-        });
-        Ok(collected)
+            all
+        })))
     }
 
     /// Fails if anything was lost or discarded.
@@ -218,9 +216,13 @@ impl Live {
         Ok(())
     }
 
-    /// Stops it; nothing is attached afterwards.
-    pub fn stop(mut self) {
+    /// Stops it and returns all events of a subscription, each a line of JSON.
+    ///
+    /// # Errors
+    /// The task that collects them died.
+    pub fn stop(mut self, events: LiveEvents) -> Result<Vec<String>> {
         self.stop_capture();
+        Ok(self.runtime.block_on(events.0)?)
     }
 
     fn stop_capture(&mut self) {
@@ -229,6 +231,9 @@ impl Live {
         }
     }
 }
+
+/// Live events being collected.
+pub struct LiveEvents(JoinHandle<Vec<String>>);
 
 impl Drop for Live {
     fn drop(&mut self) {
