@@ -1,12 +1,15 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::OwnerId;
 use super::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
 use crate::events::ProcessId;
+
+/// Processes remembered after their end: their connections are told of by another ring, a little later.
+const ENDED: usize = 2_048;
 
 /// What is known of a live process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Process {
 pub struct ProcessTable {
     processes: AgedMap<ProcessId, Process>,
     newest_by_pid: HashMap<u32, ProcessId>,
+    /// Those that ended last, in the order they did.
+    ended: VecDeque<(ProcessId, Process)>,
     counters: Arc<Counters>,
 }
 
@@ -41,6 +46,7 @@ impl ProcessTable {
         Self {
             processes: AgedMap::new(capacity),
             newest_by_pid: HashMap::new(),
+            ended: VecDeque::new(),
             counters,
         }
     }
@@ -106,7 +112,12 @@ impl ProcessTable {
     /// A process ended; returns what was known of it.
     pub fn exited(&mut self, process: ProcessId) -> Option<Process> {
         self.forget_pid(process);
-        self.processes.remove(&process)
+        let known = self.processes.remove(&process)?;
+        if self.ended.len() >= ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((process, known.clone()));
+        Some(known)
     }
 
     /// A live process.
@@ -118,6 +129,15 @@ impl ProcessTable {
     pub fn by_pid(&self, pid: u32) -> Option<(ProcessId, &Process)> {
         let id = *self.newest_by_pid.get(&pid)?;
         Some((id, self.processes.get(&id)?))
+    }
+
+    /// The live process that has this process id now, else the last one that had it.
+    pub fn last_by_pid(&self, pid: u32) -> Option<(ProcessId, &Process)> {
+        self.by_pid(pid).or_else(|| {
+            let ended = self.ended.iter().rev();
+            let mut same_pid = ended.filter(|(id, _)| id.pid == pid);
+            same_pid.next().map(|(id, process)| (*id, process))
+        })
     }
 
     /// Whose processes are held; an owner may come several times.
@@ -241,6 +261,11 @@ mod tests {
         );
         let (found, process) = table.by_pid(7).expect("alive");
         assert_eq!((found, process.executable.as_deref()), (new, Some("new")));
+        assert_eq!(table.last_by_pid(7).map(|(id, _)| id), Some(new));
+        table.exited(new);
+        assert!(table.by_pid(7).is_none());
+        assert_eq!(table.last_by_pid(7).map(|(id, _)| id), Some(new));
+        assert!(table.last_by_pid(8).is_none());
     }
 
     #[test]

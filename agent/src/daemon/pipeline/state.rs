@@ -375,7 +375,7 @@ impl State {
             _ => None,
         };
         let process: Option<(ProcessId, &Process)> =
-            owner.and_then(|owner| self.processes.by_pid(owner.pid));
+            owner.and_then(|owner| self.processes.last_by_pid(owner.pid));
         builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 
