@@ -1,9 +1,13 @@
 //! What keeps an agent from starting, and what does not: each with its exit code and a message that names it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use crate::support::{
     Agent, Container, Finished, Need, Programs, eventually, finish, ready, refused, wellhead,
@@ -94,19 +98,33 @@ fn tracefs_is_not_needed() {
 }
 
 #[test]
-fn without_cgroup_v2_everything_counts_for_the_node() {
+fn without_cgroup_v2_what_ran_before_counts_for_the_node() {
     if !ready(&[Need::Program("unshare"), Need::Cgroups]) {
         return;
     }
     let container = Container::new();
+    let program = Programs::new().link("/bin/true", "true");
+    // Runs the program once for each line it is sent.
+    let mut older = container
+        .command(Path::new("/bin/sh"))
+        .args(["-c", r#"echo; while read -r line; do "$0"; echo; done"#])
+        .arg(&program.path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut input = older.stdin.take().expect("a pipe");
+    let mut done = BufReader::new(older.stdout.take().expect("a pipe")).lines();
+    done.next().expect("in its cgroup").expect("read");
+
     let without = after("umount --all --lazy --types cgroup2");
     let without: Vec<&str> = without.iter().map(String::as_str).collect();
     let agent = Agent::builder().wrapper(&without).start();
-    let program = Programs::new().link("/bin/true", "true");
     let name = [("process_executable_name", &*program.name)];
     // Long enough for what is unknown to be looked for more than once.
-    for expected in 1..=30 {
-        container.run(&program.path);
+    for expected in 1..=25 {
+        input.write_all(b"\n").expect("sent");
+        done.next().expect("an end").expect("read");
         let page = agent.metrics();
         let counted: Vec<_> = page.select("wellhead_process_execs_total", &name).collect();
         assert_eq!(counted.len(), 1, "{counted:?}");
@@ -115,13 +133,15 @@ fn without_cgroup_v2_everything_counts_for_the_node() {
             !counted[0].labels.contains_key("container_id"),
             "{counted:?}"
         );
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
     }
     let log = agent.log();
     let said = log.matches("no cgroup2 file system is mounted").count();
     assert_eq!(said, 1, "said once: {log}");
     let cgroups = &agent.status()["environment"]["cgroups"];
     assert!(cgroups == "legacy" || cgroups == "absent", "{cgroups}");
+    drop(input);
+    older.wait().expect("an end");
 }
 
 #[test]

@@ -8,6 +8,12 @@ use std::process::{self, Command};
 
 use crate::support::{Agent, Container, Format, Need, Programs, judged, ready, request};
 
+/// How often the fork bomb doubles.
+const DEPTH: u32 = 10;
+
+/// Series an agent may hold at the least.
+const LIMIT: usize = 100;
+
 #[test]
 fn names_of_any_bytes_make_pages_that_parse() {
     if !ready(&[Need::Python]) {
@@ -66,7 +72,6 @@ fn a_fork_bomb_is_counted_to_the_last() {
     if !ready(&[Need::Cgroups]) {
         return;
     }
-    const DEPTH: u32 = 10;
     let agent = Agent::start();
     let container = Container::new();
     let programs = Programs::new();
@@ -111,7 +116,6 @@ fn too_many_names_go_to_the_overflow_series() {
     if !ready(&[]) {
         return;
     }
-    const LIMIT: usize = 100;
     let agent = Agent::builder()
         .set("series_limit", LIMIT)
         .set("features.tcp", "off")

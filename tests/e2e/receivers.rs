@@ -26,7 +26,7 @@ fn a_receiver_that_dies_gets_everything_when_it_is_back() {
         page.sum("wellhead_agent_export_failures_total", &labels)
     };
     // Count and start time of our series, as the receiver has them.
-    let received = |receiver: &Receiver| {
+    let arrived = |receiver: &Receiver| {
         let points = receiver.last_points();
         let ours = points.iter().find(|point| {
             text(point, "name") == "wellhead.process.execs"
@@ -41,7 +41,7 @@ fn a_receiver_that_dies_gets_everything_when_it_is_back() {
     };
     program.run_times(5, &[]);
     let (_, start) = until("the first five", || {
-        received(&receiver).filter(|(value, _)| *value == Some(5))
+        arrived(&receiver).filter(|(value, _)| *value == Some(5))
     });
     assert_eq!(failures(&agent.metrics()), 0);
 
@@ -58,7 +58,7 @@ fn a_receiver_that_dies_gets_everything_when_it_is_back() {
     eventually(
         "all thirteen, counted since the same moment",
         &Some((Some(13), start)),
-        || received(&receiver),
+        || arrived(&receiver),
     );
     eventually("a span of each, once", &13, || {
         let spans = receiver.spans();

@@ -131,12 +131,15 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
             stop_serving.clone(),
         ));
     }
-    drop(snapshots);
     tracing::info!(%listen, version = BUILD.version, "capturing");
 
     stop_signal.await;
     tracing::info!("stopping: exporting what there is");
-    capture.settle().await;
+    // Empties the rings too: spans of what happened just now are queued before their exporter looks a last time. Within
+    // the grace, should the pipeline hang.
+    let grace = config.shutdown_grace.get();
+    drop(tokio::time::timeout(grace, capture.settle()).await);
+    drop(snapshots);
     // Exporters read the pipeline a last time, so it goes on until they are done.
     stop_exporters.cancel();
     if !exporter.finished().await {

@@ -43,17 +43,18 @@ impl Sockets {
         Ok(Self { listener, path })
     }
 
-    /// Serves until `stop`, then removes the socket.
+    /// Serves until `stop`; then removes the socket, while streams of events go on to the last one.
     pub(super) fn serve(self, routes: Router, tasks: &TaskTracker, stop: &CancellationToken) {
         let Self { listener, path } = self;
-        let served = admin::serve(listener, routes, Limits::UNIX_SOCKET, stop.clone());
+        tasks.spawn(admin::serve(
+            listener,
+            routes,
+            Limits::UNIX_SOCKET,
+            stop.clone(),
+        ));
         let stop = stop.clone();
         tasks.spawn(async move {
-            tokio::select! {
-                () = served => {}
-                // Subscribers of events would stay as long as they like.
-                () = stop.cancelled() => {}
-            }
+            stop.cancelled().await;
             // Left behind it would only be removed by the next start.
             drop(fs::remove_file(path));
         });

@@ -166,11 +166,12 @@ impl Agent {
     /// Sends a signal and waits for the agent's end, which must come before `patience` has.
     pub(crate) fn stop(mut self, signal: Signal, patience: Duration) -> Stopped {
         self.signal(signal);
-        let code = end(&mut self.child, patience);
-        let code = code.unwrap_or_else(|| panic!("still runs after {patience:?}: {}", self.log()));
+        let status = end(&mut self.child, patience);
+        let status =
+            status.unwrap_or_else(|| panic!("still runs after {patience:?}: {}", self.log()));
         self.log.wait();
         Stopped {
-            code,
+            code: status.code(),
             log: self.log.text(),
         }
     }

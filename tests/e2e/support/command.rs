@@ -1,9 +1,8 @@
 //! Running the binary to its end.
 
 use std::env;
-use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,20 +78,20 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
         .expect("the command starts");
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
-    let code = end(&mut child, PATIENCE);
+    let status = end(&mut child, PATIENCE);
     Finished {
-        code: code.expect("the command ends by itself"),
+        code: status.expect("the command ends by itself").code(),
         stdout: stdout.join().expect("standard output"),
         stderr: stderr.join().expect("standard error"),
     }
 }
 
-/// Waits for a process to end, and kills it if it does not; the outer `None` says that it had to be killed.
-pub(crate) fn end(child: &mut Child, patience: Duration) -> Option<Option<i32>> {
+/// Waits for a process to end, and kills it if it does not; `None` says that it had to be killed.
+pub(crate) fn end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait().expect("a child of ours") {
-            return Some(status.code());
+            return Some(status);
         }
         if Instant::now() > deadline {
             kill(child);

@@ -71,7 +71,7 @@ pub(crate) fn send(
     stream.set_read_timeout(patience).expect("a time-out");
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([name, ": ", value, "\r\n"]);
     }
     head += "\r\n";
     stream.write_all(head.as_bytes()).expect("sent");

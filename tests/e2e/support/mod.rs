@@ -10,12 +10,12 @@ mod requirements;
 mod wait;
 mod work;
 
-pub(crate) use self::agent::{Agent, AgentBuilder, Stopped};
+pub(crate) use self::agent::Agent;
 pub(crate) use self::cgroup::Container;
 pub(crate) use self::command::{Finished, finish, kill, wellhead, wrapped};
 pub(crate) use self::exposition::{Format, Page, judged};
-pub(crate) use self::http::{Response, request, send};
+pub(crate) use self::http::{request, send};
 pub(crate) use self::receiver::{OtlpPoint, Receiver, attribute, text};
 pub(crate) use self::requirements::{Need, ready, tool};
 pub(crate) use self::wait::{eventually, until};
-pub(crate) use self::work::{Exchanged, Program, Programs, Refused, exchange, refused};
+pub(crate) use self::work::{Exchanged, Program, Programs, exchange, refused};

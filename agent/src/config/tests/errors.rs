@@ -96,6 +96,18 @@ fn shapes_that_will_not_do() {
 }
 
 #[test]
+fn something_must_be_wanted() {
+    check_errors(
+        "log: {level: info}\nfeatures:\n  process: off\n",
+        &[],
+        &["features.tcp=off"],
+        &expect![[r#"
+            w.yaml:2:1: features: nothing would be captured; at least one of `features.process` and `features.tcp` must be `on`
+        "#]],
+    );
+}
+
+#[test]
 fn limits_hold() {
     check_errors(
         "
