@@ -22,7 +22,7 @@ pub struct Config {
     pub memory_budget: ByteSize,
     /// How long the last export may take after SIGTERM or SIGINT before the agent gives it up.
     pub shutdown_grace: Duration,
-    /// What is captured.
+    /// What is captured. At least one of the features built in must be on.
     pub features: Features,
     /// How often live sockets and the kernel's maps are read. At least `1s`. Without effect in this version, which reads
     /// a connection's counters when it closes.
