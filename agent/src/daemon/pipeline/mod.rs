@@ -170,7 +170,15 @@ impl Pipeline {
         let state = &mut self.state;
         let mut more = drain_identity(identity, state) >= BATCH;
         more |= process.drain(BATCH, |record| state.handle(record, identity)) >= BATCH;
-        more |= network.drain(BATCH, |record| state.handle(record, identity)) >= BATCH;
+        let tied = state.ties_connections_to_processes();
+        let connections = network.drain(BATCH, |record| {
+            // What the connection's process did before is in its own ring by now, and may have come since that was drained.
+            if tied {
+                process.drain(BATCH, |record| state.handle(record, identity));
+            }
+            state.handle(record, identity);
+        });
+        more |= connections >= BATCH;
         more
     }
 

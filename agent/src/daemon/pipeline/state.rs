@@ -131,6 +131,11 @@ impl State {
         }
     }
 
+    /// Whether spans of connections are made, which are children of their process's.
+    pub(super) fn ties_connections_to_processes(&self) -> bool {
+        self.settings.spans.is_some() && self.spans.is_some()
+    }
+
     /// A record of any other ring. `identity` is asked again if the record's cgroup is not known: it may have been made
     /// since that ring was drained.
     pub(super) fn handle(&mut self, record: &[u8], identity: &mut Ring) {
@@ -370,11 +375,8 @@ impl State {
     }
 
     fn finished_span(&self, occurrence: &Occurrence<'_>) -> Option<Span> {
-        let builder = self
-            .settings
-            .spans
-            .as_ref()
-            .filter(|_| self.spans.is_some())?;
+        self.spans.as_ref()?;
+        let builder = self.settings.spans.as_ref()?;
         let owner = match &occurrence.event.body {
             Body::TcpClose(ConnectionEnd { connection, .. })
             | Body::TcpConnectFailed(ConnectionEnd { connection, .. }) => connection.owner,
