@@ -166,8 +166,11 @@ fn both_formats_say_the_same() {
     let open = judged(Format::OpenMetrics, &response.text());
 
     // The machine goes on meanwhile. What did not change from before to after must be the same in between.
-    let steady =
-        |(name, _): &(String, _)| !name.starts_with("process_") && !name.contains("_agent_");
+    // (But for what can go up and down again.)
+    let steady = |(name, _): &(String, _)| {
+        let gauge = name.starts_with("process_") || name.ends_with("_active");
+        !gauge && !name.contains("_agent_")
+    };
     let unchanged: BTreeMap<_, _> = before
         .into_iter()
         .filter(|(series, value)| steady(series) && after.get(series) == Some(value))
