@@ -3,9 +3,12 @@
 //! One owner, no locks: others ask by message. It drains the rings on a timer, and at once when a program says that a
 //! ring fills up or somebody asks for a reading.
 
+mod about;
 mod marks;
 mod outbox;
+mod own;
 mod rescan;
+mod settings;
 mod state;
 mod waiting;
 
@@ -16,16 +19,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::about::About;
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
-pub use self::state::PipelineSettings;
-use self::state::{Captured, State};
+pub use self::settings::PipelineSettings;
+use self::state::State;
 use crate::counters::{Counters, ExportStats};
 use crate::export::live::Subscription;
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
 use crate::identity::{Identity, PodUpdate};
-use crate::kernel::{Probes, Ring, Rings};
+use crate::kernel::{Clock, Probes, Ring, Rings};
 use crate::telemetry::handle::SnapshotRequest;
 
 /// Records taken from one ring before the others get their turn.
@@ -97,8 +101,16 @@ impl Pipeline {
         {
             tracing::warn!(%error, "the kernel does not measure its programs (program_stats)");
         }
-        let captured = Captured { programs, features };
-        let state = State::new(identity, counters, settings, captured, &inputs);
+        let about = About {
+            start_unix_nano: Clock::new().now_unix_nano(),
+            programs,
+            features,
+            exports: Arc::clone(&inputs.exports),
+            kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
+            budget: settings.budget.clone(),
+            program_stats: settings.program_stats,
+        };
+        let state = State::new(identity, counters, settings, about, inputs.spans.clone());
         // The programs are attached already: what is made during the scan is reported by them.
         let rescan = Rescan::start(cgroups);
         Ok(Self {

@@ -1,30 +1,24 @@
 //! What the pipeline owns, and what it does with each record.
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::Inputs;
+use super::about::About;
 use super::outbox::{Item, Outbox};
+use super::own::OwnProcess;
+use super::settings::PipelineSettings;
 use super::waiting::{Waiting, WaitingRecords};
-use crate::counters::{Counters, Discard, ExportStats};
+use crate::counters::{Counters, Discard};
 use crate::events::{Body, ConnectionEnd, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::SpanQueue;
-use crate::identity::kube::KubeStatus;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
-use crate::kernel::{AttachedPrograms, Clock, FeatureStatus, Ring};
-use crate::self_telemetry::{self, SelfView};
+use crate::kernel::{Clock, Ring};
 use crate::telemetry::aggregate::{self, Occurrence};
-use crate::telemetry::arguments::Arguments;
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::span::{FinishedSpan, Span};
-use crate::telemetry::spans::SpanBuilder;
 use crate::telemetry::store::Store;
 
 /// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
@@ -33,47 +27,12 @@ const ROOT_CGROUP: u64 = 1;
 /// Seconds between two searches for idle series and owners nobody refers to.
 const EXPIRY_SECONDS: u32 = 10;
 
-/// What the pipeline has to know of the configuration.
-#[derive(Clone, Debug)]
-pub struct PipelineSettings {
-    /// How often the rings are drained.
-    pub drain_interval: Duration,
-    /// Series held at most.
-    pub series: usize,
-    /// How long a series may be idle.
-    pub series_idle_timeout: Duration,
-    /// Processes remembered at most.
-    pub processes: usize,
-    /// cgroups a scan takes in at most.
-    pub cgroups: usize,
-    /// Bytes of records that wait for their pod's metadata at most.
-    pub waiting_bytes: usize,
-    /// Spans and live events that wait for their pod's metadata at most.
-    pub waiting_items: usize,
-    /// How arguments are shown in events.
-    pub arguments: Arguments,
-    /// Spans that are wanted; `None` for none.
-    pub spans: Option<SpanBuilder>,
-    /// Share of the memory budget by component, in bytes.
-    pub budget: Vec<(&'static str, u64)>,
-    /// Whether the kernel measures what its programs cost.
-    pub program_stats: bool,
-}
-
-/// What is attached.
-pub(super) struct Captured {
-    pub(super) programs: AttachedPrograms,
-    pub(super) features: Vec<FeatureStatus>,
-}
-
 pub(super) struct State {
     settings: PipelineSettings,
     counters: Arc<Counters>,
     clock: Clock,
-    start_unix_nano: u64,
-    /// `None` in a pid namespace of its own, where the kernel's number for this process cannot be known.
-    own_pid: Option<u32>,
-    captured: Captured,
+    own: OwnProcess,
+    about: About,
     identity: Identity,
     processes: ProcessTable,
     store: Store,
@@ -81,8 +40,6 @@ pub(super) struct State {
     outbox: Outbox,
     subscribers: Subscribers,
     spans: Option<SpanQueue>,
-    exports: Arc<ExportStats>,
-    kube: Option<watch::Receiver<KubeStatus>>,
     scan_wanted: bool,
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
@@ -95,26 +52,22 @@ impl State {
         mut identity: Identity,
         counters: Arc<Counters>,
         settings: PipelineSettings,
-        captured: Captured,
-        inputs: &Inputs,
+        about: About,
+        spans: Option<SpanQueue>,
     ) -> Self {
-        let clock = Clock::new();
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
         identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
         Self {
-            start_unix_nano: clock.now_unix_nano(),
-            clock,
-            own_pid: own_pid(),
-            captured,
+            clock: Clock::new(),
+            own: OwnProcess::new(),
+            about,
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             store: Store::new(settings.series, Arc::clone(&counters)),
             waiting: WaitingRecords::new(settings.waiting_bytes),
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
-            spans: inputs.spans.clone(),
-            exports: Arc::clone(&inputs.exports),
-            kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
+            spans,
             scan_wanted: false,
             settled: false,
             identity_lost: 0,
@@ -191,7 +144,7 @@ impl State {
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
     pub(super) fn look_after_tables(&mut self) {
         self.clock.check();
-        self.captured.programs.publish(&self.counters);
+        self.about.programs.publish(&self.counters);
         let identity_lost = self.counters.discards(Discard::RingIdentityFull);
         if identity_lost > self.identity_lost {
             self.identity_lost = identity_lost;
@@ -217,7 +170,7 @@ impl State {
 
     /// Reads the store, and what there is to tell about the agent.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        self.captured.programs.publish(&self.counters);
+        self.about.programs.publish(&self.counters);
         let (now, patience) = (Clock::boot_ns(), self.patience());
         let Self {
             store,
@@ -231,34 +184,9 @@ impl State {
             |owner| identity.resolve(owner, patience),
             node,
         );
-        self.append_self(&mut snapshot);
+        self.about
+            .append(&mut snapshot, &self.counters, &self.store);
         snapshot
-    }
-
-    fn append_self(&self, snapshot: &mut Snapshot) {
-        let features: Vec<_> = self.captured.features.iter().map(feature).collect();
-        let programs = if self.settings.program_stats {
-            self.captured.programs.stats()
-        } else {
-            Vec::new()
-        };
-        let programs: Vec<_> = programs.into_iter().map(program).collect();
-        let kube: Vec<_> = self
-            .kube
-            .iter()
-            .map(|status| kube_watch(&status.borrow()))
-            .collect();
-        let view = SelfView {
-            start_unix_nano: self.start_unix_nano,
-            counters: &self.counters,
-            store: &self.store,
-            features: &features,
-            programs: &programs,
-            exports: Some(&self.exports),
-            kube: &kube,
-            budget: &self.settings.budget,
-        };
-        self_telemetry::append(snapshot, &view);
     }
 
     fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
@@ -342,7 +270,7 @@ impl State {
             process: victim.or(ended.as_ref()),
         };
         aggregate::count(&mut self.store, &mut self.identity, &occurrence);
-        if is_own(event, self.own_pid) {
+        if self.own.caused(event) {
             return;
         }
         let span = self.finished_span(&occurrence).map(Item::Span);
@@ -442,48 +370,5 @@ impl State {
         let store = &self.store;
         self.identity
             .retain_owners(|owner| in_use.contains(&owner) || store.is_owner_used(owner));
-    }
-}
-
-/// This process's id as the kernel's records give it.
-fn own_pid() -> Option<u32> {
-    // `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
-    const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFC;
-    let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?;
-    (namespace.ino() == INITIAL_NAMESPACE).then(std::process::id)
-}
-
-/// Whether an event is about the agent itself: that counts, but makes neither spans nor events.
-fn is_own(event: &Event<'_>, own_pid: Option<u32>) -> bool {
-    let connection = match &event.body {
-        Body::TcpOpen(connection) => connection,
-        Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
-        _ => return false,
-    };
-    own_pid.is_some() && connection.owner.map(|owner| owner.pid) == own_pid
-}
-
-fn feature(status: &FeatureStatus) -> self_telemetry::Feature {
-    self_telemetry::Feature {
-        name: status.feature.as_str(),
-        mechanism: status.mechanism,
-        state: status.state.as_str(),
-    }
-}
-
-fn program(stats: crate::kernel::ProgramStats) -> self_telemetry::ProgramStats {
-    self_telemetry::ProgramStats {
-        name: stats.program.into(),
-        run_time_nanos: stats.run_time_ns,
-        runs: stats.runs,
-    }
-}
-
-fn kube_watch(status: &KubeStatus) -> self_telemetry::KubeWatch {
-    self_telemetry::KubeWatch {
-        kind: "Pod",
-        objects: status.objects as u64,
-        events: status.events,
-        relists: status.relists,
     }
 }

@@ -1,0 +1,33 @@
+//! What the pipeline has to know of the configuration.
+
+use std::time::Duration;
+
+use crate::telemetry::arguments::Arguments;
+use crate::telemetry::spans::SpanBuilder;
+
+/// What the pipeline has to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// How often the rings are drained.
+    pub drain_interval: Duration,
+    /// Series held at most.
+    pub series: usize,
+    /// How long a series may be idle.
+    pub series_idle_timeout: Duration,
+    /// Processes remembered at most.
+    pub processes: usize,
+    /// cgroups a scan takes in at most.
+    pub cgroups: usize,
+    /// Bytes of records that wait for their pod's metadata at most.
+    pub waiting_bytes: usize,
+    /// Spans and live events that wait for their pod's metadata at most.
+    pub waiting_items: usize,
+    /// How arguments are shown in events.
+    pub arguments: Arguments,
+    /// Spans that are wanted; `None` for none.
+    pub spans: Option<SpanBuilder>,
+    /// Share of the memory budget by component, in bytes.
+    pub budget: Vec<(&'static str, u64)>,
+    /// Whether the kernel measures what its programs cost.
+    pub program_stats: bool,
+}

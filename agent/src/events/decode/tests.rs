@@ -1,0 +1,176 @@
+//! Records made by hand, and records made of anything.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
+    // SAFETY: `Plain` types have no padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }
+        .to_vec()
+}
+
+fn header(kind: Kind) -> Header {
+    Header {
+        kind: kind as u32,
+        length: 0,
+        boot_ns: 7,
+        cgroup_id: 9,
+    }
+}
+
+fn exec_bytes(file_name: &[u8], arguments: &[u8], claimed: (u32, u32)) -> Vec<u8> {
+    let mut bytes = bytes_of(&header(Kind::Exec));
+    for word in [10_u32, 1, 1000, exec_flag::ARGUMENTS_TRUNCATED] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(5_u64.to_ne_bytes());
+    bytes.extend(*b"true\0\0\0\0\0\0\0\0\0\0\0\0");
+    bytes.extend(claimed.0.to_ne_bytes());
+    bytes.extend(claimed.1.to_ne_bytes());
+    bytes.extend(file_name);
+    bytes.extend(arguments);
+    bytes
+}
+
+#[test]
+fn decodes_an_exec() {
+    let bytes = exec_bytes(b"/bin/true", b"true\0-x\0", (9, 8));
+    let event = decode(&bytes).expect("decodes");
+    assert_eq!((event.boot_ns, event.cgroup_id), (7, 9));
+    assert_eq!(
+        event.body,
+        Body::Exec(Exec {
+            process: ProcessId {
+                pid: 10,
+                start_ns: 5
+            },
+            parent_pid: 1,
+            uid: 1000,
+            comm: b"true",
+            file_name: b"/bin/true",
+            file_name_truncated: false,
+            arguments: b"true\0-x\0",
+            arguments_truncated: true,
+        })
+    );
+}
+
+#[test]
+fn refuses_lengths_beyond_the_record() {
+    let check = |claimed, expected| {
+        let bytes = exec_bytes(b"/bin/true", b"true\0", claimed);
+        assert_eq!(decode(&bytes).expect_err("refused"), expected);
+    };
+    check(
+        (100, 0),
+        DecodeError::BadLength {
+            length: 100,
+            available: 14,
+        },
+    );
+    check(
+        (9, 6),
+        DecodeError::BadLength {
+            length: 6,
+            available: 5,
+        },
+    );
+    check(
+        (u32::MAX, u32::MAX),
+        DecodeError::BadLength {
+            length: u32::MAX as usize,
+            available: 14,
+        },
+    );
+}
+
+#[test]
+fn refuses_what_is_short_or_unknown() {
+    assert_eq!(
+        decode(&[]),
+        Err(DecodeError::Short {
+            actual: 0,
+            needed: 24
+        })
+    );
+    let mut unknown = header(Kind::Exit);
+    unknown.kind = 77;
+    assert_eq!(
+        decode(&bytes_of(&unknown)),
+        Err(DecodeError::UnknownKind(77))
+    );
+    let short = bytes_of(&header(Kind::TcpClose));
+    assert_eq!(
+        decode(&short),
+        Err(DecodeError::Short {
+            actual: 24,
+            needed: 160
+        })
+    );
+}
+
+#[test]
+fn decodes_a_connection() {
+    let mut record = record::TcpClose {
+        header: header(Kind::TcpClose),
+        ..record::TcpClose::default()
+    };
+    record.socket.local_address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+    record.socket.remote_address[15] = 1;
+    record.socket.local_port = 80;
+    record.socket.remote_port = 40_000;
+    record.socket.role = role::DESTINATION;
+    record.socket.flags = tcp_flag::OPEN_LOST;
+    record.bytes_sent = 200;
+    let bytes = bytes_of(&record);
+    let Body::TcpClose(end) = decode(&bytes).expect("decodes").body else {
+        panic!("wrong kind")
+    };
+    assert_eq!(end.connection.local.to_string(), "127.0.0.1:80");
+    assert_eq!(end.connection.remote.to_string(), "[::1]:40000");
+    assert_eq!(end.connection.role, Some(Role::Destination));
+    assert_eq!(end.connection.destination_port(), 80);
+    assert_eq!(end.connection.owner, None);
+    assert!(end.connection.open_lost);
+    assert_eq!(end.totals.bytes_sent, 200);
+    record.socket.role = 9;
+    assert_eq!(
+        decode(&bytes_of(&record)),
+        Err(DecodeError::BadValue {
+            field: "role",
+            value: 9
+        })
+    );
+}
+
+#[test]
+fn tells_codes_from_signals() {
+    let check = |status, expected| {
+        assert_eq!(
+            ExitStatus::from_wait_status(status),
+            expected,
+            "{status:#x}"
+        );
+    };
+    check(0, ExitStatus::Code(0));
+    check(0x300, ExitStatus::Code(3));
+    check(0xff00, ExitStatus::Code(255));
+    check(9, ExitStatus::Signal(9));
+    // A core dump sets bit 7.
+    check(0x0b | 0x80, ExitStatus::Signal(11));
+}
+
+proptest! {
+    #[test]
+    fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..1200)) {
+        let _decoded = decode(&bytes);
+    }
+
+    #[test]
+    fn never_panics_on_a_known_kind(kind in 0_u32..Kind::COUNT, rest in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let mut bytes = kind.to_ne_bytes().to_vec();
+        bytes.extend(rest);
+        let _decoded = decode(&bytes);
+    }
+}
