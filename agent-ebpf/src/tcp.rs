@@ -142,7 +142,12 @@ fn established(sock: Struct, family: u16) {
     let Some(tcp) = tcp_sock(sock) else { return };
     let key = sock as u64;
     let at = now();
-    if CONNECTIONS.get_ptr(&key).is_none() {
+    // An entry that is established already is left from another socket at this address, whose end was missed.
+    let begun = CONNECTIONS.get_ptr(&key).is_some_and(|connection| {
+        // SAFETY: the look-up returned a valid entry.
+        unsafe { (*connection).established_ns == 0 }
+    });
+    if !begun {
         // SAFETY: `tcp` is a `struct tcp_sock`.
         let port = u16::from_be(unsafe { field(tcp, &offset::TCP_SPORT) });
         let listener = ListenerKey {
