@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | rings | 256 KiB + 2 MiB + 4 MiB | twice that, their pages are mapped twice |
 //! | connections (kernel map) | 65 536 of ~160 bytes | 10 MiB |
+//! | open connections and their flows | 65 536 of ~32 bytes + 16 384 of ~512 bytes | 10 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
 //! | pods and their owners | 1 024 each of ~2 KiB | 4 MiB |

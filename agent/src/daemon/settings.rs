@@ -123,6 +123,7 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
         series: entries(sizes.series),
         series_idle_timeout: config.series_idle_timeout.get(),
         processes: entries(sizes.processes),
+        connections: entries(sizes.connections),
         cgroups: entries(sizes.cgroups),
         waiting_bytes: usize::try_from(budget / WAITING_SHARE).unwrap_or(usize::MAX),
         waiting_items: entries(sizes.span_queue),

@@ -16,6 +16,8 @@ pub struct PipelineSettings {
     pub series_idle_timeout: Duration,
     /// Processes remembered at most.
     pub processes: usize,
+    /// Open connections remembered at most.
+    pub connections: usize,
     /// cgroups a scan takes in at most.
     pub cgroups: usize,
     /// Bytes of records that wait for their pod's metadata at most.

@@ -15,7 +15,7 @@ use crate::export::otlp::SpanQueue;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
 use crate::kernel::{Clock, Ring};
-use crate::telemetry::aggregate::{self, Occurrence};
+use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::span::{FinishedSpan, Span};
@@ -35,6 +35,7 @@ pub(super) struct State {
     about: About,
     identity: Identity,
     processes: ProcessTable,
+    aggregator: Aggregator,
     store: Store,
     waiting: WaitingRecords,
     outbox: Outbox,
@@ -63,6 +64,7 @@ impl State {
             about,
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
+            aggregator: Aggregator::new(settings.connections),
             store: Store::new(settings.series, Arc::clone(&counters)),
             waiting: WaitingRecords::new(settings.waiting_bytes),
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
@@ -117,6 +119,7 @@ impl State {
     /// The pods of this node changed.
     pub(super) fn pods_changed(&mut self, update: PodUpdate) {
         self.identity.apply(update, Clock::boot_ns());
+        self.aggregator.names_changed();
         self.release_waiting();
         self.empty_outbox();
     }
@@ -269,7 +272,8 @@ impl State {
             owner,
             process: victim.or(ended.as_ref()),
         };
-        aggregate::count(&mut self.store, &mut self.identity, &occurrence);
+        self.aggregator
+            .count(&mut self.store, &mut self.identity, &occurrence);
         if self.own.caused(event) {
             return;
         }
@@ -364,9 +368,11 @@ impl State {
         let idle = u64::try_from(self.settings.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(Clock::boot_ns());
+        self.aggregator.names_changed();
         let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());
+        in_use.extend(self.aggregator.owners());
         let store = &self.store;
         self.identity
             .retain_owners(|owner| in_use.contains(&owner) || store.is_owner_used(owner));

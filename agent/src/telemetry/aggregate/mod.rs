@@ -1,10 +1,13 @@
 //! From events to measurements in the store.
 
+mod ends;
+mod flows;
 mod process;
 mod tcp;
 #[cfg(test)]
 mod tests;
 
+use self::flows::Flows;
 use crate::events::{Body, Event};
 use crate::identity::{Identity, OwnerId, Process, Value};
 use crate::telemetry::catalogue::Attr;
@@ -23,17 +26,50 @@ pub struct Occurrence<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Counts one event.
-pub fn count(store: &mut Store, identity: &mut Identity, occurrence: &Occurrence<'_>) {
-    match &occurrence.event.body {
-        Body::Fork(_) => process::forked(store, occurrence),
-        Body::Exec(exec) => process::executed(store, occurrence, exec),
-        Body::Exit(exit) => process::exited(store, occurrence, exit),
-        Body::OomKill(kill) => process::killed_for_memory(store, occurrence, kill),
-        Body::TcpOpen(connection) => tcp::opened(store, identity, occurrence, connection),
-        Body::TcpClose(end) => tcp::closed(store, identity, occurrence, end),
-        Body::TcpConnectFailed(end) => tcp::failed(store, identity, occurrence, end),
-        Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => {}
+/// Counts events, and remembers what makes counting the next one cheap.
+#[derive(Debug)]
+pub struct Aggregator {
+    flows: Flows,
+}
+
+impl Aggregator {
+    /// One that remembers at most `connections` open connections.
+    pub fn new(connections: usize) -> Self {
+        Self {
+            flows: Flows::new(connections),
+        }
+    }
+
+    /// Counts one event.
+    pub fn count(
+        &mut self,
+        store: &mut Store,
+        identity: &mut Identity,
+        occurrence: &Occurrence<'_>,
+    ) {
+        let flows = &mut self.flows;
+        match &occurrence.event.body {
+            Body::Fork(_) => process::forked(store, occurrence),
+            Body::Exec(exec) => process::executed(store, occurrence, exec),
+            Body::Exit(exit) => process::exited(store, occurrence, exit),
+            Body::OomKill(kill) => process::killed_for_memory(store, occurrence, kill),
+            Body::TcpOpen(connection) => {
+                tcp::opened(flows, store, identity, occurrence, connection);
+            }
+            Body::TcpClose(end) => tcp::closed(flows, store, identity, occurrence, end),
+            Body::TcpConnectFailed(end) => tcp::failed(flows, store, identity, occurrence, end),
+            Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => {}
+        }
+    }
+
+    /// To be called whenever somebody may be called something else from now on.
+    pub fn names_changed(&mut self) {
+        self.flows.forget();
+    }
+
+    /// Owners whose handles are remembered; one may come several times.
+    pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.flows.owners()
     }
 }
 

@@ -1,230 +1,128 @@
 //! Counting connections.
 
-use std::sync::Arc;
-
-use super::{Attributes, Occurrence, seconds, units};
-use crate::events::{Connection, ConnectionEnd, Role};
-use crate::identity::{Identity, Peer, Value};
+use super::flows::{FlowId, FlowSeries, Flows};
+use super::{Occurrence, seconds, units};
+use crate::events::{Connection, ConnectionEnd};
+use crate::identity::{Identity, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::failure::connect_failure;
-use crate::telemetry::store::Store;
+use crate::telemetry::store::{Measurement, Store};
 
 pub(super) fn opened(
+    flows: &mut Flows,
     store: &mut Store,
     identity: &mut Identity,
     occurrence: &Occurrence<'_>,
     connection: &Connection,
 ) {
-    let flow = flow(identity, occurrence, connection);
-    let Occurrence {
-        owner, unix_nano, ..
-    } = *occurrence;
-    let attributes = store.intern(&flow);
-    store.add(
-        Metric::TcpConnectionsOpened,
-        owner,
-        attributes,
-        1,
-        unix_nano,
-    );
-    store.add(
-        Metric::TcpConnectionsActive,
-        owner,
-        attributes,
-        1,
-        unix_nano,
-    );
-    if let Some(took) = connection.connect_ns() {
-        store.record(
-            Metric::TcpConnectDuration,
-            owner,
-            attributes,
-            seconds(took),
-            unix_nano,
+    let now = occurrence.unix_nano;
+    let flow = flows.of(identity, occurrence, connection);
+    if let Some(unended) = flows.open(connection.socket_id, flow) {
+        // The kernel uses the socket's address again, so the end of what was there before was lost.
+        flows.measure(
+            store,
+            unended,
+            FlowSeries::Active,
+            Measurement::Add(-1),
+            now,
         );
+        flows.release(unended);
     }
+    count_open(flows, store, flow, connection, now);
 }
 
 pub(super) fn closed(
+    flows: &mut Flows,
     store: &mut Store,
     identity: &mut Identity,
     occurrence: &Occurrence<'_>,
     end: &ConnectionEnd,
 ) {
-    let connection = &end.connection;
+    let (connection, now) = (&end.connection, occurrence.unix_nano);
     // It was never counted as active, and how much of its traffic is from before the agent is unknown.
     if connection.older_than_agent {
         return;
     }
+    // Its ends are called what they were called when it was opened, or `active` would never come back to 0.
+    let known = flows.close(connection.socket_id);
+    let flow = known.unwrap_or_else(|| flows.of(identity, occurrence, connection));
     if connection.open_lost {
-        opened(store, identity, occurrence, connection);
+        count_open(flows, store, flow, connection, now);
     }
-    let flow = flow(identity, occurrence, connection);
-    let Occurrence {
-        owner,
-        unix_nano,
-        event,
-        ..
-    } = *occurrence;
-    let attributes = store.intern(&flow);
-    store.add(
-        Metric::TcpConnectionsActive,
-        owner,
-        attributes,
-        -1,
-        unix_nano,
-    );
-    store.add(
-        Metric::TcpConnectionsClosed,
-        owner,
-        attributes,
-        1,
-        unix_nano,
-    );
+    let one = Measurement::Add(1);
+    flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now);
+    flows.measure(store, flow, FlowSeries::Closed, one, now);
     if let Some(since) = connection.established_ns {
-        let lived = seconds(event.boot_ns.saturating_sub(since));
-        store.record(
-            Metric::TcpConnectionDuration,
-            owner,
-            attributes,
-            lived,
-            unix_nano,
+        let lived = seconds(occurrence.event.boot_ns.saturating_sub(since));
+        flows.measure(
+            store,
+            flow,
+            FlowSeries::Duration,
+            Measurement::Observe(lived),
+            now,
         );
     }
     if let Some(rtt) = end.totals.srtt_us {
         let rtt = seconds(u64::from(rtt) * 1_000);
-        store.record(Metric::TcpRtt, owner, attributes, rtt, unix_nano);
+        flows.measure(store, flow, FlowSeries::Rtt, Measurement::Observe(rtt), now);
     }
-    traffic(store, occurrence, &flow, end);
+    count_traffic(flows, store, flow, end, now);
+    if known.is_some() {
+        flows.release(flow);
+    }
 }
 
 pub(super) fn failed(
+    flows: &mut Flows,
     store: &mut Store,
     identity: &mut Identity,
     occurrence: &Occurrence<'_>,
     end: &ConnectionEnd,
 ) {
-    let flow = flow(identity, occurrence, &end.connection);
-    let Occurrence {
-        owner, unix_nano, ..
-    } = *occurrence;
+    let now = occurrence.unix_nano;
+    let flow = flows.of(identity, occurrence, &end.connection);
     let error = (Attr::ErrorType, Value::Static(connect_failure(end)));
-    let attributes = store.intern(&with(&flow, error));
-    store.add(
-        Metric::TcpConnectionFailures,
-        owner,
-        attributes,
-        1,
-        unix_nano,
-    );
-    traffic(store, occurrence, &flow, end);
+    let attributes = store.intern(&flows.attributes_with(flow, error));
+    let failures = Metric::TcpConnectionFailures;
+    store.add(failures, occurrence.owner, attributes, 1, now);
+    count_traffic(flows, store, flow, end, now);
+}
+
+fn count_open(
+    flows: &mut Flows,
+    store: &mut Store,
+    flow: FlowId,
+    connection: &Connection,
+    now: u64,
+) {
+    let one = Measurement::Add(1);
+    flows.measure(store, flow, FlowSeries::Opened, one, now);
+    flows.measure(store, flow, FlowSeries::Active, one, now);
+    if let Some(took) = connection.connect_ns() {
+        let took = Measurement::Observe(seconds(took));
+        flows.measure(store, flow, FlowSeries::ConnectDuration, took, now);
+    }
 }
 
 /// What the connection carried. Series that would stay at zero are not made.
-fn traffic(
+fn count_traffic(
+    flows: &mut Flows,
     store: &mut Store,
-    occurrence: &Occurrence<'_>,
-    flow: &[(Attr, Value)],
+    flow: FlowId,
     end: &ConnectionEnd,
+    now: u64,
 ) {
-    let Occurrence {
-        owner, unix_nano, ..
-    } = *occurrence;
     let totals = &end.totals;
-    let directions = [
-        ("transmit", totals.bytes_sent, totals.segments_sent),
-        ("receive", totals.bytes_received, totals.segments_received),
+    let counts = [
+        (FlowSeries::BytesSent, totals.bytes_sent),
+        (FlowSeries::BytesReceived, totals.bytes_received),
+        (FlowSeries::SegmentsSent, totals.segments_sent),
+        (FlowSeries::SegmentsReceived, totals.segments_received),
+        (FlowSeries::Retransmits, totals.retransmits),
     ];
-    for (direction, bytes, segments) in directions {
-        let attributes = store.intern(&with(
-            flow,
-            (Attr::NetworkIoDirection, Value::Static(direction)),
-        ));
-        if bytes > 0 {
-            store.add(Metric::TcpIo, owner, attributes, units(bytes), unix_nano);
-        }
-        if segments > 0 {
-            store.add(
-                Metric::TcpSegments,
-                owner,
-                attributes,
-                units(segments),
-                unix_nano,
-            );
+    for (series, count) in counts {
+        if count > 0 {
+            flows.measure(store, flow, series, Measurement::Add(units(count)), now);
         }
     }
-    if totals.retransmits > 0 {
-        let attributes = store.intern(flow);
-        let retransmits = units(totals.retransmits);
-        store.add(
-            Metric::TcpRetransmits,
-            owner,
-            attributes,
-            retransmits,
-            unix_nano,
-        );
-    }
-}
-
-/// Both ends, in attribute order: the source opened the connection, the reporter is this node's end.
-fn flow(
-    identity: &mut Identity,
-    occurrence: &Occurrence<'_>,
-    connection: &Connection,
-) -> Attributes {
-    let local = match identity.workload(occurrence.owner) {
-        Some(workload) => Peer::Workload(workload),
-        None => identity.local_end(connection.local.ip()),
-    };
-    let remote = identity.peer(connection.remote.ip());
-    let (reporter, source, destination) = match connection.role {
-        Some(Role::Destination) => ("destination", remote, local),
-        Some(Role::Source) | None => ("source", local, remote),
-    };
-    let mut attributes = Attributes::with_capacity(9);
-    push_end(&mut attributes, &DESTINATION, destination);
-    let port = Value::Int(i64::from(connection.destination_port()));
-    attributes.push((Attr::DestinationPort, port));
-    push_end(&mut attributes, &SOURCE, source);
-    attributes.push((Attr::Reporter, Value::Static(reporter)));
-    attributes
-}
-
-/// The attributes of one end.
-struct End {
-    address: Attr,
-    namespace: Attr,
-    kind: Attr,
-    workload: Attr,
-}
-
-const SOURCE: End = End {
-    address: Attr::SourceAddress,
-    namespace: Attr::SourceNamespace,
-    kind: Attr::SourceWorkloadKind,
-    workload: Attr::SourceWorkload,
-};
-
-const DESTINATION: End = End {
-    address: Attr::DestinationAddress,
-    namespace: Attr::DestinationNamespace,
-    kind: Attr::DestinationWorkloadKind,
-    workload: Attr::DestinationWorkload,
-};
-
-fn push_end(attributes: &mut Attributes, end: &End, peer: Peer) {
-    match peer {
-        Peer::Address(address) => attributes.push((end.address, Value::Str(address))),
-        Peer::Workload(workload) => {
-            attributes.push((end.namespace, Value::Str(Arc::clone(&workload.namespace))));
-            attributes.push((end.kind, Value::Str(Arc::clone(&workload.kind))));
-            attributes.push((end.workload, Value::Str(Arc::clone(&workload.name))));
-        }
-    }
-}
-
-fn with(flow: &[(Attr, Value)], more: (Attr, Value)) -> Attributes {
-    let mut attributes = flow.to_vec();
-    attributes.push(more);
-    attributes
 }

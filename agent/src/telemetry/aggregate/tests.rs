@@ -12,6 +12,7 @@ use crate::identity::{IdentitySettings, Resolution};
 use crate::telemetry::snapshot::PointValue;
 
 struct Fixture {
+    aggregator: Aggregator,
     store: Store,
     identity: Identity,
 }
@@ -24,7 +25,8 @@ impl Fixture {
             ..IdentitySettings::default()
         };
         Self {
-            store: Store::new(100, Arc::clone(&counters)),
+            aggregator: Aggregator::new(8),
+            store: Store::new(1_000, Arc::clone(&counters)),
             identity: Identity::new(&settings, counters),
         }
     }
@@ -41,7 +43,8 @@ impl Fixture {
             owner: OwnerId::NODE,
             process: None,
         };
-        count(&mut self.store, &mut self.identity, &occurrence);
+        self.aggregator
+            .count(&mut self.store, &mut self.identity, &occurrence);
     }
 
     /// Every series as `name{attributes} value`, flow attributes but the reporter left out.
@@ -246,4 +249,72 @@ fn processes_from_fork_to_exit() {
         wellhead.process.exits {"process.executable.name": "true", "wellhead.process.signal": "SIGKILL"} 1
         wellhead.process.duration {"process.executable.name": "true"} 2x 2"#]]
     .assert_eq(&all.series().join("\n"));
+}
+
+#[test]
+fn connections_end_under_the_names_they_began_with() {
+    let mut all = Fixture::new();
+    all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    let before = all.series();
+    // The peer is called something else by the time it ends; as far as counting goes, it is another.
+    all.aggregator.names_changed();
+    all.count(Body::TcpClose(end(connection(Some(Role::Source)), 0)));
+    assert_eq!(
+        before.iter().filter(|line| line.contains("active")).count(),
+        1
+    );
+    let active = all
+        .series()
+        .into_iter()
+        .filter(|line| line.contains("active"));
+    assert_eq!(
+        active.collect::<Vec<_>>(),
+        [r#"wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0"#]
+    );
+    // Nobody refers to the old names any more.
+    all.aggregator.names_changed();
+    assert_eq!(all.aggregator.owners().count(), 0);
+}
+
+#[test]
+fn a_socket_used_again_tells_of_a_lost_end() {
+    let mut all = Fixture::new();
+    all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    all.count(Body::TcpClose(end(connection(Some(Role::Source)), 0)));
+    let counts: Vec<String> = all.series().into_iter().take(3).collect();
+    assert_eq!(
+        counts,
+        [
+            r#"wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 2"#,
+            r#"wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1"#,
+            r#"wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0"#,
+        ]
+    );
+}
+
+#[test]
+fn more_connections_than_are_remembered_are_counted_all_the_same() {
+    let mut all = Fixture::new();
+    let of = |socket_id, port| Connection {
+        socket_id,
+        remote: ([192, 0, 2, 1], port).into(),
+        ..connection(Some(Role::Source))
+    };
+    for socket in 0..20_u16 {
+        all.count(Body::TcpOpen(of(u64::from(socket), socket + 1)));
+    }
+    for socket in 0..20_u16 {
+        all.count(Body::TcpClose(end(of(u64::from(socket), socket + 1), 0)));
+    }
+    let active: Vec<String> = all
+        .series()
+        .into_iter()
+        .filter(|line| line.contains("active"))
+        .collect();
+    assert!(
+        active.iter().all(|line| line.ends_with(" 0")),
+        "{active:#?}"
+    );
+    assert_eq!(active.len(), 20);
 }

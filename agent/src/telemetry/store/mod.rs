@@ -204,6 +204,18 @@ impl Store {
         })
     }
 
+    /// The handle of a series, if it exists.
+    pub fn known_series(
+        &self,
+        metric: Metric,
+        owner: OwnerId,
+        attributes: AttributesId,
+    ) -> Option<SeriesId> {
+        let slot = self.find(metric, owner, attributes)?;
+        let generation = self.slots.get(slot as usize)?.generation;
+        Some(SeriesId { slot, generation })
+    }
+
     /// Applies a measurement to a series by its handle. `false`, and nothing counted, when the series has
     /// expired: the caller then looks it up again.
     #[must_use]

@@ -1,0 +1,250 @@
+//! Flows: what connections between the same two ends have in common, found once and then counted without a look-up.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use super::ends::flow_attributes;
+use super::{Attributes, Occurrence};
+use crate::events::{Connection, Role};
+use crate::identity::{Identity, OwnerId, Value};
+use crate::telemetry::catalogue::{Attr, Metric};
+use crate::telemetry::store::{Measurement, SeriesId, Store};
+
+/// The series every flow may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowSeries {
+    Opened,
+    Active,
+    Closed,
+    ConnectDuration,
+    Duration,
+    Rtt,
+    BytesSent,
+    BytesReceived,
+    SegmentsSent,
+    SegmentsReceived,
+    Retransmits,
+}
+
+const SERIES: usize = FlowSeries::Retransmits as usize + 1;
+
+impl FlowSeries {
+    fn metric(self) -> Metric {
+        match self {
+            Self::Opened => Metric::TcpConnectionsOpened,
+            Self::Active => Metric::TcpConnectionsActive,
+            Self::Closed => Metric::TcpConnectionsClosed,
+            Self::ConnectDuration => Metric::TcpConnectDuration,
+            Self::Duration => Metric::TcpConnectionDuration,
+            Self::Rtt => Metric::TcpRtt,
+            Self::BytesSent | Self::BytesReceived => Metric::TcpIo,
+            Self::SegmentsSent | Self::SegmentsReceived => Metric::TcpSegments,
+            Self::Retransmits => Metric::TcpRetransmits,
+        }
+    }
+
+    fn direction(self) -> Option<&'static str> {
+        match self {
+            Self::BytesSent | Self::SegmentsSent => Some("transmit"),
+            Self::BytesReceived | Self::SegmentsReceived => Some("receive"),
+            _ => None,
+        }
+    }
+}
+
+/// Name of a flow. Valid until the next [`Flows::forget`], and beyond that while a connection of it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FlowId(usize);
+
+/// What decides which flow a connection belongs to, as long as nobody is renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    owner: OwnerId,
+    role: Option<Role>,
+    local_is_loopback: bool,
+    remote: IpAddr,
+    port: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Flow {
+    owner: OwnerId,
+    attributes: Attributes,
+    series: [Option<SeriesId>; SERIES],
+    /// Connections that were counted as opened under it and not yet as closed.
+    open: u32,
+    /// Found by its key; otherwise it goes with its last open connection.
+    current: bool,
+}
+
+/// All flows being counted, and which open connection belongs to which.
+#[derive(Debug)]
+pub(super) struct Flows {
+    slots: Vec<Option<Flow>>,
+    free: Vec<usize>,
+    by_key: HashMap<Key, FlowId>,
+    /// By the id of the socket.
+    open: HashMap<u64, FlowId>,
+    most_open: usize,
+    most_flows: usize,
+}
+
+/// Open connections for each flow there is room for: most nodes talk to few peers, many times.
+const CONNECTIONS_PER_FLOW: usize = 8;
+
+impl Flows {
+    /// No flows. At most `connections` open connections are remembered, and fewer if they are of very many flows.
+    pub(super) fn new(connections: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            open: HashMap::new(),
+            most_open: connections.max(1),
+            most_flows: (connections / CONNECTIONS_PER_FLOW).max(1),
+        }
+    }
+
+    /// The flow a connection belongs to, under the names of now.
+    pub(super) fn of(
+        &mut self,
+        identity: &mut Identity,
+        occurrence: &Occurrence<'_>,
+        connection: &Connection,
+    ) -> FlowId {
+        let key = Key {
+            owner: occurrence.owner,
+            role: connection.role,
+            local_is_loopback: connection.local.ip().is_loopback(),
+            remote: connection.remote.ip(),
+            port: connection.destination_port(),
+        };
+        if let Some(known) = self.by_key.get(&key) {
+            return *known;
+        }
+        if self.by_key.len() >= self.most_flows {
+            self.forget();
+        }
+        let flow = self.add(Flow {
+            owner: occurrence.owner,
+            attributes: flow_attributes(identity, occurrence, connection),
+            series: [None; SERIES],
+            open: 0,
+            current: true,
+        });
+        self.by_key.insert(key, flow);
+        flow
+    }
+
+    /// A connection was opened under a flow. Returns the flow of another connection that had the same socket and was
+    /// never closed; the caller releases it.
+    pub(super) fn open(&mut self, socket: u64, flow: FlowId) -> Option<FlowId> {
+        let flows = self.slots.len() - self.free.len();
+        let has_room = self.open.len() < self.most_open && flows <= self.most_flows;
+        let before = match self.open.entry(socket) {
+            Entry::Occupied(mut entry) => Some(entry.insert(flow)),
+            Entry::Vacant(entry) if has_room => {
+                entry.insert(flow);
+                None
+            }
+            Entry::Vacant(_) => return None,
+        };
+        if let Some(flow) = self.get_mut(flow) {
+            flow.open += 1;
+        }
+        before
+    }
+
+    /// A connection was closed; the flow it was opened under, which the caller releases.
+    pub(super) fn close(&mut self, socket: u64) -> Option<FlowId> {
+        self.open.remove(&socket)
+    }
+
+    /// One connection fewer is open under a flow.
+    pub(super) fn release(&mut self, id: FlowId) {
+        let Some(flow) = self.get_mut(id) else { return };
+        flow.open = flow.open.saturating_sub(1);
+        if flow.open == 0 && !flow.current {
+            self.remove(id);
+        }
+    }
+
+    /// Forgets what everybody is called. Open connections keep their names until they are closed.
+    pub(super) fn forget(&mut self) {
+        for id in std::mem::take(&mut self.by_key).into_values() {
+            let Some(flow) = self.get_mut(id) else {
+                continue;
+            };
+            flow.current = false;
+            if flow.open == 0 {
+                self.remove(id);
+            }
+        }
+    }
+
+    /// Whose flows are held.
+    pub(super) fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.slots.iter().flatten().map(|flow| flow.owner)
+    }
+
+    /// The attributes of a flow and one more.
+    pub(super) fn attributes_with(&self, id: FlowId, more: (Attr, Value)) -> Attributes {
+        let mut attributes = self
+            .get(id)
+            .map_or_else(Attributes::new, |flow| flow.attributes.clone());
+        attributes.push(more);
+        attributes
+    }
+
+    /// Applies a measurement to one of a flow's series.
+    pub(super) fn measure(
+        &mut self,
+        store: &mut Store,
+        id: FlowId,
+        which: FlowSeries,
+        change: Measurement,
+        now: u64,
+    ) {
+        let Some(flow) = self.get_mut(id) else { return };
+        let handle = &mut flow.series[which as usize];
+        if handle.is_some_and(|series| store.update(series, change, now)) {
+            return;
+        }
+        let metric = which.metric();
+        let attributes = match which.direction() {
+            None => store.intern(&flow.attributes),
+            Some(direction) => {
+                let mut attributes = flow.attributes.clone();
+                attributes.push((Attr::NetworkIoDirection, Value::Static(direction)));
+                store.intern(&attributes)
+            }
+        };
+        store.measure(metric, flow.owner, attributes, change, now);
+        *handle = store.known_series(metric, flow.owner, attributes);
+    }
+
+    fn add(&mut self, flow: Flow) -> FlowId {
+        if let Some(index) = self.free.pop() {
+            self.slots[index] = Some(flow);
+            return FlowId(index);
+        }
+        self.slots.push(Some(flow));
+        FlowId(self.slots.len() - 1)
+    }
+
+    fn remove(&mut self, id: FlowId) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            *slot = None;
+            self.free.push(id.0);
+        }
+    }
+
+    fn get(&self, id: FlowId) -> Option<&Flow> {
+        self.slots.get(id.0)?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.slots.get_mut(id.0)?.as_mut()
+    }
+}
