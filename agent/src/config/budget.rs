@@ -13,7 +13,7 @@
 //! | series | 20 000 of ~1 KiB | 20 MiB |
 //! | spans waiting | 2 048 of ~1 KiB | 2 MiB |
 //!
-//! That is about half of it; the rest is code, exports in flight, and what the allocator keeps.
+//! That is a little over half of it; the rest is code, exports in flight, and what the allocator keeps.
 
 use super::{ByteSize, Config};
 

@@ -86,8 +86,8 @@ pub(super) struct Flows {
     by_key: HashMap<Key, FlowId>,
     /// By the id of the socket.
     open: HashMap<u64, FlowId>,
-    most_open: usize,
-    most_flows: usize,
+    open_limit: usize,
+    limit: usize,
 }
 
 /// Open connections for each flow there is room for: most nodes talk to few peers, many times.
@@ -101,8 +101,8 @@ impl Flows {
             free: Vec::new(),
             by_key: HashMap::new(),
             open: HashMap::new(),
-            most_open: connections.max(1),
-            most_flows: (connections / CONNECTIONS_PER_FLOW).max(1),
+            open_limit: connections.max(1),
+            limit: (connections / CONNECTIONS_PER_FLOW).max(1),
         }
     }
 
@@ -123,7 +123,7 @@ impl Flows {
         if let Some(known) = self.by_key.get(&key) {
             return *known;
         }
-        if self.by_key.len() >= self.most_flows {
+        if self.by_key.len() >= self.limit {
             self.forget();
         }
         let flow = self.add(Flow {
@@ -141,7 +141,7 @@ impl Flows {
     /// never closed; the caller releases it.
     pub(super) fn open(&mut self, socket: u64, flow: FlowId) -> Option<FlowId> {
         let flows = self.slots.len() - self.free.len();
-        let has_room = self.open.len() < self.most_open && flows <= self.most_flows;
+        let has_room = self.open.len() < self.open_limit && flows <= self.limit;
         let before = match self.open.entry(socket) {
             Entry::Occupied(mut entry) => Some(entry.insert(flow)),
             Entry::Vacant(entry) if has_room => {
