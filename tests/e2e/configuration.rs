@@ -128,6 +128,22 @@ fn variables_and_flags_are_named() {
 }
 
 #[test]
+fn what_is_ignored_is_said() {
+    let (_directory, path) = file("traces: {tcp: on}\n");
+    for arguments in [
+        ["config", "check", &path].as_slice(),
+        &["config", "print", "--config", &path],
+    ] {
+        let variable = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+        let finished = finish(wellhead(arguments).env(variable.0, variable.1));
+        let place = format!("warning: {path}:1:10: traces.tcp: has no effect");
+        finished.check(0, &["warning: OTEL_EXPORTER_OTLP_PROTOCOL", "ignored"]);
+        finished.check(0, &[&place]);
+        assert!(!finished.stdout.contains("warning"), "{finished:?}");
+    }
+}
+
+#[test]
 fn the_command_line_is_checked_and_explained() {
     let run = |arguments: &[&str]| -> Finished { finish(&mut wellhead(arguments)) };
     run(&["rnu"]).check(64, &["rnu", "Usage"]);

@@ -71,6 +71,8 @@ fn lack_of_privilege_is_told() {
     }
     let human = doctor(POWERLESS, &[]);
     human.check(77, &[]);
+    let row = "capabilities  missing CAP_BPF, CAP_PERFMON\n";
+    assert!(human.stdout.contains(row), "{human:?}");
     let json = doctor(POWERLESS, &["--json"]);
     json.check(77, &[]);
     for name in ["CAP_BPF", "CAP_PERFMON"] {

@@ -29,13 +29,13 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
                 config: Some(file.clone()),
                 set: options.set.clone(),
             };
-            let loaded = checked.load_quietly()?;
+            let loaded = checked.load_unlogged()?;
             Settings::new(&loaded.config)
                 .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
             print(&format!("{}: ok\n", file.display()));
         }
         ConfigCommand::Print => {
-            let loaded = options.load_quietly()?;
+            let loaded = options.load_unlogged()?;
             let yaml = loaded
                 .config
                 .to_yaml()

@@ -36,7 +36,7 @@ struct Report {
 }
 
 pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failure> {
-    let loaded = options.load_quietly()?;
+    let loaded = options.load_unlogged()?;
     let settings = Settings::new(&loaded.config)
         .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
     let kubernetes = block_on(async { Ok(kubernetes(settings.kubernetes).await) })?;
@@ -204,15 +204,12 @@ fn table(report: &Report) -> String {
             lockdown
         },
     );
-    let missing = missing_capabilities.join(", ");
-    row(
-        "capabilities",
-        if missing.is_empty() {
-            "none missing"
-        } else {
-            &missing
-        },
-    );
+    let capabilities = if missing_capabilities.is_empty() {
+        "none missing".to_owned()
+    } else {
+        format!("missing {}", missing_capabilities.join(", "))
+    };
+    row("capabilities", &capabilities);
     row("kubernetes", &report.kubernetes);
     for (signal, state) in &report.receivers {
         row(&format!("otlp {signal}"), state);
@@ -231,7 +228,8 @@ fn table(report: &Report) -> String {
             FeatureState::Off(why) | FeatureState::Unknown(why) => why,
         };
         let (feature, state) = (status.feature.as_str(), status.state.as_str());
-        let _infallible = writeln!(text, "{feature:<10}{state:<9}{:<11}{why}", status.mechanism);
+        let line = format!("{feature:<10}{state:<9}{:<11}{why}", status.mechanism);
+        let _infallible = writeln!(text, "{}", line.trim_end());
         for program in &status.programs {
             let state = program.problem.as_deref().unwrap_or("attached");
             let _infallible = writeln!(text, "  {:<28}{state}", program.program);

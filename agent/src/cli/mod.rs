@@ -98,7 +98,16 @@ impl Options {
         Ok(loaded)
     }
 
-    /// Reads the configuration for a command whose output is its result.
+    /// Reads the configuration for a command that tells about it, and says what was ignored.
+    fn load_unlogged(&self) -> Result<Loaded, Failure> {
+        let loaded = self.load_quietly()?;
+        for warning in &loaded.warnings {
+            complain(&format!("warning: {warning}\n"));
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the configuration and nothing more.
     fn load_quietly(&self) -> Result<Loaded, Failure> {
         let loaded = crate::config::load(self.config.as_deref(), std::env::vars_os(), &self.set);
         loaded.map_err(|error| Failure {

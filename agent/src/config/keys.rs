@@ -205,7 +205,10 @@ pub enum PeerAddresses {
 
 /// An address block and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an entry such as `{name: office, cidr: 192.0.2.0/24}`"
+)]
 pub struct NamedCidr {
     /// The name peers in the block get.
     pub name: String,

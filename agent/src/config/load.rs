@@ -25,7 +25,8 @@ pub struct Loaded {
     /// Where each key that was set comes from, by its dotted name; for maps, each of their entries.
     /// Keys left at their default are not in it.
     pub sources: BTreeMap<String, Origin>,
-    /// OpenTelemetry variables that could not be read and were ignored, as that specification asks; to be logged.
+    /// OpenTelemetry variables that could not be read and were ignored, as that specification asks, and settings
+    /// without effect; to be logged.
     pub warnings: Vec<Problem>,
 }
 
@@ -92,6 +93,7 @@ impl Input<'_> {
         let config = typed(tree, &mut problems);
         validate::check(&config, &whole, &mut problems);
         if problems.is_empty() {
+            validate::advise(&config, &whole, &mut warnings);
             return Ok(Loaded {
                 config,
                 sources,
@@ -291,7 +293,7 @@ fn typed(mut tree: Node, problems: &mut Vec<Problem>) -> Config {
             problems.push(Problem {
                 origin: Origin::Default,
                 key: path.to_string(),
-                message: error.inner().to_string(),
+                message: plain(&error.inner().to_string()),
             });
             break;
         };
@@ -303,10 +305,19 @@ fn typed(mut tree: Node, problems: &mut Vec<Problem>) -> Config {
             problems.push(Problem {
                 origin: node.origin,
                 key: path.to_string(),
-                message: error.inner().to_string(),
+                message: plain(&error.inner().to_string()),
             });
         }
         refused.push(path);
     }
     Config::default()
+}
+
+/// Serde's complaint about a choice, in words that do not need Rust to be understood.
+fn plain(message: &str) -> String {
+    let choice = message.strip_prefix("unknown variant ");
+    match choice.and_then(|rest| rest.split_once(", expected ")) {
+        Some((value, allowed)) => format!("{value} will not do; write {allowed}"),
+        None => message.to_owned(),
+    }
 }

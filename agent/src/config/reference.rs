@@ -10,7 +10,7 @@ use super::{
 };
 
 const INTRODUCTION: &str = "\
-<!-- Generated from the doc comments in agent/src/config; `UPDATE_EXPECT=1 cargo test -p wellhead --test docs` writes it anew. -->
+<!-- Generated from the doc comments in agent/src/config; `cargo xtask docs` writes it anew. -->
 # Configuration
 
 A setting is looked for in this order; the first place that has it wins:

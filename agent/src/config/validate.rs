@@ -23,6 +23,24 @@ pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     checks.rings_together(config);
 }
 
+/// Adds to `warnings` what is allowed and yet without effect.
+pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) {
+    let traces = &config.traces;
+    let nowhere = config.otlp.settings(Signal::Traces).is_none();
+    let mut checks = Checks {
+        tree,
+        problems: warnings,
+    };
+    for (key, spans) in [
+        ("traces.process", traces.process),
+        ("traces.tcp", traces.tcp),
+    ] {
+        checks.require(!(nowhere && spans.is_on()), key, || {
+            "has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set".to_owned()
+        });
+    }
+}
+
 struct Checks<'a> {
     tree: &'a Node,
     problems: &'a mut Vec<Problem>,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -50,6 +50,8 @@ impl Lock {
             .create(true)
             .write(true)
             .truncate(false)
+            // Whoever can open it can lock it, and so keep the agent from starting.
+            .mode(0o600)
             .open(&path)
             .map_err(create(&path))?;
         match file.try_lock() {
@@ -69,6 +71,8 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -79,6 +83,14 @@ mod tests {
         assert!(matches!(Lock::acquire(&below), Err(LockError::Held { .. })));
         drop(first);
         Lock::acquire(&below).expect("free again");
+    }
+
+    #[test]
+    fn only_its_owner_can_open_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let _lock = Lock::acquire(directory.path()).expect("free");
+        let file = fs::metadata(directory.path().join("wellhead.lock")).expect("there");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

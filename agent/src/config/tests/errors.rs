@@ -32,7 +32,7 @@ peers:
         &expect![[r#"
             w.yaml:1:1: memory_budget: `lots` is no size; write a whole number with `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB` or, for bytes, nothing, such as `128MiB`
             w.yaml:2:1: snapshot_interval: `10` has no unit; write `10s` for seconds or `10ms` for milliseconds
-            w.yaml:4:3: log.level: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`
+            w.yaml:4:3: log.level: `loud` will not do; write one of `error`, `warn`, `info`, `debug`, `trace`
             w.yaml:5:3: log.colour: no such key; allowed in `log` are level, format
             w.yaml:6:12: features.udp: is not built in this version; only `off` is allowed
             w.yaml:6:21: features.tcp: `maybe` is neither `on` nor `off`
@@ -172,7 +172,7 @@ fn rings_stay_within_a_quarter_of_the_budget() {
 #[test]
 fn one_refused_key_is_one_problem() {
     check_errors(
-        "node_name: {a: b}\nmemory_budget: 1Gi\nrings: {network_size: 64MiB}\npeers: {cidrs: [{name: a, cidr: x}]}\n",
+        "node_name: {a: b}\nmemory_budget: 1Gi\nrings: {network_size: 64MiB}\npeers: {cidrs: [{name: a, cidr: x}, 10.0.0.0/8]}\n",
         &[],
         &[],
         &expect![[r#"

@@ -218,3 +218,23 @@ fn headers_are_decoded_and_never_shown() {
         );
     }
 }
+
+#[test]
+fn spans_without_a_receiver_are_warned_of() {
+    let warnings = |yaml: &str| {
+        let loaded = load(yaml, &[], &["traces.tcp=on"]).expect("nothing is wrong");
+        let lines = loaded.warnings.iter().map(|warning| format!("{warning}\n"));
+        lines.collect::<String>()
+    };
+    expect![[r#"
+        w.yaml:1:10: traces.process: has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set
+        --set traces.tcp: has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set
+    "#]]
+    .assert_eq(&warnings("traces: {process: on}"));
+    expect![[r#"
+        --set traces.tcp: has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set
+    "#]]
+    .assert_eq(&warnings("otlp: {metrics: {endpoint: http://h:1}}"));
+    expect![""].assert_eq(&warnings("otlp: {endpoint: http://h:1}"));
+    expect![""].assert_eq(&warnings("otlp: {traces: {endpoint: http://h:1}}"));
+}

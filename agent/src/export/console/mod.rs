@@ -16,6 +16,9 @@ use crate::telemetry::snapshot::{Family, PointValue, Snapshot};
 /// Workloads shown.
 const ROWS: usize = 10;
 
+/// Row of the overflow series: what could not be kept apart any more.
+const OVERFLOW: &str = "(beyond series_limit)";
+
 /// Prints a table every `interval` until `stop`.
 pub async fn run(snapshots: SnapshotHandle, interval: Duration, stop: CancellationToken) {
     let mut before: Option<Arc<Snapshot>> = None;
@@ -54,6 +57,21 @@ impl Activity {
     fn busyness(&self) -> i64 {
         (self.sent + self.received) / 1_000 + self.opened + self.failed + self.execs
     }
+
+    /// Where a metric is shown, if it is.
+    fn field(&mut self, metric: Metric, attributes: &[(Attr, Value)]) -> Option<&mut i64> {
+        let transmit = (Attr::NetworkIoDirection, Value::Static("transmit"));
+        match metric {
+            // It does not tell the direction.
+            Metric::TcpIo if is_overflow(attributes) => None,
+            Metric::TcpIo if attributes.contains(&transmit) => Some(&mut self.sent),
+            Metric::TcpIo => Some(&mut self.received),
+            Metric::TcpConnectionsOpened => Some(&mut self.opened),
+            Metric::TcpConnectionFailures => Some(&mut self.failed),
+            Metric::ProcessExecs => Some(&mut self.execs),
+            _ => None,
+        }
+    }
 }
 
 fn table(before: &Snapshot, now: &Snapshot) -> String {
@@ -67,17 +85,17 @@ fn table(before: &Snapshot, now: &Snapshot) -> String {
             .cmp(&a.busyness())
             .then_with(|| a_name.cmp(b_name))
     });
-    let total = |metric| sum(now, metric, |_| true) - sum(before, metric, |_| true);
-    let lost =
-        sum(now, Metric::AgentDiscards, is_lost) - sum(before, Metric::AgentDiscards, is_lost);
+    let total =
+        |field: fn(&Activity) -> i64| -> i64 { activities.iter().map(|(_, row)| field(row)).sum() };
+    let lost = lost(now) - lost(before);
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _infallible = writeln!(
         text,
         "\nlast {seconds:.0} s: {:.1} execs/s, {:.1} connections/s, {} failed, {lost} records lost",
-        rate(total(Metric::ProcessExecs), seconds),
-        rate(total(Metric::TcpConnectionsOpened), seconds),
-        total(Metric::TcpConnectionFailures),
+        rate(total(|row| row.execs), seconds),
+        rate(total(|row| row.opened), seconds),
+        total(|row| row.failed),
     );
     if activities.is_empty() {
         return text;
@@ -95,6 +113,10 @@ fn table(before: &Snapshot, now: &Snapshot) -> String {
             failed,
             execs,
         } = *activity;
+        let bytes = |count| match name.as_str() {
+            OVERFLOW => "-".to_owned(),
+            _ => bytes(count),
+        };
         let _infallible = writeln!(
             text,
             "{name:<44.44} {:>10} {:>10} {opened:>8} {failed:>8} {execs:>8}",
@@ -105,39 +127,50 @@ fn table(before: &Snapshot, now: &Snapshot) -> String {
     text
 }
 
+/// What tells a series from others in two readings: the metric, whose it is, its start and its attributes.
+type Series = (Metric, String, u64, Arc<[(Attr, Value)]>);
+
+/// How much each series has grown, by workload. One that was forgotten since takes nothing away, and one that
+/// started anew counts from 0.
 fn difference(before: &Snapshot, now: &Snapshot) -> HashMap<String, Activity> {
-    let mut activities = HashMap::new();
-    for (snapshot, sign) in [(before, -1), (now, 1)] {
-        for family in &snapshot.families {
-            add_family(&mut activities, snapshot, family, sign);
+    let before = counts(before);
+    let mut activities: HashMap<String, Activity> = HashMap::new();
+    for (series, count) in counts(now) {
+        let grown = count - before.get(&series).copied().unwrap_or(0);
+        let (metric, row, _, attributes) = series;
+        let activity = activities.entry(row).or_default();
+        if let Some(field) = activity.field(metric, &attributes) {
+            // Replicas that share a row may share the rest, and one of them may have been forgotten.
+            *field += grown.max(0);
         }
     }
     activities
 }
 
-fn add_family(
-    activities: &mut HashMap<String, Activity>,
-    snapshot: &Snapshot,
-    family: &Family,
-    sign: i64,
-) {
-    for point in &family.points {
-        let (PointValue::Int(value), Some(resource)) =
-            (&point.value, snapshot.resources.get(point.resource))
-        else {
-            continue;
-        };
-        let transmit = (Attr::NetworkIoDirection, Value::Static("transmit"));
-        let field: fn(&mut Activity) -> &mut i64 = match family.metric {
-            Metric::TcpIo if point.attributes.contains(&transmit) => |activity| &mut activity.sent,
-            Metric::TcpIo => |activity| &mut activity.received,
-            Metric::TcpConnectionsOpened => |activity| &mut activity.opened,
-            Metric::TcpConnectionFailures => |activity| &mut activity.failed,
-            Metric::ProcessExecs => |activity| &mut activity.execs,
-            _ => return,
-        };
-        *field(activities.entry(name(resource)).or_default()) += sign * value;
+/// Where each series stands.
+fn counts(snapshot: &Snapshot) -> HashMap<Series, i64> {
+    let mut counts = HashMap::new();
+    for family in &snapshot.families {
+        for point in &family.points {
+            let resource = snapshot.resources.get(point.resource);
+            let (PointValue::Int(value), Some(resource)) = (&point.value, resource) else {
+                continue;
+            };
+            let row = if is_overflow(&point.attributes) {
+                OVERFLOW.to_owned()
+            } else {
+                name(resource)
+            };
+            let attributes = Arc::clone(&point.attributes);
+            let series = (family.metric, row, point.start_unix_nano, attributes);
+            *counts.entry(series).or_default() += value;
+        }
     }
+    counts
+}
+
+fn is_overflow(attributes: &[(Attr, Value)]) -> bool {
+    attributes.contains(&(Attr::MetricOverflow, Value::Bool(true)))
 }
 
 /// `namespace/service` in Kubernetes, else the service.
@@ -154,27 +187,17 @@ fn name(resource: &Resource) -> String {
     }
 }
 
-fn sum(snapshot: &Snapshot, metric: Metric, counts: impl Fn(&[(Attr, Value)]) -> bool) -> i64 {
-    let families = snapshot
-        .families
-        .iter()
-        .filter(|family| family.metric == metric);
-    let points = families
-        .flat_map(|family| &family.points)
-        .filter(|point| counts(&point.attributes));
-    points
-        .map(|point| {
-            if let PointValue::Int(value) = point.value {
-                value
-            } else {
-                0
-            }
-        })
-        .sum()
-}
-
-fn is_lost(attributes: &[(Attr, Value)]) -> bool {
-    attributes.contains(&(Attr::Stage, Value::Static("ring")))
+/// Records that found their ring full. The agent's own series are never forgotten.
+fn lost(snapshot: &Snapshot) -> i64 {
+    let ring = (Attr::Stage, Value::Static("ring"));
+    let families = snapshot.families.iter();
+    let discards = families.filter(|family| family.metric == Metric::AgentDiscards);
+    let points = discards.flat_map(|family| &family.points);
+    let counts = points.filter_map(|point| match point.value {
+        PointValue::Int(count) if point.attributes.contains(&ring) => Some(count),
+        _ => None,
+    });
+    counts.sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown to one decimal")]
@@ -243,6 +266,51 @@ mod tests {
             shop/wellhead                                       0 B        0 B        0        0       10
         "]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_is_nobodys() {
+        let with_overflow = |time, sent, execs| {
+            let mut reading = reading(time, 0, 0);
+            let overflow = [(Attr::MetricOverflow, Value::Bool(true))];
+            for (family, value) in reading.families.iter_mut().zip([sent, execs]) {
+                family.points[0].resource = 0;
+                family.points[0].attributes = overflow.as_slice().into();
+                family.points[0].value = PointValue::Int(value);
+            }
+            reading
+        };
+        let text = table(&with_overflow(10, 1, 1), &with_overflow(15, 9_000, 6));
+        expect_test::expect![[r"
+
+            last 5 s: 1.0 execs/s, 0.0 connections/s, 0 failed, 0 records lost
+            WORKLOAD                                           SENT   RECEIVED   OPENED   FAILED    EXECS
+            (beyond series_limit)                                 -          -        0        0        5
+        "]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn a_forgotten_series_takes_nothing_away() {
+        let before = reading(10, 7_000_000, 100);
+        let mut now = reading(15, 0, 103);
+        // Idle for too long, and back: its bytes count from 0.
+        now.families[0].points.clear();
+        let text = table(&before, &now);
+        assert!(
+            text.contains("0.6 execs/s") && !text.contains("shop/web"),
+            "{text}"
+        );
+        let mut again = reading(20, 2_048, 103);
+        again.families[0].points[0].start_unix_nano = 1;
+        expect_test::expect![[r"
+
+            last 10 s: 0.3 execs/s, 0.0 connections/s, 0 failed, 0 records lost
+            WORKLOAD                                           SENT   RECEIVED   OPENED   FAILED    EXECS
+            shop/wellhead                                       0 B        0 B        0        0        3
+            shop/web                                          2 KiB        0 B        0        0        0
+        "]]
+        .assert_eq(&table(&before, &again));
     }
 
     #[test]

@@ -39,9 +39,11 @@ pub(super) struct Sender<T> {
 }
 
 impl<T: Transport> Sender<T> {
+    /// `receiver` is what the log calls it.
     pub(super) fn new(
         transport: T,
         signal: Signal,
+        receiver: String,
         counters: Arc<Counters>,
         stats: Arc<ExportStats>,
         shutdown: Arc<Shutdown>,
@@ -52,7 +54,7 @@ impl<T: Transport> Sender<T> {
             counters,
             stats,
             shutdown,
-            health: Health::new(signal),
+            health: Health::new(signal, receiver),
             backoff: Backoff::default(),
             not_before: None,
             hurried: false,

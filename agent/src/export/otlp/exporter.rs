@@ -53,10 +53,13 @@ impl OtlpExporter {
         let shutdown = Arc::new(Shutdown::new(stop, grace));
         let sender = |signal, settings: &SignalSettings| {
             let client = Client::new(settings).map_err(|source| OtlpError { signal, source })?;
+            let receiver = settings.endpoint.authority();
+            let receiver = receiver.map(ToString::to_string).unwrap_or_default();
             let (counters, stats) = (Arc::clone(counters), Arc::clone(stats));
             Ok(Sender::new(
                 client,
                 signal,
+                receiver,
                 counters,
                 stats,
                 Arc::clone(&shutdown),

@@ -14,6 +14,8 @@ const REMINDER: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Health {
     signal: Signal,
+    /// Host and port alone: paths and queries may carry keys.
+    receiver: String,
     failing_since: Option<Instant>,
     failures: Reminder,
     warnings: Reminder,
@@ -27,9 +29,10 @@ struct Reminder {
 }
 
 impl Health {
-    pub(super) fn new(signal: Signal) -> Self {
+    pub(super) fn new(signal: Signal, receiver: String) -> Self {
         Self {
             signal,
+            receiver,
             failing_since: None,
             failures: Reminder::default(),
             warnings: Reminder::default(),
@@ -44,6 +47,7 @@ impl Health {
         if let Some(others) = self.failures.pass(now, changed) {
             warn!(
                 signal = self.signal.as_str(),
+                receiver = self.receiver,
                 error.r#type = error.failure.as_str(),
                 failing_seconds = (now - since).as_secs(),
                 other_failures = others,
@@ -60,13 +64,16 @@ impl Health {
             let failed_seconds = (now - since).as_secs();
             info!(
                 signal = self.signal.as_str(),
-                failed_seconds, "OTLP export works again"
+                receiver = self.receiver,
+                failed_seconds,
+                "OTLP export works again"
             );
         }
         let noteworthy = accepted.rejected > 0 || !accepted.message.is_empty();
         if noteworthy && let Some(others) = self.warnings.pass(now, false) {
             warn!(
                 signal = self.signal.as_str(),
+                receiver = self.receiver,
                 rejected = accepted.rejected,
                 other_warnings = others,
                 "the OTLP receiver complains: {}",

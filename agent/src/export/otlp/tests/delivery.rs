@@ -55,6 +55,7 @@ impl Rig {
         Sender::new(
             self.receiver.clone(),
             signal,
+            "scripted".to_owned(),
             Arc::clone(&self.counters),
             Arc::clone(&self.stats),
             Arc::clone(&self.shutdown),
