@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::{Resource, UNKNOWN_SERVICE, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::handle::SnapshotHandle;
-use crate::telemetry::snapshot::{Family, PointValue, Snapshot};
+use crate::telemetry::snapshot::{PointValue, Snapshot};
 
 /// Workloads shown.
 const ROWS: usize = 10;
@@ -220,7 +220,7 @@ fn bytes(count: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::snapshot::Point;
+    use crate::telemetry::snapshot::{Family, Point};
 
     fn reading(time: u64, sent: i64, execs: i64) -> Snapshot {
         let resource = |service: &str| {
