@@ -179,6 +179,7 @@ fn one_refused_key_is_one_problem() {
             w.yaml:1:1: node_name: invalid type: map, expected a string
             w.yaml:2:1: memory_budget: `1Gi` is no size; write a whole number with `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB` or, for bytes, nothing, such as `128MiB`
             w.yaml:4:27: peers.cidrs[0].cidr: `x` is no CIDR block; write an address and a prefix length such as `10.0.0.0/8` or `2001:db8::/32`
+            w.yaml:4:37: peers.cidrs[1]: invalid type: string "10.0.0.0/8", expected an entry such as `{name: office, cidr: 192.0.2.0/24}`
         "#]],
     );
 }
