@@ -78,7 +78,7 @@ pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     match (old, new) {
         (_, TCP_SYN_SENT) => begun(sock),
         (_, TCP_LISTEN) => listening(sock),
-        (TCP_SYN_SENT | TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, family),
+        (TCP_SYN_SENT | TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, old, family),
         (TCP_CLOSE, TCP_CLOSE) => {}
         (TCP_LISTEN, TCP_CLOSE) => listening_ended(sock),
         (_, TCP_CLOSE) => ended(sock, old, family),
@@ -132,9 +132,10 @@ fn listening_ended(sock: Struct) {
     let _absent_is_fine = LISTENERS.remove(&key);
 }
 
-/// The handshake is done. A client's connection is known; a server's starts here.
+/// The handshake is done. A client's connection is known, unless it was begun before the programs were attached or found
+/// the map full; a server's starts here.
 #[inline(always)]
-fn established(sock: Struct, family: u16) {
+fn established(sock: Struct, old: i32, family: u16) {
     let cgroup_id = sock_cgroup_id(sock);
     if !captured(cgroup_id) {
         return;
@@ -148,24 +149,25 @@ fn established(sock: Struct, family: u16) {
         unsafe { (*connection).established_ns == 0 }
     });
     if !begun {
-        // SAFETY: `tcp` is a `struct tcp_sock`.
-        let port = u16::from_be(unsafe { field(tcp, &offset::TCP_SPORT) });
-        let listener = ListenerKey {
-            netns: netns(sock),
-            port: u32::from(port),
+        let connection = if old == TCP_SYN_SENT {
+            // Since when and whose is not known any more: who runs now is not who connected.
+            Connection {
+                started_ns: 0,
+                established_ns: at,
+                owner: Process::default(),
+                role: u32::from(role::SOURCE),
+                flags: 0,
+            }
+        } else {
+            Connection {
+                started_ns: at,
+                established_ns: at,
+                owner: listener(sock, tcp),
+                role: u32::from(role::DESTINATION),
+                flags: 0,
+            }
         };
-        // SAFETY: the value is copied at once.
-        let owner = unsafe { LISTENERS.get(&listener) }
-            .copied()
-            .unwrap_or_default();
-        let accepted = Connection {
-            started_ns: at,
-            established_ns: at,
-            owner,
-            role: u32::from(role::DESTINATION),
-            flags: 0,
-        };
-        if !remember(sock, &accepted) {
+        if !remember(sock, &connection) {
             return;
         }
     }
@@ -189,6 +191,19 @@ fn established(sock: Struct, family: u16) {
     if !sent {
         connection.flags |= tcp_flag::OPEN_LOST;
     }
+}
+
+/// Who listens on the port of an accepted connection.
+#[inline(always)]
+fn listener(sock: Struct, tcp: Struct) -> Process {
+    // SAFETY: `tcp` is a `struct tcp_sock`.
+    let port = u16::from_be(unsafe { field(tcp, &offset::TCP_SPORT) });
+    let key = ListenerKey {
+        netns: netns(sock),
+        port: u32::from(port),
+    };
+    // SAFETY: the value is copied at once.
+    unsafe { LISTENERS.get(&key) }.copied().unwrap_or_default()
 }
 
 /// The connection or the attempt is over; all its counters are final.

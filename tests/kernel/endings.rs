@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use wellhead::events::Body;
+use wellhead::events::{Body, ProcessId};
 use wellhead_common::record;
 use wellhead_tests::{
     capture::{Tap, settings},
@@ -73,10 +73,25 @@ pub(crate) fn are_as_wait_tells() -> Result<()> {
         let name = ending["name"].as_str().context("a name")?;
         let pid = ending["pid"].as_u64().context("a pid")?;
         let is = |found: u32| u64::from(found) == pid;
-        let forks = events
+        let forks: Vec<ProcessId> = events
             .iter()
-            .filter(|(event, _)| matches!(&event.body, Body::Fork(fork) if is(fork.child.pid)));
-        assert_eq!(forks.count(), 1, "forks: {name}");
+            .filter_map(|(event, _)| match &event.body {
+                Body::Fork(fork) if is(fork.child.pid) => Some(fork.child),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(forks.len(), 1, "forks: {name}");
+        let ended: Vec<ProcessId> = events
+            .iter()
+            .filter_map(|(event, _)| match &event.body {
+                Body::Exit(exit) if is(exit.process.pid) => Some(exit.process),
+                _ => None,
+            })
+            .collect();
+        // Whichever thread was the last, the process is the one that was forked, and so started when that did.
+        if name != "a thread executes" {
+            assert_eq!(ended, forks, "who ended: {name}");
+        }
         let execs = events
             .iter()
             .filter(|(event, _)| matches!(&event.body, Body::Exec(exec) if is(exec.process.pid)));

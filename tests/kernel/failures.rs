@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with,
-        sockopt,
+        AddressFamily, SocketFlags, SocketType, accept, bind, connect, getsockname, listen,
+        socket_with, sockopt,
     },
 };
 use serde_json::{Value, json};
@@ -81,14 +81,14 @@ fn exhaust_ports() -> Result<()> {
 }
 
 /// A listener whose queue is full: it does not answer.
-struct Silent {
+pub(crate) struct Silent {
     port: u16,
-    _listener: OwnedFd,
+    listener: OwnedFd,
     _queued: Vec<TcpStream>,
 }
 
 impl Silent {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let listener = tcp_socket(SocketFlags::empty())?;
         bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
         listen(&listener, 0)?;
@@ -97,19 +97,24 @@ impl Silent {
         let queued = vec![TcpStream::connect((Ipv4Addr::LOCALHOST, port))?];
         Ok(Self {
             port,
-            _listener: listener,
+            listener,
             _queued: queued,
         })
     }
 
     /// An attempt under way.
-    fn attempt(&self) -> Result<OwnedFd> {
+    pub(crate) fn attempt(&self) -> Result<OwnedFd> {
         let attempt = tcp_socket(SocketFlags::NONBLOCK)?;
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
         match connect(&attempt, &to) {
             Err(Errno::INPROGRESS) => Ok(attempt),
             other => anyhow::bail!("not under way: {other:?}"),
         }
+    }
+
+    /// Takes from the queue what fills it, so that the next attempt is answered.
+    pub(crate) fn answer(&self) -> Result<OwnedFd> {
+        Ok(accept(&self.listener)?)
     }
 }
 
@@ -118,7 +123,7 @@ fn tcp_socket(flags: SocketFlags) -> Result<OwnedFd> {
     Ok(socket_with(family, kind, flags, None)?)
 }
 
-fn local_port(socket: &OwnedFd) -> Result<u16> {
+pub(crate) fn local_port(socket: &OwnedFd) -> Result<u16> {
     let address = SocketAddrV4::try_from(getsockname(socket)?)?;
     Ok(address.port())
 }

@@ -70,6 +70,10 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("tcp_close_after_loss", || tcp_closes::check("loss")),
     ("tcp_odd_lives_are_told_once", tcp_odd::lives_are_told_once),
+    (
+        "tcp_odd_begun_before_the_programs",
+        tcp_odd::begun_before_the_programs,
+    ),
     ("connections_over_ipv4", || connections::are_counted("ipv4")),
     ("connections_over_ipv6", || connections::are_counted("ipv6")),
     ("connections_over_mapped_ipv4", || {

@@ -21,6 +21,8 @@ use wellhead_tests::{
     netns, workload,
 };
 
+use crate::failures::{Silent, local_port};
+
 /// The workload. Returns, of every connection made, the ends as `[role, local port, remote port, sent, received]`.
 pub(crate) fn all(_arguments: &[String]) -> Result<Value> {
     netns::isolate()?;
@@ -117,6 +119,37 @@ pub(crate) fn lives_are_told_once() -> Result<()> {
         .collect();
     assert_eq!(told.opened, opened);
     assert_eq!(told.refused, [said["refused"].clone()]);
+    Ok(())
+}
+
+/// An attempt under way when the programs are attached: they see only that it succeeds.
+pub(crate) fn begun_before_the_programs() -> Result<()> {
+    let silent = Silent::new()?;
+    let attempt = silent.attempt()?;
+    let port = local_port(&attempt)?;
+    let mut tap = Tap::attach(&settings(None))?;
+    // The next retransmission, after a second, finds room in the queue.
+    let _queued = silent.answer()?;
+    let is_told = |connection: &Connection| connection.local.port() == port;
+    tap.read_until("it opened", |tap| {
+        let events = tap.events()?;
+        Ok(events
+            .iter()
+            .any(|(event, _)| matches!(&event.body, Body::TcpOpen(open) if is_told(open))))
+    })?;
+    let events = tap.events()?;
+    let told: Vec<&Connection> = events
+        .iter()
+        .filter_map(|(event, _)| match &event.body {
+            Body::TcpOpen(open) if is_told(open) => Some(open),
+            _ => None,
+        })
+        .collect();
+    let [open] = told[..] else {
+        anyhow::bail!("told {} times", told.len());
+    };
+    assert_eq!(open.role, Some(Role::Source));
+    assert_eq!((open.owner, open.connect_ns()), (None, None));
     Ok(())
 }
 

@@ -192,7 +192,7 @@ impl Live {
         Ok(LiveEvents(self.runtime.spawn(async move {
             let mut all = Vec::new();
             while let Some(line) = lines.recv().await {
-                all.push(line);
+                all.push(line.to_string());
             }
             all
         })))

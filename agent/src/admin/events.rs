@@ -59,7 +59,10 @@ async fn stream_events(
     }
     let body = stream::unfold(lines, |mut lines| async {
         let line = lines.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line + "\n"), lines))
+        Some((
+            Ok::<_, std::convert::Infallible>(format!("{line}\n")),
+            lines,
+        ))
     });
     (
         [(CONTENT_TYPE, "application/x-ndjson")],

@@ -102,12 +102,12 @@ fn known_kinds() -> String {
 #[derive(Debug)]
 pub struct Subscription {
     filter: EventFilter,
-    lines: mpsc::Sender<String>,
+    lines: mpsc::Sender<Arc<str>>,
 }
 
 impl Subscription {
     /// A subscription and where its lines arrive.
-    pub fn new(filter: EventFilter) -> (Self, mpsc::Receiver<String>) {
+    pub fn new(filter: EventFilter) -> (Self, mpsc::Receiver<Arc<str>>) {
         let (lines, receiver) = mpsc::channel(LINES);
         (Self { filter, lines }, receiver)
     }
@@ -147,14 +147,15 @@ impl Subscribers {
 
     /// Tells all who want it.
     pub fn publish(&mut self, event: &LiveEvent, resource: &Resource) {
-        let mut line = None;
+        // Subscribers that do not keep up are behind with the same lines.
+        let mut line: Option<Arc<str>> = None;
         let counters = &self.counters;
         self.subscriptions.retain(|subscription| {
             if !subscription.filter.wants(event, resource) {
                 return true;
             }
-            let line = line.get_or_insert_with(|| event.to_json(resource)).clone();
-            match subscription.lines.try_send(line) {
+            let line = line.get_or_insert_with(|| event.to_json(resource).into());
+            match subscription.lines.try_send(Arc::clone(line)) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_)) => {
                     counters.discard(Discard::QueueSubscriberSlow, 1);
@@ -216,7 +217,7 @@ mod tests {
         subscribers.publish(&event("wellhead.process.exit"), &resource("web"));
         subscribers.publish(&event("wellhead.process.exec"), &resource("web"));
         assert_eq!(
-            lines.try_recv().expect("a line"),
+            &*lines.try_recv().expect("a line"),
             r#"{"time_unix_nano":7,"name":"wellhead.process.exec","resource":{"k8s.namespace.name":"shop","k8s.pod.name":"web"},"attributes":{"process.pid":3}}"#
         );
         assert!(lines.try_recv().is_err());

@@ -3,12 +3,28 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
 use kube::Client;
+use kube::client::{ClientBuilder, DynBody};
 use kube::config::{Config, InferConfigError};
 use thiserror::Error;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+use tower_http::map_response_body::MapResponseBodyLayer;
 
 /// Where a pod's service account is mounted.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// How long credentials may take: a kubeconfig can name a program that makes them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer without a line's end. A list of pods is one line, each event of a watch another; the client library
+/// collects a line however long it is.
+const LONGEST_LINE: usize = 32 << 20;
 
 /// `kubernetes.mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +50,20 @@ pub enum KubeError {
     /// No client could be made of the credentials.
     #[error("the Kubernetes client cannot be built")]
     Client(#[source] Box<kube::Error>),
+    /// The program that a kubeconfig names for them does not end.
+    #[error("there are no Kubernetes credentials after {}s", PATIENCE.as_secs())]
+    Slow,
+    /// Making the client failed in an unforeseen way.
+    #[error("making the Kubernetes client died")]
+    Died(#[source] JoinError),
 }
+
+/// What a server sends is no answer to anything.
+#[derive(Debug, Error)]
+#[error("the API server sends a line of more than {LONGEST_LINE} bytes")]
+struct LineTooLong;
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client for the cluster this node is in. `None` if there is to be none. Sends nothing yet. To be called within a
 /// tokio runtime.
@@ -49,8 +78,39 @@ pub async fn connect(mode: KubernetesMode) -> Result<Option<Client>, KubeError> 
     let config = Config::infer()
         .await
         .map_err(|error| KubeError::Config(Box::new(error)))?;
-    let client = Client::try_from(config).map_err(|error| KubeError::Client(Box::new(error)))?;
-    Ok(Some(client))
+    // Runs the program that a kubeconfig may name, and waits for it.
+    let client = timeout(PATIENCE, spawn_blocking(move || client(config))).await;
+    let client = client
+        .map_err(|_elapsed| KubeError::Slow)?
+        .map_err(KubeError::Died)?;
+    client
+        .map(Some)
+        .map_err(|error| KubeError::Client(Box::new(error)))
+}
+
+fn client(config: Config) -> kube::Result<Client> {
+    let bounded = MapResponseBodyLayer::new(|body: Box<DynBody>| {
+        let mut line = 0;
+        StreamBody::new(body.into_data_stream().map(move |chunk| {
+            let chunk: Bytes = chunk?;
+            line = line_length(line, &chunk);
+            if line > LONGEST_LINE {
+                return Err(BodyError::from(LineTooLong));
+            }
+            Ok(Frame::data(chunk))
+        }))
+    });
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&bounded)
+        .build())
+}
+
+/// Length of the line a text ends with, `before` bytes of which came before.
+fn line_length(before: usize, text: &[u8]) -> usize {
+    match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => text.len() - end - 1,
+        None => before + text.len(),
+    }
 }
 
 fn has_credentials(env: impl Fn(&str) -> Option<OsString>, exists: impl Fn(&Path) -> bool) -> bool {
@@ -65,7 +125,20 @@ fn has_credentials(env: impl Fn(&str) -> Option<OsString>, exists: impl Fn(&Path
 mod tests {
     use std::path::Path;
 
-    use super::{TOKEN, has_credentials};
+    use super::{TOKEN, has_credentials, line_length};
+
+    #[test]
+    fn lines_are_measured_over_chunks() {
+        let chunks: [&[u8]; 4] = [b"abc", b"de", b"f\ngh\ni", b"jk\n"];
+        let lengths: Vec<usize> = chunks
+            .iter()
+            .scan(0, |line, chunk| {
+                *line = line_length(*line, chunk);
+                Some(*line)
+            })
+            .collect();
+        assert_eq!(lengths, [3, 5, 1, 0]);
+    }
 
     fn check(env: &[(&str, &str)], files: &[&str], expected: bool) {
         let found = has_credentials(
