@@ -24,6 +24,9 @@ use crate::telemetry::store::Store;
 /// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
 const ROOT_CGROUP: u64 = 1;
 
+/// Seconds between two warnings of the same kind.
+const WARNING_SECONDS: u32 = 60;
+
 /// Seconds between two searches for idle series and owners nobody refers to.
 const EXPIRY_SECONDS: u32 = 10;
 
@@ -45,6 +48,7 @@ pub(super) struct State {
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
     identity_lost: u64,
+    overflowed: u64,
     seconds: u32,
 }
 
@@ -73,6 +77,7 @@ impl State {
             scan_wanted: false,
             settled: false,
             identity_lost: 0,
+            overflowed: 0,
             seconds: 0,
             settings,
             counters,
@@ -156,10 +161,27 @@ impl State {
         self.release_waiting();
         self.empty_outbox();
         self.subscribers.sweep();
+        self.warn_of_overflow();
         self.seconds += 1;
         if self.seconds.is_multiple_of(EXPIRY_SECONDS) {
             self.expire();
         }
+    }
+
+    /// Once a minute while it goes on: series beyond the limit are easily overlooked among many.
+    fn warn_of_overflow(&mut self) {
+        if !self.seconds.is_multiple_of(WARNING_SECONDS) {
+            return;
+        }
+        let overflowed = self.counters.discards(Discard::StoreSeriesLimit);
+        if overflowed > self.overflowed {
+            tracing::warn!(
+                measurements = overflowed - self.overflowed,
+                series = self.store.limit(),
+                "series_limit is reached: what is new is counted in overflow series"
+            );
+        }
+        self.overflowed = overflowed;
     }
 
     /// From now on nothing waits for metadata: what waits, and what still comes, goes as it is known.
