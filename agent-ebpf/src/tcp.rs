@@ -100,7 +100,9 @@ fn begun(sock: Struct) {
         role: u32::from(role::SOURCE),
         flags: 0,
     };
-    remember(sock, &connection);
+    if !remember(sock, &connection) {
+        count(counts::MAP_FULL);
+    }
 }
 
 #[inline(always)]
@@ -111,12 +113,8 @@ fn listening(sock: Struct) {
         netns: netns(sock),
         port: u32::from(port),
     };
-    if LISTENERS
-        .insert(&key, &current_process(), u64::from(BPF_ANY))
-        .is_err()
-    {
-        count(counts::MAP_FULL);
-    }
+    // The map gives up its oldest entry for a new one; should that fail, the owner stays unknown.
+    let _owner_known = LISTENERS.insert(&key, &current_process(), u64::from(BPF_ANY));
 }
 
 #[inline(always)]
@@ -168,6 +166,10 @@ fn established(sock: Struct, old: i32, family: u16) {
             }
         };
         if !remember(sock, &connection) {
+            // A client's was counted when it was begun.
+            if old != TCP_SYN_SENT {
+                count(counts::MAP_FULL);
+            }
             return;
         }
     }
@@ -272,15 +274,12 @@ fn report_end(
     });
 }
 
+/// Keeps a connection; says whether there was room.
 #[inline(always)]
 fn remember(sock: Struct, connection: &Connection) -> bool {
-    let kept = CONNECTIONS
+    CONNECTIONS
         .insert(&(sock as u64), connection, u64::from(BPF_ANY))
-        .is_ok();
-    if !kept {
-        count(counts::MAP_FULL);
-    }
-    kept
+        .is_ok()
 }
 
 #[inline(always)]

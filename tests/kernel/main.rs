@@ -10,6 +10,7 @@ mod executions;
 mod failures;
 mod icmp;
 mod ladder;
+mod lost_opens;
 mod oom;
 mod passive;
 mod pods;
@@ -40,6 +41,7 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("socket_owner", socket_owner::hand_over),
     ("sleep", pods::sleep),
     ("storm", storm::spawn),
+    ("open_and_wait", lost_opens::open_and_wait),
     ("powerless", ladder::powerless),
     ("eat_memory", oom::eat_memory),
 ];
@@ -79,6 +81,10 @@ const TESTS: &[(&str, Test)] = &[
     ("connections_over_mapped_ipv4", || {
         connections::are_counted("mapped")
     }),
+    (
+        "lost_opens_are_told_with_the_end",
+        lost_opens::are_told_with_the_end,
+    ),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),

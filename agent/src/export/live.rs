@@ -52,9 +52,9 @@ impl EventFilter {
             .map(event_name)
             .collect::<Result<_, _>>()?;
         let pod = pod.map(|given| {
-            let parts = given.split_once('/').filter(|(namespace, name)| {
-                !namespace.is_empty() && !name.is_empty() && !name.contains('/')
-            });
+            let parts = given
+                .split_once('/')
+                .filter(|(namespace, name)| is_object_name(namespace) && is_object_name(name));
             parts
                 .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
                 .ok_or_else(|| FilterError::Pod {
@@ -77,6 +77,13 @@ impl EventFilter {
             has("k8s.namespace.name", namespace) && has("k8s.pod.name", name)
         })
     }
+}
+
+/// Whether Kubernetes could call an object this (RFC 1123 subdomains).
+fn is_object_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 fn event_name(given: &str) -> Result<&'static str, FilterError> {
@@ -192,6 +199,8 @@ mod tests {
         check("/web", false);
         check("shop/", false);
         check("a/b/c", false);
+        check("a/b c", false);
+        check("a/b&kind=exec", false);
     }
 
     #[test]

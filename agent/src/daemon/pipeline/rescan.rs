@@ -62,7 +62,7 @@ impl Rescan {
         match result {
             Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
-                self.possible = false;
+                self.possible = !matches!(error, ScanError::NotMounted);
                 tracing::warn!(
                     error = %crate::daemon::chain(&error),
                     "what runs in cgroups older than the agent counts for the node"
