@@ -20,6 +20,8 @@ pub mod cli;
 
 // Leaves: whatever imports them, they import nothing of the above.
 
+mod causes;
+
 pub mod config;
 
 pub mod counters;

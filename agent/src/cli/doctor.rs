@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
 use super::{Options, block_on, print};
-use crate::daemon::{BUILD, Settings, chain};
+use crate::causes::chain;
+use crate::daemon::{BUILD, Settings};
 use crate::export::otlp::SignalSettings;
 use crate::identity::kube::{self, KubernetesMode};
 use crate::kernel::{AttachError, Environment, Feature, FeatureState, FeatureStatus, Probes};

@@ -13,10 +13,11 @@ use super::exit::{Exit, Failure};
 use super::socket::{self, SocketError};
 use super::{Options, block_on};
 use crate::admin::EventQuery;
+use crate::causes::chain;
 use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
 use crate::daemon::pipeline::{Inputs, PodInput};
-use crate::daemon::{Capture, DaemonError, Settings, chain, socket_path, watch_pods};
+use crate::daemon::{Capture, DaemonError, Settings, socket_path, watch_pods};
 use crate::export::live::{EventFilter, Subscription};
 use crate::telemetry::handle::SnapshotHandle;
 

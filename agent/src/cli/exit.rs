@@ -3,7 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::daemon::{DaemonError, LockError, chain};
+use crate::causes::chain;
+use crate::daemon::{DaemonError, LockError};
 use crate::kernel::AttachError;
 
 /// How a command ends.

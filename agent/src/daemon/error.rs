@@ -1,6 +1,5 @@
 //! What keeps the daemon from starting.
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,19 +51,4 @@ pub enum DaemonError {
     /// The rings cannot be watched.
     #[error("cannot watch the rings")]
     Rings(#[source] io::Error),
-}
-
-/// An error and everything that caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        // Some libraries repeat a cause in the message of what it caused.
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }

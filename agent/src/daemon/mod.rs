@@ -21,12 +21,12 @@ use tokio_util::task::TaskTracker;
 
 pub use self::capture::Capture;
 pub use self::error::DaemonError;
-pub(crate) use self::error::chain;
 pub use self::lock::{Lock, LockError};
 pub use self::settings::{Settings, SettingsError};
 use self::sockets::Sockets;
 pub use self::sockets::socket_path;
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
+use crate::causes::chain;
 use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
 use crate::export::console;

@@ -69,10 +69,7 @@ impl EventFilter {
 
     fn wants(&self, event: &LiveEvent, resource: &Resource) -> bool {
         let kind = self.kinds.is_empty() || self.kinds.contains(&event.name);
-        let has = |key: &str, expected: &str| {
-            let value = resource.attributes.iter().find(|(name, _)| &**name == key);
-            value.and_then(|(_, value)| value.as_str()) == Some(expected)
-        };
+        let has = |key, expected: &str| resource.text(key) == Some(expected);
         kind && self.pod.as_ref().is_none_or(|(namespace, name)| {
             has("k8s.namespace.name", namespace) && has("k8s.pod.name", name)
         })

@@ -63,6 +63,14 @@ pub struct Resource {
     pub labels: Vec<(&'static str, Arc<str>)>,
 }
 
+impl Resource {
+    /// The text of an attribute; `None` if it is not there or no text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(name, _)| &**name == key);
+        found.and_then(|(_, value)| value.as_str())
+    }
+}
+
 /// Whether a resource is ready to be exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {

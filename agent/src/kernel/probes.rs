@@ -16,6 +16,7 @@ use super::{
     offsets::Offsets,
     programs::PROGRAMS,
 };
+use crate::causes::causes;
 
 /// The kernel programs, as `cargo xtask build-ebpf` built them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
@@ -319,18 +320,16 @@ fn start_programs(
 }
 
 /// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.
-fn describe(error: &dyn StdError, absent: &[String]) -> String {
+fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        let tail: Vec<&str> = cause_text
+    for cause in causes(error).skip(1) {
+        let cause = cause.to_string();
+        let lines: Vec<&str> = cause
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        let tail = &tail[tail.len().saturating_sub(4)..];
+        let tail = &lines[lines.len().saturating_sub(4)..];
         text = format!("{text}: {}", tail.join(" | "));
-        source = cause.source();
     }
     if !absent.is_empty() {
         text = format!(
@@ -350,15 +349,9 @@ fn refused(error: EbpfError) -> AttachError {
 }
 
 fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|io| io.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {

@@ -128,11 +128,8 @@ fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
 }
 
 fn push_executable(attributes: &mut Attributes, occurrence: &Occurrence<'_>, comm: &[u8]) {
+    attributes.push(("process.executable.name", occurrence.executable(comm)));
     let known = occurrence.process;
-    let name = known
-        .and_then(|process| process.executable.clone())
-        .unwrap_or_else(|| executable_name(&[], false, comm).into());
-    attributes.push(("process.executable.name", Value::Str(name)));
     if let Some(path) = known.and_then(|process| process.path.clone()) {
         attributes.push(("process.executable.path", Value::Str(path)));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
+use crate::causes::chain;
 use crate::identity::scan::{self, ScanError, Scanned};
 use crate::kernel::Clock;
 
@@ -64,7 +65,7 @@ impl Rescan {
             Ok(Err(error)) => {
                 self.possible = !matches!(error, ScanError::NotMounted);
                 tracing::warn!(
-                    error = %crate::daemon::chain(&error),
+                    error = %chain(&error),
                     "what runs in cgroups older than the agent counts for the node"
                 );
                 None

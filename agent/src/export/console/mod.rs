@@ -175,13 +175,13 @@ fn is_overflow(attributes: &[(Attr, Value)]) -> bool {
 
 /// `namespace/service` in Kubernetes, else the service.
 fn name(resource: &Resource) -> String {
-    let text = |key: &str| {
-        let found = resource.attributes.iter().find(|(name, _)| &**name == key);
-        found.and_then(|(_, value)| value.as_str())
-    };
-    let named = text("service.name").filter(|name| *name != UNKNOWN_SERVICE);
-    let service = named.or_else(|| text("container.id")).unwrap_or("host");
-    match text("k8s.namespace.name") {
+    let named = resource
+        .text("service.name")
+        .filter(|name| *name != UNKNOWN_SERVICE);
+    let service = named
+        .or_else(|| resource.text("container.id"))
+        .unwrap_or("host");
+    match resource.text("k8s.namespace.name") {
         Some(namespace) => format!("{namespace}/{service}"),
         None => service.to_owned(),
     }

@@ -5,7 +5,7 @@
 
 use std::{
     error::Error,
-    fmt, iter,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::causes::{causes, chain};
 use crate::counters::{ExportFailure, Signal};
 
 /// No receiver can hold the exporter back for longer than this by one answer.
@@ -246,24 +247,6 @@ fn shorten(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_DETAIL)
         .collect()
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in causes(error).map(ToString::to_string) {
-        // Some libraries repeat their source in their own text.
-        if !text.ends_with(&cause) {
-            let separator = if text.is_empty() { "" } else { ": " };
-            text.push_str(separator);
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| error.source())
 }
 
 /// `google.rpc.Status`.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::pod::SlimPod;
 use super::status::KubeStatus;
+use crate::causes::causes;
 use crate::identity::pod_info::PodInfo;
 use crate::identity::pods::PodUpdate;
 
@@ -269,9 +270,9 @@ fn describe(error: &watcher::Error) -> String {
     }
 }
 
-fn with_root_cause(error: &dyn std::error::Error) -> String {
+fn with_root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error.to_string();
-    let root = std::iter::successors(error.source(), |cause| cause.source()).last();
+    let root = causes(error).last();
     match root.map(ToString::to_string) {
         Some(root) if !text.contains(&root) => format!("{text}: {root}"),
         _ => text,

@@ -8,7 +8,7 @@ mod tcp;
 mod tests;
 
 use self::flows::Flows;
-use crate::events::{Body, Event};
+use crate::events::{Body, Event, executable_name};
 use crate::identity::{Identity, OwnerId, Process, Value};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
@@ -24,6 +24,14 @@ pub struct Occurrence<'a> {
     pub owner: OwnerId,
     /// The process it is about, as it was before the event, where known.
     pub process: Option<&'a Process>,
+}
+
+impl Occurrence<'_> {
+    /// The name the process's program was called by, or its `comm` if it is older than the agent.
+    pub(super) fn executable(&self, comm: &[u8]) -> Value {
+        let known = self.process.and_then(|process| process.executable.clone());
+        Value::Str(known.unwrap_or_else(|| executable_name(&[], false, comm).into()))
+    }
 }
 
 /// Counts events, and remembers what makes counting the next one cheap.

@@ -36,7 +36,7 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
         event,
         ..
     } = *occurrence;
-    let executable = executable(occurrence, &exit.comm);
+    let executable = occurrence.executable(&exit.comm);
     let outcome = match exit.status {
         ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
         ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
@@ -58,15 +58,7 @@ pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, 
     } = *occurrence;
     let attributes = store.intern(&[(
         Attr::ProcessExecutableName,
-        executable(occurrence, &kill.comm),
+        occurrence.executable(&kill.comm),
     )]);
     store.add(Metric::ProcessOomKills, owner, attributes, 1, unix_nano);
-}
-
-/// The name the process's program was called by, or its `comm` if it is older than the agent.
-fn executable(occurrence: &Occurrence<'_>, comm: &[u8]) -> Value {
-    let known = occurrence
-        .process
-        .and_then(|process| process.executable.clone());
-    Value::Str(known.unwrap_or_else(|| executable_name(&[], false, comm).into()))
 }
