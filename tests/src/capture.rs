@@ -13,7 +13,7 @@ use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
 use wellhead::daemon::{Capture, Settings, pipeline::Inputs};
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
-use wellhead::kernel::{Feature, FeatureState, ProbeSettings, Probes};
+use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes};
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
 
 /// How long something that has happened may take to show.
@@ -29,6 +29,7 @@ pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
         connections: 65_536,
         listeners: 4_096,
         only_cgroup,
+        hooks: Hooks::default(),
     }
 }
 

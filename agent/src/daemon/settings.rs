@@ -16,7 +16,7 @@ use crate::export::otlp::{
 };
 use crate::identity::kube::KubernetesMode;
 use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
-use crate::kernel::{Feature, ProbeSettings};
+use crate::kernel::{Feature, HookError, Hooks, ProbeSettings};
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
@@ -34,6 +34,9 @@ pub enum SettingsError {
         /// What is wrong.
         source: EndpointError,
     },
+    /// A test hook.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// An OTLP header.
     #[error("otlp headers for {}", signal.as_str())]
     Header {
@@ -68,7 +71,7 @@ impl Settings {
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let sizes = config.sizes();
         Ok(Self {
-            probes: probes(config, &sizes),
+            probes: probes(config, &sizes)?,
             pipeline: pipeline(config, &sizes),
             otlp: OtlpSettings {
                 metrics: signal(config, Signal::Metrics, &sizes)?,
@@ -93,12 +96,12 @@ impl Settings {
     }
 }
 
-fn probes(config: &Config, sizes: &Sizes) -> ProbeSettings {
+fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
     let wanted = [
         (Feature::Process, config.features.process),
         (Feature::Tcp, config.features.tcp),
     ];
-    ProbeSettings {
+    Ok(ProbeSettings {
         features: wanted
             .into_iter()
             .filter(|(_, toggle)| toggle.is_on())
@@ -110,7 +113,8 @@ fn probes(config: &Config, sizes: &Sizes) -> ProbeSettings {
         connections: sizes.connections,
         listeners: sizes.connections / 16,
         only_cgroup: None,
-    }
+        hooks: Hooks::from_environment()?,
+    })
 }
 
 fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {

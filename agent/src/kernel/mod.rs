@@ -6,6 +6,7 @@ mod clock;
 mod counts;
 mod environment;
 mod features;
+mod hooks;
 mod offsets;
 mod probes;
 mod programs;
@@ -18,6 +19,7 @@ pub use self::{
     counts::{AttachedPrograms, ProgramStats},
     environment::{CgroupMode, Environment},
     features::{Feature, FeatureState, FeatureStatus},
+    hooks::{HookError, Hooks},
     probes::{AttachError, ProbeSettings, Probes, check_privilege, embedded_object},
     rings::{Ring, Rings},
 };

@@ -34,6 +34,11 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
+    /// The names of all fields.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        FIELDS.iter().map(|field| field.global)
+    }
+
     /// Looks every field up.
     pub(crate) fn resolve(btf: &Btf) -> Self {
         let mut absent = Vec::new();

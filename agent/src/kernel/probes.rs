@@ -1,20 +1,16 @@
 //! Loading the object and attaching its programs, feature by feature.
 
-use std::{error::Error as StdError, io, path::Path};
+use std::{error::Error as StdError, io};
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
+    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness,
     maps::{MapData, MapError, PerCpuArray, RingBuf},
 };
 use thiserror::Error;
 
 use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus,
-    Ring, Rings,
-    btf::{Btf, VMLINUX},
-    features::ProgramStatus,
-    offsets::Offsets,
-    programs::PROGRAMS,
+    Hooks, Ring, Rings, btf::Btf, features::ProgramStatus, offsets::Offsets, programs::PROGRAMS,
 };
 use crate::causes::causes;
 
@@ -43,6 +39,8 @@ pub struct ProbeSettings {
     pub listeners: u32,
     /// Capture only this cgroup (its id), not its children.
     pub only_cgroup: Option<u64>,
+    /// Only tests set any.
+    pub hooks: Hooks,
 }
 
 /// No program could be attached.
@@ -97,6 +95,7 @@ impl Probes {
     /// Only if nothing at all can be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
         check_privilege()?;
+        settings.hooks.warn();
         let Loaded {
             mut object,
             btf,
@@ -163,14 +162,17 @@ struct Loaded {
 
 /// Makes the maps. One that cannot be made switches its feature off and nothing else.
 fn load(settings: &ProbeSettings) -> Result<Loaded, AttachError> {
-    let btf = Btf::parse(Path::new(VMLINUX))?;
+    let btf = Btf::parse(settings.hooks.btf_path())?;
+    let mut offsets = Offsets::resolve(&btf);
+    settings.hooks.apply(&mut offsets);
     let facts = Facts {
-        offsets: Offsets::resolve(&btf),
+        offsets,
         exit_has_group_dead: u32::from(btf.tracepoint_arguments("sched_process_exit") == Some(2)),
         victim_is_task: u32::from(btf.argument_is_pointer("mark_victim", 0) == Some(true)),
     };
     drop(btf);
-    let btf = AyaBtf::from_sys_fs().map_err(|error| refused(EbpfError::BtfError(error)))?;
+    let btf = AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
+        .map_err(|error| refused(EbpfError::BtfError(error)))?;
     let mut settings = settings.clone();
     let mut unmade = Vec::new();
     let object = loop {
