@@ -18,5 +18,15 @@ pub const MAP_FULL: u32 = Kind::COUNT * 2;
 /// Records sent without a part whose memory could not be read.
 pub const READ_FAILED: u32 = MAP_FULL + 1;
 
+/// Records that found both their ring and the spill map full: their totals are in an entry with less detail.
+pub const SPILL_FULL: u32 = READ_FAILED + 1;
+
+/// Open connections that a snapshot left for its next round because the ring was filling up.
+pub const DEFERRED: u32 = SPILL_FULL + 1;
+
+/// Runs the kernel skipped because the program was running on that CPU already. Programs cannot count that; the kernel
+/// does, and the daemon notes here what it took notice of.
+pub const RECURSION: u32 = DEFERRED + 1;
+
 /// Number of cells.
-pub const CELLS: u32 = READ_FAILED + 1;
+pub const CELLS: u32 = RECURSION + 1;

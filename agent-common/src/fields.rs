@@ -27,6 +27,7 @@ macro_rules! kernel_fields {
             TASK_GROUP_LEADER: 8, "task_struct", ["group_leader"];
             TASK_SIGNAL: 8, "task_struct", ["signal"];
             TASK_MM: 8, "task_struct", ["mm"];
+            TASK_CRED: 8, "task_struct", ["cred"];
             TASK_CGROUPS: 8, "task_struct", ["cgroups"];
             SIGNAL_LIVE: 4, "signal_struct", ["live.counter"];
             SIGNAL_FLAGS: 4, "signal_struct", ["flags"];
@@ -40,6 +41,9 @@ macro_rules! kernel_fields {
             CGROUP_ROOT: 8, "cgroup", ["root"];
             KERNFS_NODE_ID: 8, "kernfs_node", ["id"];
             CGROUP_ROOT_HIERARCHY: 4, "cgroup_root", ["hierarchy_id"];
+            CRED_UID: 4, "cred", ["uid.val"];
+            SOCKET_SK: 8, "socket", ["sk"];
+            SOCK_STATE: 1, "sock", ["__sk_common.skc_state"];
             SOCK_FAMILY: 2, "sock", ["__sk_common.skc_family"];
             SOCK_FLAGS: 8, "sock", ["__sk_common.skc_flags", "sk_flags"];
             SOCK_PROTOCOL: 2, "sock", ["sk_protocol"];

@@ -14,7 +14,25 @@ pub struct Process {
     pub comm: [u8; COMM],
 }
 
-/// What is remembered of a TCP connection while it is open. Key: the socket's address.
+/// What a TCP connection has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Traffic {
+    /// Application bytes sent, each counted once.
+    pub bytes_sent: u64,
+    /// Application bytes received in order.
+    pub bytes_received: u64,
+    /// Segments sent, retransmitted ones and bare acknowledgements included.
+    pub segments_sent: u32,
+    /// Segments received.
+    pub segments_received: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Number of the snapshot that told this; 0 if none did.
+    pub snapshot: u32,
+}
+
+/// What is remembered of a TCP connection while it is open. Key: see [`crate::record::Socket::id`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connection {
@@ -26,8 +44,10 @@ pub struct Connection {
     pub owner: Process,
     /// One of the roles in [`crate::record::role`].
     pub role: u32,
-    /// Bits of [`crate::record::tcp_flag`] to put on its last record.
+    /// Bits of [`crate::record::tcp_flag`] to put on its next record.
     pub flags: u32,
+    /// What snapshots told of its traffic.
+    pub reported: Traffic,
 }
 
 /// Key of the table of listening sockets.
@@ -50,7 +70,71 @@ pub struct ProcessKey {
     pub start_ns: u64,
 }
 
+/// What records that found their ring full were about: what their loss is counted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct SpillKey {
+    /// cgroup v2 id; 0 where there was no room even by cgroup.
+    pub cgroup_id: u64,
+    /// The remote address of a connection, the name of a process; 0 where there was no room for that.
+    pub subject: [u8; COMM],
+    /// Value of [`state::SPILL_EPOCH`] at the time.
+    pub epoch: u32,
+    /// A [`crate::record::Kind`].
+    pub kind: u32,
+    /// Status of an exit; socket error of a failed connection, with bit 31 if its program shut it down.
+    pub status: u32,
+    /// One of [`crate::record::role`].
+    pub role: u16,
+    /// The port that was connected to.
+    pub port: u16,
+}
+
+/// Bit of [`SpillKey::status`]: see there.
+pub const SPILL_SHUT_DOWN: u32 = 1 << 31;
+
+/// What records that found their ring full would have told, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SpillValue {
+    /// How many.
+    pub records: u64,
+    /// Those of them whose connection's open was not told either.
+    pub opens: u64,
+    /// Application bytes sent that no snapshot told.
+    pub bytes_sent: u64,
+    /// Likewise received.
+    pub bytes_received: u64,
+    /// Likewise segments sent.
+    pub segments_sent: u64,
+    /// Likewise received.
+    pub segments_received: u64,
+    /// Likewise sent again.
+    pub retransmits: u64,
+}
+
+/// Slots of the array by which the daemon steers the programs. They only read it.
+pub mod state {
+    /// The generation of programs that works; those of another return at once.
+    pub const GENERATION: u32 = 0;
+    /// Boot clock until which the programs work: the daemon moves it on while it lives.
+    pub const SERVE_UNTIL: u32 = 1;
+    /// Which entries of the spill map are written now; the daemon takes out the others.
+    pub const SPILL_EPOCH: u32 = 2;
+    /// Number of the running snapshot.
+    pub const SNAPSHOT: u32 = 3;
+    /// What the working programs were made from; the daemon's own.
+    pub const FINGERPRINT: u32 = 4;
+    /// From here on, for each counter cell, what earlier daemons took notice of; the daemon's own.
+    pub const ACKNOWLEDGED: u32 = 5;
+    /// Number of slots.
+    pub const SLOTS: u32 = ACKNOWLEDGED + crate::counts::CELLS;
+}
+
 const _: () = assert!(size_of::<Process>() == 24);
-const _: () = assert!(size_of::<Connection>() == 48);
+const _: () = assert!(size_of::<Traffic>() == 32);
+const _: () = assert!(size_of::<SpillKey>() == 40);
+const _: () = assert!(size_of::<SpillValue>() == 56);
+const _: () = assert!(size_of::<Connection>() == 80);
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 const _: () = assert!(size_of::<ProcessKey>() == 16);

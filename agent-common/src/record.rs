@@ -6,7 +6,7 @@
 
 use crate::{
     limits::{ARGUMENTS, CGROUP_PATH, COMM, FILE_NAME},
-    maps::Process,
+    maps::{Process, Traffic},
 };
 
 /// What a record tells.
@@ -33,11 +33,15 @@ pub enum Kind {
     TcpClose = 8,
     /// [`TcpClose`]: a connection attempt ended before ESTABLISHED.
     TcpConnectFailed = 9,
+    /// [`TcpClose`]: a connection that is open, as a snapshot found it.
+    TcpSnapshot = 10,
+    /// [`Task`]: a process that a snapshot found.
+    Task = 11,
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: u32 = 10;
+    pub const COUNT: u32 = 12;
 
     /// The kind with this number.
     pub const fn from_number(number: u32) -> Option<Self> {
@@ -52,6 +56,8 @@ impl Kind {
             7 => Self::TcpOpen,
             8 => Self::TcpClose,
             9 => Self::TcpConnectFailed,
+            10 => Self::TcpSnapshot,
+            11 => Self::Task,
             _ => return None,
         })
     }
@@ -157,6 +163,26 @@ pub struct Exit {
     pub comm: [u8; COMM],
 }
 
+/// A process that was there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Task {
+    /// `cgroup_id` is the process's.
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Its real parent.
+    pub parent_pid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// When the process started.
+    pub start_ns: u64,
+    /// Its name.
+    pub comm: [u8; COMM],
+}
+
 /// The kernel chose a victim to free memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -177,7 +203,8 @@ pub struct OomKill {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Socket {
-    /// Address of the kernel's socket: the same in all records of one connection, reused afterwards.
+    /// The same in all records of one connection: the socket's cookie, or where the kernel does not tell it to tracing
+    /// programs (before 5.12) the socket's address, which is used again afterwards.
     pub id: u64,
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -215,12 +242,14 @@ pub mod role {
 
 /// Bits of [`Socket::flags`].
 pub mod tcp_flag {
-    /// The connection was already open when the programs were attached.
+    /// The connection was already open when it was first met.
     pub const OLDER_THAN_AGENT: u32 = 1;
     /// Its open record found the ring full.
     pub const OPEN_LOST: u32 = 1 << 1;
     /// The program closed the socket itself (`SHUTDOWN_MASK` is set).
     pub const SHUT_DOWN: u32 = 1 << 2;
+    /// It was met only as it ended: nothing was told of it before.
+    pub const UNMET: u32 = 1 << 3;
 }
 
 /// A connection reached ESTABLISHED.
@@ -233,7 +262,7 @@ pub struct TcpOpen {
     pub socket: Socket,
 }
 
-/// A connection, or an attempt at one, ended.
+/// A connection, or an attempt at one, ended; or is open still.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpClose {
@@ -241,22 +270,18 @@ pub struct TcpClose {
     pub header: Header,
     /// Which connection.
     pub socket: Socket,
-    /// Application bytes sent, each counted once.
-    pub bytes_sent: u64,
-    /// Application bytes received in order.
-    pub bytes_received: u64,
-    /// Segments sent, retransmitted ones and bare acknowledgements included.
-    pub segments_sent: u32,
-    /// Segments received.
-    pub segments_received: u32,
-    /// Segments sent again.
-    pub retransmits: u32,
+    /// What it has carried.
+    pub traffic: Traffic,
+    /// How much of that earlier snapshots told; for a connection older than the agent, also what it had carried before.
+    pub reported: Traffic,
     /// Smoothed round-trip time in microseconds; 0 where none was measured.
     pub srtt_us: u32,
     /// Socket error (`errno`); 0 for none.
     pub error: u32,
-    /// TCP state it was closed from (`include/net/tcp_states.h`).
-    pub last_state: u32,
+    /// TCP state it was closed from, or is in (`include/net/tcp_states.h`).
+    pub state: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Size of [`Cgroup`] without its text.
@@ -272,4 +297,5 @@ const _: () = assert!(size_of::<Exit>() == 64);
 const _: () = assert!(size_of::<OomKill>() == 56);
 const _: () = assert!(size_of::<Socket>() == 96);
 const _: () = assert!(size_of::<TcpOpen>() == 120);
-const _: () = assert!(size_of::<TcpClose>() == 160);
+const _: () = assert!(size_of::<TcpClose>() == 200);
+const _: () = assert!(size_of::<Task>() == 64);

@@ -15,6 +15,7 @@ use wellhead_common::{
 use crate::{
     kernel::{Struct, cgroup_id, field, offset},
     output::{IDENTITY, count, write_header},
+    state,
 };
 
 /// Where a record is built: too large for the stack.
@@ -56,6 +57,7 @@ fn report(kind: Kind, cgroup: Struct, path: *const u8, pid: u32) {
     if hierarchy != 0 {
         return;
     }
+    let Some(now) = state::working() else { return };
     let Some(scratch) = CGROUP_SCRATCH.get_ptr_mut(0) else {
         return;
     };
@@ -76,11 +78,13 @@ fn report(kind: Kind, cgroup: Struct, path: *const u8, pid: u32) {
     };
     let length = CGROUP_FIXED + path_length;
     // SAFETY: `cgroup` is a `struct cgroup`.
-    write_header(&mut record.header, kind, length, unsafe {
-        cgroup_id(cgroup)
-    });
+    let id = unsafe { cgroup_id(cgroup) };
+    write_header(&mut record.header, kind, length, (now, id));
     record.pid = pid;
     record.path_length = path_length as u32;
     // SAFETY: `length` is at most the size of the record.
-    unsafe { IDENTITY.put_bytes(kind, scratch.cast_const().cast(), length) };
+    if !unsafe { IDENTITY.put_bytes(kind, scratch.cast_const().cast(), length) } {
+        // No total is lost with it: the daemon scans the tree again.
+        count(counts::lost(kind));
+    }
 }

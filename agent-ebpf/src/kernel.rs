@@ -2,8 +2,8 @@
 
 use core::ptr;
 
-use aya_ebpf::Global;
-use wellhead_common::{fields::ABSENT, kernel_fields};
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use wellhead_common::{fields::ABSENT, kernel_fields, limits::COMM};
 
 macro_rules! declare_offsets {
     ($($name:ident: $width:literal, $structure:literal, [$($path:literal),+];)+) => {
@@ -31,6 +31,10 @@ pub(crate) mod prototype {
     /// `mark_victim` passes the task (since 6.8), not only its pid.
     #[unsafe(no_mangle)]
     pub(crate) static VICTIM_IS_TASK: Global<u32> = Global::new(0);
+
+    /// Tracing programs may ask for a socket's cookie (since 5.12).
+    #[unsafe(no_mangle)]
+    pub(crate) static SOCKET_COOKIES: Global<u32> = Global::new(0);
 }
 
 /// If not 0, only this cgroup is captured.
@@ -98,6 +102,16 @@ pub(crate) unsafe fn task_cgroup_id(task: Struct) -> u64 {
         let set: Struct = field(task, &offset::TASK_CGROUPS);
         cgroup_id(field(set, &offset::CSS_SET_CGROUP))
     }
+}
+
+/// A task's name.
+///
+/// # Safety
+/// `task` must be a `struct task_struct`.
+#[inline(always)]
+pub(crate) unsafe fn task_comm(task: Struct) -> [u8; COMM] {
+    // SAFETY: it is an array, so the helper copies it.
+    unsafe { bpf_probe_read_kernel(address(task, &offset::TASK_COMM).cast()).unwrap_or([0; COMM]) }
 }
 
 /// When a task's process started.

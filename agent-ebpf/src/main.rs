@@ -5,11 +5,16 @@
 //! Records go to one ring per family ([`output`]); a record that finds its ring full is counted, never waited for.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod cgroup;
 mod kernel;
+mod live;
 mod output;
 mod process;
+mod socket;
+mod spill;
+mod state;
 mod tcp;
 
 #[panic_handler]

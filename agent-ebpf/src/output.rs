@@ -3,7 +3,6 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::bpf_ktime_get_boot_ns,
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
@@ -56,55 +55,78 @@ pub(crate) fn count(cell: u32) {
     }
 }
 
-/// Writes the header of a record of this size that describes now.
+/// Writes the header of a record of this size.
 #[inline(always)]
-pub(crate) fn write_header(header: &mut Header, kind: Kind, length: usize, cgroup_id: u64) {
+pub(crate) fn write_header(
+    header: &mut Header,
+    kind: Kind,
+    length: usize,
+    (now, cgroup_id): (u64, u64),
+) {
     header.kind = kind as u32;
     header.length = length as u32;
-    // SAFETY: a helper without arguments.
-    header.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+    header.boot_ns = now;
     header.cgroup_id = cgroup_id;
 }
 
 impl Ring {
-    /// Puts a record of fixed size into the ring, built in place by `fill`; says whether there was room.
+    /// Puts a record of fixed size into the ring, built in place by `fill`; says whether there was room. If there was
+    /// not, the caller spills what the record would have told.
     ///
     /// `fill` gets memory with arbitrary contents and must write every field, one by one: a record assigned as a whole
     /// would be built on the stack, which is too small for the larger ones.
     #[inline(always)]
+    #[must_use]
     pub(crate) fn put<T: 'static>(&self, kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
+        self.put_if(kind, |record| {
+            fill(record);
+            true
+        })
+    }
+
+    /// As [`Self::put`], but the record is sent only if `fill` says so.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn put_if<T: 'static>(&self, kind: Kind, fill: impl FnOnce(&mut T) -> bool) -> bool {
         let Some(mut entry) = self.map.reserve::<T>(0) else {
-            count(counts::lost(kind));
             return false;
         };
         // SAFETY: records are plain integers and byte arrays, for which any contents are valid.
-        fill(unsafe { &mut *entry.as_mut_ptr() });
-        entry.submit(self.wake_up());
-        count(counts::submitted(kind));
+        if fill(unsafe { &mut *entry.as_mut_ptr() }) {
+            entry.submit(self.wake_up());
+            count(counts::submitted(kind));
+        } else {
+            entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+        }
         true
     }
 
-    /// Puts the first `length` bytes of `record` into the ring.
+    /// Puts the first `length` bytes of `record` into the ring; says whether there was room.
     ///
     /// # Safety
     /// `length` must be at most the size of what `record` points to, in a way the verifier can see.
     #[inline(always)]
+    #[must_use]
     pub(crate) unsafe fn put_bytes(&self, kind: Kind, record: *const u8, length: usize) -> bool {
         // SAFETY: the verifier checks `length` against the memory behind `record`.
         let bytes = unsafe { core::slice::from_raw_parts(record, length) };
         let sent = self.map.output::<[u8]>(bytes, self.wake_up()).is_ok();
-        count(if sent {
-            counts::submitted(kind)
-        } else {
-            counts::lost(kind)
-        });
+        if sent {
+            count(counts::submitted(kind));
+        }
         sent
+    }
+
+    /// Whether the ring is so full that its reader is woken.
+    #[inline(always)]
+    pub(crate) fn is_filling_up(&self) -> bool {
+        self.map.query(u64::from(BPF_RB_AVAIL_DATA)) >= u64::from(self.fill_mark.load())
     }
 
     /// Waking a reader costs more than everything else a program does, so it is done only when the ring fills up.
     #[inline(always)]
     fn wake_up(&self) -> u64 {
-        if self.map.query(u64::from(BPF_RB_AVAIL_DATA)) >= u64::from(self.fill_mark.load()) {
+        if self.is_filling_up() {
             u64::from(BPF_RB_FORCE_WAKEUP)
         } else {
             u64::from(BPF_RB_NO_WAKEUP)

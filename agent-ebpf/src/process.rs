@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_uid_gid,
-        bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
+        bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
     },
     macros::{btf_tracepoint, map},
     maps::{LruHashMap, PerCpuArray},
@@ -13,17 +13,21 @@ use aya_ebpf::{
 use wellhead_common::{
     counts,
     limits::{ARGUMENTS, COMM, FILE_NAME},
-    maps::ProcessKey,
+    maps::{ProcessKey, SpillKey, SpillValue},
     record::{EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, exec_flag},
 };
 
 use crate::{
-    kernel::{Struct, address, captured, field, offset, process_start, prototype, task_cgroup_id},
+    kernel::{
+        Struct, captured, field, offset, process_start, prototype, task_cgroup_id, task_comm,
+    },
     output::{PROCESS, count, write_header},
+    spill::spill,
+    state,
 };
 
 /// `PF_KTHREAD` of `include/linux/sched.h`: a kernel thread.
-const PF_KTHREAD: u32 = 0x0020_0000;
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`: all threads share one exit code.
 const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
@@ -47,19 +51,42 @@ pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
         if is_thread || field::<u32>(child, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
             return 0;
         }
+        let Some(now) = state::working() else {
+            return 0;
+        };
         let cgroup_id = task_cgroup_id(child);
         if !captured(cgroup_id) {
             return 0;
         }
-        PROCESS.put::<Fork>(Kind::Fork, |record| {
-            write_header(&mut record.header, Kind::Fork, size_of::<Fork>(), cgroup_id);
+        let sent = PROCESS.put::<Fork>(Kind::Fork, |record| {
+            let about = (now, cgroup_id);
+            write_header(&mut record.header, Kind::Fork, size_of::<Fork>(), about);
             record.pid = pid;
             record.parent_pid = field(parent, &offset::TASK_TGID);
             record.start_ns = field(child, &offset::TASK_START);
             record.parent_start_ns = process_start(parent);
         });
+        if !sent {
+            lost(Kind::Fork, cgroup_id, [0; COMM], 0);
+        }
     }
     0
+}
+
+/// Counts a record that found the ring full.
+#[inline(always)]
+fn lost(kind: Kind, cgroup_id: u64, comm: [u8; COMM], status: u32) {
+    let key = SpillKey {
+        cgroup_id,
+        subject: comm,
+        status,
+        ..SpillKey::default()
+    };
+    let value = SpillValue {
+        records: 1,
+        ..SpillValue::default()
+    };
+    spill(kind, key, &value);
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
@@ -67,6 +94,9 @@ pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
 pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     let task: Struct = context.arg(0);
     let binary: Struct = context.arg(2);
+    let Some(now) = state::working() else {
+        return 0;
+    };
     // SAFETY: a helper without arguments.
     let cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     if !captured(cgroup_id) {
@@ -91,9 +121,11 @@ pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         record.file_name_length = file_name as u32;
         record.arguments_length = arguments as u32;
         let length = EXEC_FIXED + file_name + arguments;
-        write_header(&mut record.header, Kind::Exec, length, cgroup_id);
-        if length <= size_of::<Exec>() {
-            PROCESS.put_bytes(Kind::Exec, scratch.cast_const().cast(), length);
+        write_header(&mut record.header, Kind::Exec, length, (now, cgroup_id));
+        let sent = length <= size_of::<Exec>()
+            && PROCESS.put_bytes(Kind::Exec, scratch.cast_const().cast(), length);
+        if !sent {
+            lost(Kind::Exec, cgroup_id, record.comm, 0);
         }
     }
     0
@@ -162,6 +194,9 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
         if field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
             return 0;
         }
+        let Some(now) = state::working() else {
+            return 0;
+        };
         let signal: Struct = field(task, &offset::TASK_SIGNAL);
         let pid: u32 = field(task, &offset::TASK_TGID);
         let start_ns = process_start(task);
@@ -182,15 +217,20 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
         } else {
             field(leader, &offset::TASK_EXIT_CODE)
         };
-        PROCESS.put::<Exit>(Kind::Exit, |record| {
-            write_header(&mut record.header, Kind::Exit, size_of::<Exit>(), cgroup_id);
+        let comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+        let sent = PROCESS.put::<Exit>(Kind::Exit, |record| {
+            let about = (now, cgroup_id);
+            write_header(&mut record.header, Kind::Exit, size_of::<Exit>(), about);
             record.pid = pid;
             record.parent_pid = field(parent, &offset::TASK_TGID);
             record.status = status;
             record.uid = bpf_get_current_uid_gid() as u32;
             record.start_ns = start_ns;
-            record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+            record.comm = comm;
         });
+        if !sent {
+            lost(Kind::Exit, cgroup_id, comm, status);
+        }
     }
     0
 }
@@ -220,23 +260,47 @@ unsafe fn is_last_thread(signal: Struct, pid: u32, start_ns: u64) -> bool {
 /// `mark_victim(int pid)`; since 6.8 `mark_victim(struct task_struct *task, uid_t uid)`
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn mark_victim(context: BtfTracePointContext) -> i32 {
-    PROCESS.put::<OomKill>(Kind::OomKill, |record| {
-        write_header(&mut record.header, Kind::OomKill, size_of::<OomKill>(), 0);
-        record.pid = context.arg::<u64>(0) as u32;
-        record.reserved = 0;
-        record.start_ns = 0;
-        record.comm = [0; COMM];
-        if prototype::VICTIM_IS_TASK.load() != 0 {
-            let task: Struct = context.arg(0);
-            // SAFETY: `task` is a `struct task_struct`; `comm` is an array, so the helper copies it.
-            unsafe {
-                record.header.cgroup_id = task_cgroup_id(task);
-                record.pid = field(task, &offset::TASK_TGID);
-                record.start_ns = process_start(task);
-                record.comm = bpf_probe_read_kernel(address(task, &offset::TASK_COMM).cast())
-                    .unwrap_or([0; COMM]);
-            }
+    let Some(now) = state::working() else {
+        return 0;
+    };
+    let mut victim = Victim {
+        pid: context.arg::<u64>(0) as u32,
+        ..Victim::default()
+    };
+    if prototype::VICTIM_IS_TASK.load() != 0 {
+        let task: Struct = context.arg(0);
+        // SAFETY: `task` is a `struct task_struct`; `comm` is an array, so the helper copies it.
+        unsafe {
+            victim.cgroup_id = task_cgroup_id(task);
+            victim.pid = field(task, &offset::TASK_TGID);
+            victim.start_ns = process_start(task);
+            victim.comm = task_comm(task);
         }
+    }
+    let sent = PROCESS.put::<OomKill>(Kind::OomKill, |record| {
+        let about = (now, victim.cgroup_id);
+        write_header(
+            &mut record.header,
+            Kind::OomKill,
+            size_of::<OomKill>(),
+            about,
+        );
+        record.pid = victim.pid;
+        record.reserved = 0;
+        record.start_ns = victim.start_ns;
+        record.comm = victim.comm;
     });
+    if !sent {
+        lost(Kind::OomKill, victim.cgroup_id, victim.comm, 0);
+    }
     0
+}
+
+/// What is known of who was killed.
+#[derive(Default)]
+struct Victim {
+    cgroup_id: u64,
+    pid: u32,
+    start_ns: u64,
+    comm: [u8; COMM],
 }

@@ -2,10 +2,6 @@
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::bpf_skc_to_tcp_sock,
-    },
     macros::{btf_tracepoint, map},
     maps::{HashMap, LruHashMap},
     programs::BtfTracePointContext,
@@ -13,33 +9,31 @@ use aya_ebpf::{
 use wellhead_common::{
     counts,
     limits::COMM,
-    maps::{Connection, ListenerKey, Process},
+    maps::{Connection, ListenerKey, Process, SPILL_SHUT_DOWN, SpillKey, SpillValue, Traffic},
     record::{Kind, Socket, TcpClose, TcpOpen, role, tcp_flag},
 };
 
 use crate::{
-    kernel::{Struct, address, captured, cgroup_id, field, offset, present},
+    kernel::{Struct, captured, field, offset},
     output::{NETWORK, count, write_header},
+    socket::{
+        current_process, id, is_shut_down, listener_key, local_port, remote_address,
+        sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+    },
+    spill::spill,
+    state,
 };
 
-const IPPROTO_TCP: u16 = 6;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-
 /// States of `include/net/tcp_states.h`.
-const TCP_ESTABLISHED: i32 = 1;
+pub(crate) const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
 const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
-const TCP_LISTEN: i32 = 10;
+pub(crate) const TCP_LISTEN: i32 = 10;
 
-/// `RCV_SHUTDOWN | SEND_SHUTDOWN`: what `close(2)` sets first.
-const SHUTDOWN_MASK: u8 = 3;
-/// Bit of `SOCK_DONE` in `skc_flags` (`include/net/sock.h`): the peer's FIN was received and counted as one byte.
-const SOCK_DONE: u64 = 1 << 1;
-
-/// What stands for a connection that was open before the programs were attached.
-static UNSEEN: Connection = Connection {
+/// What stands for a connection of which nothing is known when it ends: it was open before the programs were attached,
+/// and no snapshot met it.
+static UNMET: Connection = Connection {
     started_ns: 0,
     established_ns: 0,
     owner: Process {
@@ -48,16 +42,27 @@ static UNSEEN: Connection = Connection {
         comm: [0; COMM],
     },
     role: role::UNKNOWN as u32,
-    flags: tcp_flag::OLDER_THAN_AGENT,
+    flags: tcp_flag::OLDER_THAN_AGENT | tcp_flag::UNMET,
+    reported: UNREPORTED,
 };
 
-/// Open connections, by the address of their socket. The loader sets its size.
+/// Of a connection that no snapshot told of yet.
+pub(crate) const UNREPORTED: Traffic = Traffic {
+    bytes_sent: 0,
+    bytes_received: 0,
+    segments_sent: 0,
+    segments_received: 0,
+    retransmits: 0,
+    snapshot: 0,
+};
+
+/// Open connections, by [`id`]. The loader sets its size.
 #[map]
-static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(1, 0);
+pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(1, 0);
 
 /// Who listens on a port: the last that called `listen(2)`.
 #[map]
-static LISTENERS: LruHashMap<ListenerKey, Process> = LruHashMap::with_max_entries(1, 0);
+pub(crate) static LISTENERS: LruHashMap<ListenerKey, Process> = LruHashMap::with_max_entries(1, 0);
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -65,16 +70,9 @@ pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     let sock: Struct = context.arg(0);
     let old = context.arg::<u64>(1) as i32;
     let new = context.arg::<u64>(2) as i32;
-    // SAFETY: `sock` is a `struct sock`.
-    let (protocol, family): (u16, u16) = unsafe {
-        (
-            field(sock, &offset::SOCK_PROTOCOL),
-            field(sock, &offset::SOCK_FAMILY),
-        )
-    };
-    if protocol != IPPROTO_TCP || (family != AF_INET && family != AF_INET6) {
+    let Some(family) = tcp_family(sock) else {
         return 0;
-    }
+    };
     match (old, new) {
         (_, TCP_SYN_SENT) => begun(sock),
         (_, TCP_LISTEN) => listening(sock),
@@ -90,15 +88,17 @@ pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
 /// `connect(2)` was called: this is the only moment at which the caller is `current`.
 #[inline(always)]
 fn begun(sock: Struct) {
+    let Some(now) = state::working() else { return };
     if !captured(sock_cgroup_id(sock)) {
         return;
     }
     let connection = Connection {
-        started_ns: now(),
+        started_ns: now,
         established_ns: 0,
         owner: current_process(),
         role: u32::from(role::SOURCE),
         flags: 0,
+        reported: UNREPORTED,
     };
     if !remember(sock, &connection) {
         count(counts::MAP_FULL);
@@ -107,40 +107,37 @@ fn begun(sock: Struct) {
 
 #[inline(always)]
 fn listening(sock: Struct) {
+    if state::working().is_none() {
+        return;
+    }
     // SAFETY: `sock` is a `struct sock`.
     let port: u16 = unsafe { field(sock, &offset::SOCK_NUM) };
-    let key = ListenerKey {
-        netns: netns(sock),
-        port: u32::from(port),
-    };
     // The map gives up its oldest entry for a new one; should that fail, the owner stays unknown.
-    let _owner_known = LISTENERS.insert(&key, &current_process(), u64::from(BPF_ANY));
+    let _owner_known = LISTENERS.insert(
+        &listener_key(sock, port),
+        &current_process(),
+        u64::from(BPF_ANY),
+    );
 }
 
 #[inline(always)]
 fn listening_ended(sock: Struct) {
     let Some(tcp) = tcp_sock(sock) else { return };
-    // SAFETY: `tcp` is a `struct tcp_sock`.
-    let port = u16::from_be(unsafe { field(tcp, &offset::TCP_SPORT) });
-    let key = ListenerKey {
-        netns: netns(sock),
-        port: u32::from(port),
-    };
     // Another socket may still listen on the port; then its owner is unknown until it listens again.
-    let _absent_is_fine = LISTENERS.remove(&key);
+    let _absent_is_fine = LISTENERS.remove(&listener_key(sock, local_port(tcp)));
 }
 
 /// The handshake is done. A client's connection is known, unless it was begun before the programs were attached or found
 /// the map full; a server's starts here.
 #[inline(always)]
 fn established(sock: Struct, old: i32, family: u16) {
+    let Some(at) = state::working() else { return };
     let cgroup_id = sock_cgroup_id(sock);
     if !captured(cgroup_id) {
         return;
     }
     let Some(tcp) = tcp_sock(sock) else { return };
-    let key = sock as u64;
-    let at = now();
+    let key = id(sock);
     // An entry that is established already is left from another socket at this address, whose end was missed.
     let begun = CONNECTIONS.get_ptr(&key).is_some_and(|connection| {
         // SAFETY: the look-up returned a valid entry.
@@ -155,6 +152,7 @@ fn established(sock: Struct, old: i32, family: u16) {
                 owner: Process::default(),
                 role: u32::from(role::SOURCE),
                 flags: 0,
+                reported: UNREPORTED,
             }
         } else {
             Connection {
@@ -163,6 +161,7 @@ fn established(sock: Struct, old: i32, family: u16) {
                 owner: listener(sock, tcp),
                 role: u32::from(role::DESTINATION),
                 flags: 0,
+                reported: UNREPORTED,
             }
         };
         if !remember(sock, &connection) {
@@ -180,30 +179,27 @@ fn established(sock: Struct, old: i32, family: u16) {
     let connection = unsafe { &mut *connection };
     connection.established_ns = at;
     let sent = NETWORK.put::<TcpOpen>(Kind::TcpOpen, |record| {
+        let about = (at, cgroup_id);
         write_header(
             &mut record.header,
             Kind::TcpOpen,
             size_of::<TcpOpen>(),
-            cgroup_id,
+            about,
         );
-        record.header.boot_ns = at;
         write_connection(&mut record.socket, connection);
         write_ends(&mut record.socket, sock, tcp, family);
     });
     if !sent {
+        // The next snapshot, or its end, tells that it was opened.
         connection.flags |= tcp_flag::OPEN_LOST;
+        count(counts::lost(Kind::TcpOpen));
     }
 }
 
 /// Who listens on the port of an accepted connection.
 #[inline(always)]
 fn listener(sock: Struct, tcp: Struct) -> Process {
-    // SAFETY: `tcp` is a `struct tcp_sock`.
-    let port = u16::from_be(unsafe { field(tcp, &offset::TCP_SPORT) });
-    let key = ListenerKey {
-        netns: netns(sock),
-        port: u32::from(port),
-    };
+    let key = listener_key(sock, local_port(tcp));
     // SAFETY: the value is copied at once.
     unsafe { LISTENERS.get(&key) }.copied().unwrap_or_default()
 }
@@ -211,168 +207,143 @@ fn listener(sock: Struct, tcp: Struct) -> Process {
 /// The connection or the attempt is over; all its counters are final.
 #[inline(always)]
 fn ended(sock: Struct, old: i32, family: u16) {
+    let Some(now) = state::working() else { return };
     let cgroup_id = sock_cgroup_id(sock);
     if !captured(cgroup_id) {
         return;
     }
     let Some(tcp) = tcp_sock(sock) else { return };
-    let key = sock as u64;
+    let end = End {
+        sock,
+        tcp,
+        family,
+        now,
+        cgroup_id,
+        state: old as u32,
+    };
+    let key = id(sock);
     let Some(connection) = CONNECTIONS.get_ptr(&key) else {
         // An attempt that was not seen to begin, or a socket that was never more than half open, is not ours to report.
         if old != TCP_SYN_SENT && old != TCP_SYN_RECV {
-            report_end(
-                Kind::TcpClose,
-                sock,
-                tcp,
-                (old, family, cgroup_id),
-                |socket| {
-                    write_connection(socket, &UNSEEN);
-                },
-            );
+            end.report(Kind::TcpClose, &UNMET);
         }
         return;
     };
-    // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
-    let connection = unsafe { &*connection };
-    let kind = if connection.established_ns == 0 {
-        Kind::TcpConnectFailed
-    } else {
-        Kind::TcpClose
-    };
-    report_end(kind, sock, tcp, (old, family, cgroup_id), |socket| {
-        write_connection(socket, connection)
-    });
+    // SAFETY: the look-up returned a valid entry. A copy, because its place may be used again once it is removed.
+    let connection = unsafe { *connection };
+    // Before its end is told: what is neither in the map nor told soon after was lost (the daemon relies on it).
     let _absent_is_fine = CONNECTIONS.remove(&key);
+    let kind =
+        if connection.established_ns == 0 && connection.flags & tcp_flag::OLDER_THAN_AGENT == 0 {
+            Kind::TcpConnectFailed
+        } else {
+            Kind::TcpClose
+        };
+    end.report(kind, &connection);
 }
 
-#[inline(always)]
-fn report_end(
-    kind: Kind,
+/// A connection that ends.
+struct End {
     sock: Struct,
     tcp: Struct,
-    (old, family, cgroup_id): (i32, u16, u64),
-    write_connection: impl FnOnce(&mut Socket),
+    family: u16,
+    now: u64,
+    cgroup_id: u64,
+    /// The state it was in.
+    state: u32,
+}
+
+impl End {
+    #[inline(always)]
+    fn report(&self, kind: Kind, connection: &Connection) {
+        let sent = NETWORK.put::<TcpClose>(kind, |record| {
+            let about = (self.now, self.cgroup_id);
+            write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
+            write_connection(&mut record.socket, connection);
+            write_ends(&mut record.socket, self.sock, self.tcp, self.family);
+            write_totals(record, self.sock, self.tcp, connection);
+            record.state = self.state;
+        });
+        // One that nobody knows of has no totals that could be lost.
+        if !sent && connection.flags & tcp_flag::UNMET == 0 {
+            self.spill(kind, connection);
+        }
+    }
+
+    #[inline(always)]
+    fn spill(&self, kind: Kind, connection: &Connection) {
+        let is_source = connection.role != u32::from(role::DESTINATION);
+        let total = traffic(self.sock, self.tcp, 0);
+        let told = &connection.reported;
+        // SAFETY: `sock` is a `struct sock`.
+        let (port, error) = unsafe {
+            let port = if is_source {
+                u16::from_be(field(self.sock, &offset::SOCK_DPORT))
+            } else {
+                local_port(self.tcp)
+            };
+            (port, field::<u32>(self.sock, &offset::SOCK_ERROR))
+        };
+        let failed = kind as u32 == Kind::TcpConnectFailed as u32;
+        let key = SpillKey {
+            cgroup_id: self.cgroup_id,
+            subject: remote_address(self.sock, self.family),
+            epoch: 0,
+            kind: 0,
+            status: match (failed, is_shut_down(self.sock)) {
+                (false, _) => 0,
+                (true, false) => error,
+                (true, true) => error | SPILL_SHUT_DOWN,
+            },
+            role: connection.role as u16,
+            port,
+        };
+        let grown = |total: u32, told: u32| u64::from(total.wrapping_sub(told));
+        let value = SpillValue {
+            records: 1,
+            opens: u64::from(connection.flags & tcp_flag::OPEN_LOST != 0),
+            bytes_sent: total.bytes_sent.saturating_sub(told.bytes_sent),
+            bytes_received: total.bytes_received.saturating_sub(told.bytes_received),
+            segments_sent: grown(total.segments_sent, told.segments_sent),
+            segments_received: grown(total.segments_received, told.segments_received),
+            retransmits: grown(total.retransmits, told.retransmits),
+        };
+        spill(kind, key, &value);
+    }
+}
+
+/// Writes what a connection has carried, how much of it is told already, and how it is doing.
+#[inline(always)]
+pub(crate) fn write_totals(
+    record: &mut TcpClose,
+    sock: Struct,
+    tcp: Struct,
+    connection: &Connection,
 ) {
+    record.traffic = traffic(sock, tcp, connection.reported.snapshot);
+    record.reported = connection.reported;
+    record.reserved = 0;
     // SAFETY: `sock` is a `struct sock`, `tcp` a `struct tcp_sock`.
-    NETWORK.put::<TcpClose>(kind, |record| unsafe {
-        write_header(&mut record.header, kind, size_of::<TcpClose>(), cgroup_id);
-        write_connection(&mut record.socket);
-        write_ends(&mut record.socket, sock, tcp, family);
-        let done = field::<u64>(sock, &offset::SOCK_FLAGS) & SOCK_DONE != 0;
-        let sent: u64 = field(tcp, &offset::TCP_BYTES_SENT);
-        let again: u64 = field(tcp, &offset::TCP_BYTES_RETRANS);
-        let received: u64 = field(tcp, &offset::TCP_BYTES_RECEIVED);
-        record.bytes_sent = sent.saturating_sub(again);
-        record.bytes_received = received.saturating_sub(u64::from(done));
-        record.segments_sent = field(tcp, &offset::TCP_SEGS_OUT);
-        record.segments_received = field(tcp, &offset::TCP_SEGS_IN);
-        record.retransmits = field(tcp, &offset::TCP_TOTAL_RETRANS);
+    unsafe {
         // The kernel keeps it times eight.
         record.srtt_us = field::<u32>(tcp, &offset::TCP_SRTT) >> 3;
         record.error = field(sock, &offset::SOCK_ERROR);
-        record.last_state = old as u32;
-    });
+    }
 }
 
 /// Keeps a connection; says whether there was room.
 #[inline(always)]
 fn remember(sock: Struct, connection: &Connection) -> bool {
     CONNECTIONS
-        .insert(&(sock as u64), connection, u64::from(BPF_ANY))
+        .insert(&id(sock), connection, u64::from(BPF_ANY))
         .is_ok()
 }
 
 #[inline(always)]
-fn write_connection(socket: &mut Socket, connection: &Connection) {
+pub(crate) fn write_connection(socket: &mut Socket, connection: &Connection) {
     socket.role = connection.role as u16;
     socket.flags = connection.flags;
     socket.owner = connection.owner;
     socket.started_ns = connection.started_ns;
     socket.established_ns = connection.established_ns;
-}
-
-/// Writes what is read from the socket itself; after [`write_connection`], whose flags it adds to.
-#[inline(always)]
-fn write_ends(socket: &mut Socket, sock: Struct, tcp: Struct, family: u16) {
-    socket.id = sock as u64;
-    socket.netns = netns(sock);
-    socket.family = family;
-    // SAFETY: `sock` is a `struct sock`, `tcp` a `struct tcp_sock`.
-    unsafe {
-        socket.local_port = u16::from_be(field(tcp, &offset::TCP_SPORT));
-        socket.remote_port = u16::from_be(field(sock, &offset::SOCK_DPORT));
-        if field::<u8>(sock, &offset::SOCK_SHUTDOWN) & SHUTDOWN_MASK == SHUTDOWN_MASK {
-            socket.flags |= tcp_flag::SHUT_DOWN;
-        }
-        if family == AF_INET {
-            socket.local_address = mapped(field(sock, &offset::SOCK_RCV_SADDR));
-            socket.remote_address = mapped(field(sock, &offset::SOCK_DADDR));
-        } else {
-            socket.local_address = in6_addr(sock, &offset::SOCK_V6_RCV_SADDR);
-            socket.remote_address = in6_addr(sock, &offset::SOCK_V6_DADDR);
-        }
-    }
-}
-
-/// An IPv4 address in network byte order, as IPv4-mapped IPv6.
-#[inline(always)]
-fn mapped(address: u32) -> [u8; 16] {
-    let [a, b, c, d] = address.to_ne_bytes();
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-}
-
-/// # Safety
-/// `sock` must be a `struct sock`, `at` the offset of a `struct in6_addr` in it.
-#[inline(always)]
-unsafe fn in6_addr(sock: Struct, at: &aya_ebpf::Global<u32>) -> [u8; 16] {
-    // SAFETY: the verifier allows loads of any width inside an array of integers.
-    unsafe {
-        let start = address(sock, at).cast::<u64>();
-        let high = core::ptr::read_volatile(start).to_ne_bytes();
-        let low = core::ptr::read_volatile(start.add(1)).to_ne_bytes();
-        core::mem::transmute([high, low])
-    }
-}
-
-#[inline(always)]
-fn tcp_sock(sock: Struct) -> Option<Struct> {
-    // SAFETY: the helper returns null for anything but a TCP socket.
-    let tcp: Struct = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut().cast()) }
-        .cast_const()
-        .cast();
-    (!tcp.is_null()).then_some(tcp)
-}
-
-/// The cgroup the socket was made in: its owner, whoever happens to be running.
-#[inline(always)]
-fn sock_cgroup_id(sock: Struct) -> u64 {
-    if !present(&offset::SOCK_CGROUP) {
-        return 0;
-    }
-    // SAFETY: `sock` is a `struct sock`.
-    unsafe { cgroup_id(field(sock, &offset::SOCK_CGROUP)) }
-}
-
-#[inline(always)]
-fn netns(sock: Struct) -> u32 {
-    // SAFETY: `sock` is a `struct sock`.
-    unsafe {
-        let net: Struct = field(sock, &offset::SOCK_NET);
-        field(net, &offset::NET_INUM)
-    }
-}
-
-#[inline(always)]
-fn current_process() -> Process {
-    Process {
-        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
-        uid: bpf_get_current_uid_gid() as u32,
-        comm: bpf_get_current_comm().unwrap_or([0; COMM]),
-    }
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { aya_ebpf::helpers::bpf_ktime_get_boot_ns() }
 }

@@ -74,11 +74,14 @@ discards! {
     KernelRecursion = Kernel / "recursion",
     /// Memory of a process or of the kernel could not be read; the record went out without that part.
     KernelReadFailed = Kernel / "read_failed",
+    /// A record found its ring full, and so did what would have told whom it was about: it is counted for its cgroup, or
+    /// for the node, only.
+    KernelSpillFull = Kernel / "spill_full",
     /// The ring for cgroup events was full; the cgroup tree is scanned again.
     RingIdentityFull = Ring / "identity_full",
-    /// The ring for process events was full.
+    /// The ring for process events was full: the event is counted, its details are lost.
     RingProcessFull = Ring / "process_full",
-    /// The ring for connection events was full.
+    /// The ring for connection events was full: the connection and its bytes are counted, its details are lost.
     RingNetworkFull = Ring / "network_full",
     /// The record is shorter than its kind requires.
     DecodeShort = Decode / "short_record",
@@ -94,6 +97,8 @@ discards! {
     IdentityTableFull = Identity / "table_full",
     /// The series limit was reached; the measurement went to the overflow series of its metric.
     StoreSeriesLimit = Store / "series_limit",
+    /// The table of open connections had no room: the connection is counted as opened and closed, but not as active.
+    StoreConnectionsFull = Store / "connections_full",
     /// The span queue was full; the oldest span made room.
     QueueSpansFull = Queue / "spans_full",
     /// A subscriber of live events reads too slowly; the event was left out for it.
@@ -135,6 +140,8 @@ record_kinds! {
     TcpOpen = "tcp_open",
     TcpClose = "tcp_close",
     TcpConnectFailed = "tcp_connect_failed",
+    TcpSnapshot = "tcp_snapshot",
+    Task = "task",
 }
 
 /// The agent's own counters. Shared by reference between tasks; every cell only grows.

@@ -26,7 +26,11 @@ pub(crate) fn one_feature_off() -> Result<()> {
                 ensure!(status.mechanism == "none", "TCP by {}", status.mechanism);
                 ensure!(reason.contains("CONNECTIONS"), "the reason: {reason}");
             }
-            (Feature::Process | Feature::Identity, FeatureState::On) => {}
+            (Feature::LiveConnections, FeatureState::Off(reason)) => {
+                ensure!(reason.contains("part of"), "the reason: {reason}");
+            }
+            (Feature::Restart, FeatureState::Off(_)) => ensure!(!status.wanted, "nothing is kept"),
+            (Feature::Process | Feature::Identity | Feature::LiveProcesses, FeatureState::On) => {}
             (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
         }
     }

@@ -17,6 +17,7 @@ const HELPERS: &[(i32, &str)] = &[
     (14, "get_current_pid_tgid"),
     (15, "get_current_uid_gid"),
     (16, "get_current_comm"),
+    (46, "get_socket_cookie"),
     (80, "get_current_cgroup_id"),
     (112, "probe_read_user"),
     (113, "probe_read_kernel"),
@@ -28,6 +29,7 @@ const HELPERS: &[(i32, &str)] = &[
     (133, "ringbuf_discard"),
     (134, "ringbuf_query"),
     (137, "skc_to_tcp_sock"),
+    (162, "sock_from_file"),
 ];
 
 /// What the kernel says of every BPF descriptor of this process while the agent is attached.
@@ -49,7 +51,7 @@ pub(crate) fn programs_are_attached() -> Result<()> {
         .filter_map(|info| value(info, "link_type"))
         .collect();
     assert_eq!(links.len(), expected, "one link for each program");
-    let harmless = ["raw_tracepoint", "tracing"];
+    let harmless = ["raw_tracepoint", "tracing", "iter"];
     assert!(
         links.iter().all(|kind| harmless.contains(kind)),
         "{links:?}"
@@ -93,7 +95,10 @@ pub(crate) fn helpers_in_the_object() -> Result<()> {
     }
     assert!(!sections.is_empty());
     for section in &sections {
-        let is_ours = section.starts_with("tp_btf") || *section == ".text";
+        let is_ours = ["tp_btf/", "iter/"]
+            .iter()
+            .any(|kind| section.starts_with(kind))
+            || *section == ".text";
         assert!(is_ours, "a program of another kind: {section}");
     }
     let known: BTreeSet<i32> = HELPERS.iter().map(|(number, _)| *number).collect();

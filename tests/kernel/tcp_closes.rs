@@ -111,7 +111,7 @@ fn opens(tap: &Tap) -> Result<Vec<Connection>> {
 
 /// Ends, each with the state it came from.
 fn closes(tap: &Tap) -> Result<Vec<(ConnectionEnd, u32)>> {
-    let at = offset_of!(record::TcpClose, last_state);
+    let at = offset_of!(record::TcpClose, state);
     let mut closes = Vec::new();
     for (event, record) in tap.events()? {
         if let Body::TcpClose(end) = event.body {

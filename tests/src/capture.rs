@@ -13,7 +13,7 @@ use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
 use wellhead::daemon::{Capture, Settings, pipeline::Inputs};
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
-use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes};
+use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes, embedded_object};
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
 
 /// How long something that has happened may take to show.
@@ -28,6 +28,9 @@ pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
         network_ring: 4 << 20,
         connections: 65_536,
         listeners: 4_096,
+        spill: 8_192,
+        pin_directory: None,
+        object: embedded_object(),
         only_cgroup,
         hooks: Hooks::default(),
     }

@@ -13,7 +13,9 @@ use crate::causes::chain;
 use crate::daemon::{BUILD, Settings};
 use crate::export::otlp::SignalSettings;
 use crate::identity::kube::{self, KubernetesMode};
-use crate::kernel::{AttachError, Environment, Feature, FeatureState, FeatureStatus, Probes};
+use crate::kernel::{
+    AttachError, Environment, Feature, FeatureState, FeatureStatus, Probes, restart_status,
+};
 
 /// How long a receiver may take to accept a connection.
 const REACH: Duration = Duration::from_secs(2);
@@ -60,10 +62,14 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
 
 /// Attaches everything for a moment: the only conclusive test.
 fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
-    match Probes::attach(&settings.probes) {
-        Ok(probes) => {
-            let degraded = probes
-                .features
+    let mut unpinned = settings.probes.clone();
+    unpinned.pin_directory = None;
+    match Probes::attach(&unpinned) {
+        Ok(Probes { mut features, .. }) => {
+            // Tried without, so that a daemon's is not disturbed.
+            features.retain(|status| status.feature != Feature::Restart);
+            features.push(restart_status(settings.probes.pin_directory.as_deref()));
+            let degraded = features
                 .iter()
                 .any(|status| status.wanted && status.state != FeatureState::On);
             let exit = if degraded {
@@ -71,7 +77,7 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
             } else {
                 Exit::Success
             };
-            (probes.features.clone(), None, exit)
+            (features, None, exit)
         }
         Err(AttachError::Nothing { features }) => (features, None, Exit::Degraded),
         Err(error) => {

@@ -114,7 +114,9 @@ async fn from_own_probes(
     filter: EventFilter,
     printer: &mut Printer,
 ) -> Result<Exit, Failure> {
-    let settings = Settings::new(config).map_err(DaemonError::from)?;
+    let mut settings = Settings::new(config).map_err(DaemonError::from)?;
+    // What a daemon left in the kernel is the next daemon's.
+    settings.probes.pin_directory = None;
     let tasks = tokio_util::task::TaskTracker::new();
     let pods: Option<PodInput> = watch_pods(config, &settings, &tasks).await?;
     let (_snapshots, requests) = SnapshotHandle::channel(1);

@@ -74,7 +74,11 @@ fn exit_of(error: &DaemonError) -> Exit {
         DaemonError::Attach(error) => match error {
             AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
             AttachError::Btf(_) | AttachError::Nothing { .. } => Exit::Unavailable,
-            AttachError::Load(_) | AttachError::Map { .. } => Exit::Internal,
+            AttachError::Held(_) => Exit::AlreadyRunning,
+            AttachError::Load(_)
+            | AttachError::Map { .. }
+            | AttachError::Pins(_)
+            | AttachError::Switch(_) => Exit::Internal,
         },
         DaemonError::Kubernetes(_) => Exit::Unavailable,
         DaemonError::Signals(_) | DaemonError::Rings(_) => Exit::Internal,

@@ -6,7 +6,8 @@
 //! |---|---|---|
 //! | rings | 256 KiB + 2 MiB + 4 MiB | twice that, their pages are mapped twice |
 //! | connections (kernel map) | 65 536 of ~160 bytes | 10 MiB |
-//! | open connections and their flows | 65 536 of ~32 bytes + 16 384 of ~512 bytes | 10 MiB |
+//! | what lost records were about (kernel map) | 8 192 of ~160 bytes | 1 MiB |
+//! | open connections and their flows | 65 536 of ~96 bytes + 8 192 of ~512 bytes | 10 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
 //! | pods and their owners | 1 024 each of ~2 KiB | 4 MiB |
@@ -36,6 +37,8 @@ pub struct Sizes {
     pub network_ring: ByteSize,
     /// Open connections followed in the kernel, map entries.
     pub connections: u32,
+    /// What records that find their ring full are about, map entries.
+    pub spill: u32,
     /// Processes in the process table.
     pub processes: u32,
     /// cgroups in the cgroup table.
@@ -59,6 +62,7 @@ impl Sizes {
             process_ring: ring(budget, 2 << 20),
             network_ring: ring(budget, 4 << 20),
             connections: table(budget, 65_536, 4_096..=4_194_304),
+            spill: table(budget, 8_192, 1_024..=65_536),
             processes: table(budget, 32_768, 4_096..=4_194_304),
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
@@ -141,6 +145,7 @@ mod tests {
                     4194304,
                 ),
                 connections: 65536,
+                spill: 8192,
                 processes: 32768,
                 cgroups: 8192,
                 pods: 1024,
@@ -168,12 +173,13 @@ mod tests {
         assert_eq!(config.sizes().span_queue, 9);
     }
 
-    fn all(sizes: &Sizes) -> [u64; 10] {
+    fn all(sizes: &Sizes) -> [u64; 11] {
         [
             sizes.identity_ring.bytes(),
             sizes.process_ring.bytes(),
             sizes.network_ring.bytes(),
             sizes.connections.into(),
+            sizes.spill.into(),
             sizes.processes.into(),
             sizes.cgroups.into(),
             sizes.pods.into(),

@@ -24,8 +24,7 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What is captured. At least one of the features built in must be on.
     pub features: Features,
-    /// How often live sockets and the kernel's maps are read. At least `1s`. Without effect in this version, which reads
-    /// a connection's counters when it closes.
+    /// How often live sockets and the kernel's maps are read. At least `1s`.
     pub snapshot_interval: Duration,
     /// Where the identity of pods comes from.
     pub kubernetes: Kubernetes,
@@ -56,6 +55,8 @@ pub struct Config {
     pub program_stats: Toggle,
     /// What is reported of processes.
     pub process: Process,
+    /// What stays in the kernel when the agent ends.
+    pub pins: Pins,
     /// Directory of the agent's socket (`wellhead.sock`) and of the lock that keeps a second agent out.
     pub runtime_directory: PathBuf,
 }
@@ -81,6 +82,7 @@ impl Default for Config {
             rings: Rings::default(),
             program_stats: Toggle::Off,
             process: Process::default(),
+            pins: Pins::default(),
             runtime_directory: PathBuf::from("/run/wellhead"),
         }
     }
@@ -310,6 +312,25 @@ impl Default for Rings {
             process_size: None,
             network_size: None,
             drain_interval: Duration::from_millis(20),
+        }
+    }
+}
+
+/// What stays in the kernel when the agent ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pins {
+    /// Whether the programs go on when the agent ends, so that the next one misses nothing. They stop by themselves ten minutes later; `wellhead uninstall` removes them.
+    pub keep: Toggle,
+    /// Where programs and maps are pinned; on a bpf filesystem.
+    pub directory: PathBuf,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self {
+            keep: Toggle::On,
+            directory: PathBuf::from("/sys/fs/bpf/wellhead"),
         }
     }
 }

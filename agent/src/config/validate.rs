@@ -114,16 +114,17 @@ impl Checks<'_> {
         self.require(cluster_named, "cluster_name", || {
             "must not be empty; leave it out".to_owned()
         });
-        self.require(
-            config.runtime_directory.is_absolute(),
-            "runtime_directory",
-            || {
+        for (key, path) in [
+            ("runtime_directory", &config.runtime_directory),
+            ("pins.directory", &config.pins.directory),
+        ] {
+            self.require(path.is_absolute(), key, || {
                 format!(
                     "`{}` is not absolute; it must start with `/`",
-                    config.runtime_directory.display()
+                    path.display()
                 )
-            },
-        );
+            });
+        }
         if config.resource_attributes.contains_key("") {
             self.report(
                 &Path::of("resource_attributes").with(""),

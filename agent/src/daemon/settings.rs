@@ -16,7 +16,7 @@ use crate::export::otlp::{
 };
 use crate::identity::kube::KubernetesMode;
 use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
-use crate::kernel::{Feature, HookError, Hooks, ProbeSettings};
+use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, embedded_object};
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
@@ -112,6 +112,13 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         network_ring: ring(sizes.network_ring.bytes()),
         connections: sizes.connections,
         listeners: sizes.connections / 16,
+        spill: sizes.spill,
+        pin_directory: config
+            .pins
+            .keep
+            .is_on()
+            .then(|| config.pins.directory.clone()),
+        object: embedded_object(),
         only_cgroup: None,
         hooks: Hooks::from_environment()?,
     })
@@ -124,6 +131,7 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
     let budget = config.memory_budget.bytes();
     PipelineSettings {
         drain_interval: config.rings.drain_interval.get(),
+        snapshot_interval: config.snapshot_interval.get(),
         series: entries(sizes.series),
         series_idle_timeout: config.series_idle_timeout.get(),
         processes: entries(sizes.processes),

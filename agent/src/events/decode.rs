@@ -3,12 +3,15 @@
 use std::{mem::MaybeUninit, net::SocketAddr, str};
 
 use thiserror::Error;
-use wellhead_common::record::{self, Header, Kind, exec_flag, role, tcp_flag};
+use wellhead_common::{
+    maps::Traffic,
+    record::{self, Header, Kind, exec_flag, role, tcp_flag},
+};
 
 use super::{
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill,
-        ProcessId, Role, SocketOwner, Totals, canonical,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
+        OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -76,6 +79,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpOpen => Body::TcpOpen(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
         Kind::TcpClose => Body::TcpClose(connection_end(&read(bytes)?)?),
         Kind::TcpConnectFailed => Body::TcpConnectFailed(connection_end(&read(bytes)?)?),
+        Kind::TcpSnapshot => Body::TcpSnapshot(connection_end(&read(bytes)?)?),
+        Kind::Task => Body::Found(found(&read(bytes)?)),
     };
     Ok(Event {
         boot_ns: header.boot_ns,
@@ -101,6 +106,8 @@ unsafe impl Plain for record::OomKill {}
 unsafe impl Plain for record::TcpOpen {}
 // SAFETY: as above.
 unsafe impl Plain for record::TcpClose {}
+// SAFETY: as above.
+unsafe impl Plain for record::Task {}
 /// The part of [`record::Cgroup`] before its text.
 type CgroupFixed = [u64; record::CGROUP_FIXED / 8];
 // SAFETY: integers.
@@ -235,6 +242,17 @@ fn exit(record: &record::Exit) -> Exit {
     }
 }
 
+fn found(record: &record::Task) -> Found {
+    Found {
+        process: ProcessId {
+            pid: record.pid,
+            start_ns: record.start_ns,
+        },
+        parent_pid: record.parent_pid,
+        comm: record.comm,
+    }
+}
+
 fn oom_kill(record: &record::OomKill) -> OomKill {
     OomKill {
         pid: record.pid,
@@ -269,6 +287,7 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
         started_ns: known(socket.started_ns),
         established_ns: known(socket.established_ns),
         older_than_agent: socket.flags & tcp_flag::OLDER_THAN_AGENT != 0,
+        unmet: socket.flags & tcp_flag::UNMET != 0,
         open_lost: socket.flags & tcp_flag::OPEN_LOST != 0,
         shut_down: socket.flags & tcp_flag::SHUT_DOWN != 0,
     })
@@ -285,15 +304,23 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
     Ok(ConnectionEnd {
         connection: connection(&record.socket)?,
         totals: Totals {
-            bytes_sent: record.bytes_sent,
-            bytes_received: record.bytes_received,
-            segments_sent: u64::from(record.segments_sent),
-            segments_received: u64::from(record.segments_received),
-            retransmits: u64::from(record.retransmits),
             srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
+            ..totals(&record.traffic)
         },
+        reported: totals(&record.reported),
         errno,
     })
+}
+
+fn totals(traffic: &Traffic) -> Totals {
+    Totals {
+        bytes_sent: traffic.bytes_sent,
+        bytes_received: traffic.bytes_received,
+        segments_sent: u64::from(traffic.segments_sent),
+        segments_received: u64::from(traffic.segments_received),
+        retransmits: u64::from(traffic.retransmits),
+        srtt_us: None,
+    }
 }
 
 /// Zero stands for unknown.

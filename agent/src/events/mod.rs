@@ -5,13 +5,15 @@
 
 mod decode;
 mod model;
+mod spilled;
 mod text;
 
 pub use self::{
     decode::{DecodeError, decode},
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, OomKill,
-        ProcessId, Role, SocketOwner, Totals,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
+        OomKill, ProcessId, Role, SocketOwner, Totals,
     },
+    spilled::{Spilled, SpilledWhat},
     text::executable_name,
 };

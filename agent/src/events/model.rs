@@ -29,6 +29,8 @@ impl Event<'_> {
             Body::TcpOpen(_) => RecordKind::TcpOpen,
             Body::TcpClose(_) => RecordKind::TcpClose,
             Body::TcpConnectFailed(_) => RecordKind::TcpConnectFailed,
+            Body::TcpSnapshot(_) => RecordKind::TcpSnapshot,
+            Body::Found(_) => RecordKind::Task,
         }
     }
 }
@@ -56,6 +58,10 @@ pub enum Body<'a> {
     TcpClose(ConnectionEnd),
     /// A connection attempt ended before ESTABLISHED.
     TcpConnectFailed(ConnectionEnd),
+    /// A connection is open, and this is what it has carried so far.
+    TcpSnapshot(ConnectionEnd),
+    /// A process was there already.
+    Found(Found),
 }
 
 /// A process, unambiguous while the machine is up: process ids are reused, start times are not.
@@ -81,6 +87,17 @@ pub struct Fork {
     pub child: ProcessId,
     /// The process that called.
     pub parent: ProcessId,
+}
+
+/// A process that was there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The process.
+    pub process: ProcessId,
+    /// Its real parent's process id.
+    pub parent_pid: u32,
+    /// Its `comm`, NUL-padded.
+    pub comm: [u8; 16],
 }
 
 /// A process executes another program.
@@ -192,9 +209,11 @@ pub struct Connection {
     pub started_ns: Option<u64>,
     /// Boot clock when it reached ESTABLISHED, where it did and that is known.
     pub established_ns: Option<u64>,
-    /// It was already open when the agent began to watch.
+    /// It was already open when it was first met.
     pub older_than_agent: bool,
-    /// The event that it was opened found its ring full; it is to be counted with the end.
+    /// It was first met as it ended: it was never told of as open.
+    pub unmet: bool,
+    /// The event that it was opened found its ring full, and nothing told of it since: it is to be counted now.
     pub open_lost: bool,
     /// The program itself shut the socket down.
     pub shut_down: bool,
@@ -218,13 +237,15 @@ impl Connection {
     }
 }
 
-/// A connection, or an attempt, that ended.
+/// A connection, or an attempt, that ended; or a connection as a snapshot found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionEnd {
     /// Which connection.
     pub connection: Connection,
     /// What it carried.
     pub totals: Totals,
+    /// What snapshots told of that before; of a connection older than the agent also what nobody told.
+    pub reported: Totals,
     /// Socket error (`errno`), 0 for none.
     pub errno: i32,
 }
@@ -244,6 +265,26 @@ pub struct Totals {
     pub retransmits: u64,
     /// Smoothed round-trip time in microseconds, where one was measured.
     pub srtt_us: Option<u32>,
+}
+
+impl Totals {
+    /// What came on top of an earlier reading of the same connection.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent.saturating_sub(earlier.bytes_sent),
+            bytes_received: self.bytes_received.saturating_sub(earlier.bytes_received),
+            segments_sent: wrapped(self.segments_sent, earlier.segments_sent),
+            segments_received: wrapped(self.segments_received, earlier.segments_received),
+            retransmits: wrapped(self.retransmits, earlier.retransmits),
+            srtt_us: self.srtt_us,
+        }
+    }
+}
+
+/// The difference of two readings of a 32-bit counter of the kernel, which starts again at 0.
+fn wrapped(later: u64, earlier: u64) -> u64 {
+    later.wrapping_sub(earlier) & u64::from(u32::MAX)
 }
 
 /// An address without the IPv4-mapped form.

@@ -75,6 +75,24 @@ impl ProcessTable {
         );
     }
 
+    /// A process was there already, under this name.
+    pub fn found(&mut self, process: ProcessId, owner: OwnerId, executable: Arc<str>) {
+        if self.processes.get(&process).is_some() {
+            return;
+        }
+        self.insert(
+            process,
+            Process {
+                executable: Some(executable),
+                path: None,
+                owner,
+                executed_ns: None,
+                parent: None,
+                root: process,
+            },
+        );
+    }
+
     /// A process executes a program.
     pub fn executed(
         &mut self,

@@ -85,6 +85,18 @@ impl Btf {
             .find_map(|id| self.member_of(*id, path))
     }
 
+    /// Whether the kernel has a function.
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        let Ok(name) = CString::new(name) else {
+            return false;
+        };
+        // SAFETY: both pointers are valid for the call.
+        let id = unsafe {
+            sys::btf__find_by_name_kind(self.raw.as_ptr(), name.as_ptr(), sys::BTF_KIND_FUNC)
+        };
+        id > 0
+    }
+
     /// The number of arguments of a tracepoint, the leading context pointer not counted.
     pub(crate) fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
         let prototype = self.tracepoint_prototype(tracepoint)?;

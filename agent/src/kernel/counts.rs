@@ -1,33 +1,72 @@
 //! Numbers the kernel keeps for us: records submitted and lost, and what each program cost.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use aya::{
-    Ebpf,
-    maps::{MapData, PerCpuArray},
-    programs::BtfTracePoint,
+    maps::{HashMap, MapData, MapError, PerCpuArray},
     sys::{Stats, enable_stats},
 };
 use libbpf_sys as sys;
-use wellhead_common::{counts, record::Kind};
+use wellhead_common::{
+    counts,
+    maps::{Connection, SpillKey, SpillValue, state},
+    record::Kind,
+};
 
-use super::programs::PROGRAMS;
+use super::{
+    bpf,
+    pins::Pins,
+    programs::Running,
+    spill::{SPILLED, SpillMap},
+    steering::Steering,
+};
 use crate::counters::{Counters, Discard, RecordKind};
 
-/// The attached programs and the numbers they keep. Dropping it detaches them all.
+/// The maps a daemon reads and steers by.
+pub(super) struct ControlMaps {
+    pub(super) counts: PerCpuArray<MapData, u64>,
+    pub(super) connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
+    pub(super) spill: SpillMap,
+    pub(super) steering: Steering,
+}
+
+/// The attached programs, the numbers they keep and the switches they obey. Dropping it detaches those that are not
+/// pinned.
 pub struct AttachedPrograms {
-    object: Ebpf,
-    cells: PerCpuArray<MapData, u64>,
+    running: Vec<Running>,
+    maps: ControlMaps,
+    /// Held, so that no other agent takes them over.
+    _pins: Option<Pins>,
+    /// What an earlier agent's spill map held.
+    left: Vec<(SpillKey, SpillValue)>,
+    /// What earlier agents took notice of, by cell.
+    before: Vec<u64>,
+    /// Statistics of the programs when this agent took them over.
+    stats_before: Vec<ProgramStats>,
     /// While it is open, the kernel measures.
     measuring: Option<OwnedFd>,
 }
 
 impl AttachedPrograms {
-    pub(crate) fn new(object: Ebpf, cells: PerCpuArray<MapData, u64>) -> Self {
+    pub(super) fn new(
+        running: Vec<Running>,
+        maps: ControlMaps,
+        pins: Option<Pins>,
+        left: Option<MapData>,
+    ) -> Self {
+        let cells = 0..counts::CELLS;
+        let before = cells
+            .map(|cell| maps.steering.get(state::ACKNOWLEDGED + cell))
+            .collect();
+        let stats_before = running.iter().filter_map(stats_of).collect();
         Self {
-            object,
-            cells,
+            running,
+            maps,
+            _pins: pins,
+            left: left.map_or_else(Vec::new, SpillMap::read_all),
+            before,
+            stats_before,
             measuring: None,
         }
     }
@@ -42,23 +81,44 @@ impl AttachedPrograms {
         Ok(())
     }
 
-    /// What each attached program did and cost so far.
+    /// What each attached program did and cost since this agent has it.
     pub fn stats(&self) -> Vec<ProgramStats> {
-        program_stats(&self.object)
+        let now = self.running.iter().filter_map(stats_of);
+        now.map(|stats| {
+            let before = self
+                .stats_before
+                .iter()
+                .find(|before| before.program == stats.program);
+            before.map_or(stats, |before| stats.since(before))
+        })
+        .collect()
     }
 
-    /// Records of a kind that were put into their ring since the programs were loaded.
+    /// Records of a kind that were put into their ring since the maps were made.
     pub fn submitted(&self, kind: Kind) -> u64 {
         self.sum(counts::submitted(kind))
     }
 
-    /// Records of a kind that found their ring full since the programs were loaded.
+    /// Records of a kind that found their ring full and that no earlier agent took notice of.
     pub fn lost(&self, kind: Kind) -> u64 {
-        self.sum(counts::lost(kind))
+        self.new_in(counts::lost(kind))
     }
 
-    /// Copies every number the kernel owns into the agent's counters.
-    pub fn publish(&self, counters: &Counters) {
+    /// Records that found their ring full and whose totals are added up, since the maps were made.
+    pub fn losses(&self) -> u64 {
+        SPILLED
+            .iter()
+            .map(|kind| self.sum(counts::lost(*kind)))
+            .sum()
+    }
+
+    /// Open connections that snapshots had no room for so far.
+    pub fn deferred(&self) -> u64 {
+        self.sum(counts::DEFERRED)
+    }
+
+    /// Copies every number the kernel owns into the agent's counters, and notes that it was taken notice of.
+    pub fn publish(&mut self, counters: &Counters) {
         let mut full = [0; 3];
         for (kind, record, ring) in KINDS {
             let lost = self.lost(*kind);
@@ -69,22 +129,90 @@ impl AttachedPrograms {
         counters.set_discards(Discard::RingIdentityFull, identity);
         counters.set_discards(Discard::RingProcessFull, process);
         counters.set_discards(Discard::RingNetworkFull, network);
-        counters.set_discards(Discard::KernelMapFull, self.sum(counts::MAP_FULL));
-        counters.set_discards(Discard::KernelReadFailed, self.sum(counts::READ_FAILED));
-        let missed = self
-            .stats()
-            .iter()
-            .map(|program| program.recursion_misses)
-            .sum();
-        counters.set_discards(Discard::KernelRecursion, missed);
+        counters.set_discards(Discard::KernelMapFull, self.new_in(counts::MAP_FULL));
+        counters.set_discards(Discard::KernelReadFailed, self.new_in(counts::READ_FAILED));
+        counters.set_discards(Discard::KernelSpillFull, self.new_in(counts::SPILL_FULL));
+        counters.set_discards(Discard::KernelRecursion, self.new_in(counts::RECURSION));
+        self.acknowledge();
+    }
+
+    /// For the next agent: it counts only what comes from here on.
+    fn acknowledge(&mut self) {
+        for cell in 0..counts::CELLS {
+            let (slot, sum) = (state::ACKNOWLEDGED + cell, self.sum(cell));
+            if self.maps.steering.get(slot) != sum {
+                // A slot of an existing array can be written.
+                let _written = self.maps.steering.set(slot, sum);
+            }
+        }
+    }
+
+    /// Tells the programs that somebody reads what they write: to be called every few seconds.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attend(&mut self) -> Result<(), MapError> {
+        self.maps.steering.attend()
+    }
+
+    /// Begins a snapshot: from now on iterators tell each connection once more.
+    pub fn begin_snapshot(&mut self) {
+        // The programs keep 32 bits of it, and 0 stands for none.
+        let next = (self.maps.steering.get(state::SNAPSHOT) + 1) & u64::from(u32::MAX);
+        let _written = self.maps.steering.set(state::SNAPSHOT, next.max(1));
+    }
+
+    /// Whether the kernel's table of open connections has this one.
+    pub fn is_open(&self, socket: u64) -> bool {
+        !matches!(
+            self.maps.connections.get(&socket, 0),
+            Err(MapError::KeyNotFound)
+        )
+    }
+
+    /// From now on losses are added up in a place of their own. What was added up so far is complete, and can be taken
+    /// with what this returns, once all programs that run now have returned: see [`wait_for_programs`].
+    pub fn turn_spill(&mut self) -> SpillEpoch {
+        let epoch = self.maps.steering.get(state::SPILL_EPOCH) & 1;
+        let _written = self.maps.steering.set(state::SPILL_EPOCH, epoch ^ 1);
+        SpillEpoch(u32::try_from(epoch).unwrap_or_default())
+    }
+
+    /// Takes what was added up.
+    pub fn take_spilled(&mut self, epoch: SpillEpoch) -> Vec<(SpillKey, SpillValue)> {
+        let mut spilled = std::mem::take(&mut self.left);
+        spilled.extend(self.maps.spill.take(epoch.0));
+        spilled
+    }
+
+    fn new_in(&self, cell: u32) -> u64 {
+        let before = usize::try_from(cell)
+            .ok()
+            .and_then(|cell| self.before.get(cell));
+        self.sum(cell)
+            .saturating_sub(before.copied().unwrap_or_default())
     }
 
     fn sum(&self, cell: u32) -> u64 {
+        if cell == counts::RECURSION {
+            let running = self.running.iter().filter_map(stats_of);
+            return running.map(|stats| stats.recursion_misses).sum();
+        }
         // A cell of an existing array cannot be missing; should the kernel refuse to read it, nothing is claimed.
-        self.cells
+        self.maps
+            .counts
             .get(&cell, 0)
             .map_or(0, |values| values.iter().sum())
     }
+}
+
+/// Which part of the spill map.
+#[derive(Clone, Copy, Debug)]
+pub struct SpillEpoch(u32);
+
+/// Waits until every program that runs now has returned. Blocks for some milliseconds.
+pub fn wait_for_programs() {
+    bpf::wait_for_programs();
 }
 
 #[derive(Clone, Copy)]
@@ -113,6 +241,8 @@ const KINDS: &[(Kind, RecordKind, InRing)] = &[
         RecordKind::TcpConnectFailed,
         InRing::Network,
     ),
+    (Kind::TcpSnapshot, RecordKind::TcpSnapshot, InRing::Network),
+    (Kind::Task, RecordKind::Task, InRing::Process),
 ];
 
 /// What the kernel knows about one of our programs (`struct bpf_prog_info`).
@@ -130,25 +260,27 @@ pub struct ProgramStats {
     pub verified_instructions: u32,
 }
 
-/// Statistics of every attached program.
-fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
-    let of = |name: &'static str| {
-        let program: &BtfTracePoint = object.program(name)?.try_into().ok()?;
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
-        let mut info = sys::bpf_prog_info::default();
-        let mut length = u32::try_from(size_of_val(&info)).ok()?;
-        // SAFETY: `info` is as long as `length` says and all zero, so the kernel follows no pointer in it.
-        let result = unsafe { sys::bpf_prog_get_info_by_fd(fd, &raw mut info, &raw mut length) };
-        (result == 0).then_some(ProgramStats {
-            program: name,
-            run_time_ns: info.run_time_ns,
-            runs: info.run_cnt,
-            recursion_misses: info.recursion_misses,
-            verified_instructions: info.verified_insns,
-        })
-    };
-    PROGRAMS
-        .iter()
-        .filter_map(|program| of(program.name))
-        .collect()
+impl ProgramStats {
+    fn since(self, before: &Self) -> Self {
+        Self {
+            run_time_ns: self.run_time_ns.saturating_sub(before.run_time_ns),
+            runs: self.runs.saturating_sub(before.runs),
+            ..self
+        }
+    }
+}
+
+fn stats_of(running: &Running) -> Option<ProgramStats> {
+    let fd = running.program().as_raw_fd();
+    let mut info = sys::bpf_prog_info::default();
+    let mut length = u32::try_from(size_of_val(&info)).ok()?;
+    // SAFETY: `info` is as long as `length` says and all zero, so the kernel follows no pointer in it.
+    let result = unsafe { sys::bpf_prog_get_info_by_fd(fd, &raw mut info, &raw mut length) };
+    (result == 0).then_some(ProgramStats {
+        program: running.name,
+        run_time_ns: info.run_time_ns,
+        runs: info.run_cnt,
+        recursion_misses: info.recursion_misses,
+        verified_instructions: info.verified_insns,
+    })
 }

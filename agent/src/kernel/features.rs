@@ -14,11 +14,26 @@ pub enum Feature {
     Process,
     /// TCP connections.
     Tcp,
+    /// Processes older than the agent.
+    #[serde(rename = "live_processes")]
+    LiveProcesses,
+    /// Open connections: those older than the agent, and what the others carry while they are open.
+    #[serde(rename = "live_connections")]
+    LiveConnections,
+    /// What happens while no agent runs reaches the next one.
+    Restart,
 }
 
 impl Feature {
     /// All of them, in the order they are attached.
-    pub const ALL: [Self; 3] = [Self::Identity, Self::Process, Self::Tcp];
+    pub const ALL: [Self; 6] = [
+        Self::Identity,
+        Self::Process,
+        Self::Tcp,
+        Self::LiveProcesses,
+        Self::LiveConnections,
+        Self::Restart,
+    ];
 
     /// The value of `wellhead.feature`.
     pub const fn as_str(self) -> &'static str {
@@ -26,6 +41,18 @@ impl Feature {
             Self::Identity => "identity",
             Self::Process => "process",
             Self::Tcp => "tcp",
+            Self::LiveProcesses => "live_processes",
+            Self::LiveConnections => "live_connections",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// The feature without which it makes no sense: mostly itself.
+    pub(crate) const fn part_of(self) -> Self {
+        match self {
+            Self::LiveProcesses => Self::Process,
+            Self::LiveConnections => Self::Tcp,
+            other => other,
         }
     }
 
@@ -65,13 +92,37 @@ pub struct FeatureStatus {
     pub feature: Feature,
     /// Whether the configuration asks for it.
     pub wanted: bool,
-    /// How it is captured: `tp_btf`, or `none` while it is off.
+    /// How it is captured, such as `tp_btf`, or `none` while it is off.
     pub mechanism: &'static str,
     /// Whether it works.
     #[serde(flatten)]
     pub state: FeatureState,
     /// Each kernel program of it: attached, or why not.
     pub programs: Vec<ProgramStatus>,
+}
+
+impl FeatureStatus {
+    /// One that works, without programs of its own.
+    pub(crate) fn on(feature: Feature, mechanism: &'static str) -> Self {
+        Self {
+            feature,
+            wanted: true,
+            mechanism,
+            state: FeatureState::On,
+            programs: Vec::new(),
+        }
+    }
+
+    /// One that is off as a whole.
+    pub(crate) fn off(feature: Feature, wanted: bool, reason: &str) -> Self {
+        Self {
+            feature,
+            wanted,
+            mechanism: "none",
+            state: FeatureState::Off(reason.to_owned()),
+            programs: Vec::new(),
+        }
+    }
 }
 
 /// One kernel program.

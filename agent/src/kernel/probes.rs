@@ -1,26 +1,26 @@
 //! Loading the object and attaching its programs, feature by feature.
 
-use std::{error::Error as StdError, io};
+use std::{io, path::PathBuf, sync::Arc};
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness,
-    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    Btf as AyaBtf, Ebpf, EbpfError,
+    maps::{Map, MapError},
 };
 use thiserror::Error;
 
 use super::{
-    AttachedPrograms, BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus,
-    Hooks, Ring, Rings, btf::Btf, features::ProgramStatus, offsets::Offsets, programs::PROGRAMS,
+    AttachedPrograms, BtfError, Capabilities, Capability, Clock, Feature, FeatureState,
+    FeatureStatus, Hooks, LiveIterators, Rings,
+    counts::ControlMaps,
+    features::ProgramStatus,
+    handover::turn_switch,
+    load::{Facts, Loaded, describe, load},
+    pins::{PinError, Pins, Plan},
+    programs::{Keeping, LADDER, Running},
+    spill::SpillMap,
+    steering::Steering,
 };
-use crate::causes::causes;
-
-/// The kernel programs, as `cargo xtask build-ebpf` built them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
-
-/// The object file of the kernel programs that is built into the agent.
-pub fn embedded_object() -> &'static [u8] {
-    OBJECT
-}
+use crate::causes::chain;
 
 /// What to capture, and with how much kernel memory.
 #[derive(Clone, Debug)]
@@ -39,6 +39,12 @@ pub struct ProbeSettings {
     pub listeners: u32,
     /// Capture only this cgroup (its id), not its children.
     pub only_cgroup: Option<u64>,
+    /// What records that find their ring full are about, at once.
+    pub spill: u32,
+    /// Where to keep programs and maps for the next agent; `None` lets them go with this one.
+    pub pin_directory: Option<PathBuf>,
+    /// The object file of the kernel programs.
+    pub object: &'static [u8],
     /// Only tests set any.
     pub hooks: Hooks,
 }
@@ -70,6 +76,15 @@ pub enum AttachError {
         /// Which map.
         name: &'static str,
     },
+    /// Another agent holds the directory of pins.
+    #[error(transparent)]
+    Held(PinError),
+    /// What is pinned cannot be put in order.
+    #[error("cannot put the pinned programs in order")]
+    Pins(#[source] io::Error),
+    /// The programs cannot be steered.
+    #[error("cannot let the programs work")]
+    Switch(#[source] MapError),
     /// Every single program failed.
     #[error("no program could be attached: {}", reasons(features))]
     Nothing {
@@ -78,59 +93,164 @@ pub enum AttachError {
     },
 }
 
-/// Attached programs. Dropping them detaches everything.
+/// Attached programs. Dropping them detaches everything that is not pinned.
 pub struct Probes {
     /// The rings the programs write.
     pub rings: Rings,
     /// The programs themselves.
     pub programs: AttachedPrograms,
+    /// What is there already.
+    pub live: Arc<LiveIterators>,
     /// What works and what does not.
     pub features: Vec<FeatureStatus>,
+    /// When, on the boot clock, these programs took over from others: from just before to just after.
+    pub switched: Option<(u64, u64)>,
 }
 
 impl Probes {
-    /// Loads and attaches whatever the kernel and the process's privileges allow.
+    /// Loads and attaches whatever the kernel and the process's privileges allow, or takes over what an earlier agent
+    /// left at work.
     ///
     /// # Errors
-    /// Only if nothing at all can be attached.
+    /// Only if nothing at all can be attached, or another agent holds the directory of pins.
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
         check_privilege()?;
         settings.hooks.warn();
+        let facts = Facts::gather(settings)?;
+        let fingerprint = facts.fingerprint(settings);
+        let (pinning, restart) = open_pins(settings, fingerprint)?;
+        let probes = Self::attach_with(settings, &facts, pinning, fingerprint);
+        release_freed_memory();
+        let mut probes = probes?;
+        probes.features.push(restart);
+        Ok(probes)
+    }
+
+    fn attach_with(
+        settings: &ProbeSettings,
+        facts: &Facts,
+        pinning: Option<(Pins, Plan)>,
+        fingerprint: u64,
+    ) -> Result<Self, AttachError> {
+        let places = pinning.as_ref().map(|(pins, plan)| (pins, plan));
         let Loaded {
             mut object,
             btf,
-            absent,
             unmade,
-        } = load(settings)?;
-        let features = start_programs(&mut object, &btf, settings, &absent, &unmade);
+        } = load(settings, facts, places)?;
+        let keeping = places.map(|(pins, plan)| Keeping {
+            pins,
+            generation: plan.generation,
+        });
+        let absent = &facts.offsets.absent;
+        let mut features = Vec::new();
+        let mut running = Vec::new();
+        for feature in Feature::ALL {
+            if feature == Feature::Restart {
+                continue;
+            }
+            let (status, programs) = match obstacle(feature, settings, &unmade, &features) {
+                Some((wanted, reason)) => (FeatureStatus::off(feature, wanted, reason), Vec::new()),
+                None => climb(feature, &mut object, &btf, keeping, absent),
+            };
+            features.push(status);
+            running.extend(programs);
+        }
         drop(btf);
-        release_freed_memory();
-        let any_wanted_works = |status: &FeatureStatus| {
-            status.feature != Feature::Identity
-                && status
-                    .programs
-                    .iter()
-                    .any(|program| program.problem.is_none())
-        };
-        if !features.iter().any(any_wanted_works) {
+        if !features.iter().any(captures_something) {
+            if let Some((pins, plan)) = &pinning {
+                pins.remove_generation(plan.generation)
+                    .map_err(AttachError::Pins)?;
+            }
             return Err(AttachError::Nothing { features });
         }
-        let rings = Rings {
-            identity: Ring::new(take_ring(&mut object, "IDENTITY_RING")?),
-            process: Ring::new(take_ring(&mut object, "PROCESS_RING")?),
-            network: Ring::new(take_ring(&mut object, "NETWORK_RING")?),
+        let mut steering = Steering::new(take(&mut object, "STATE")?);
+        let (pins, plan) = pinning.unzip();
+        let plan = plan.unwrap_or(Plan::UNPINNED);
+        let (generation, takes_over) = (plan.generation, !plan.is_adopted && plan.generation > 1);
+        let before = Clock::boot_ns();
+        let leftovers = turn_switch(&mut object, &mut steering, plan, fingerprint)
+            .map_err(AttachError::Switch)?;
+        let switched = takes_over.then(|| (before, Clock::boot_ns()));
+        if let Some(pins) = &pins {
+            pins.keep_only(generation).map_err(AttachError::Pins)?;
+        }
+        let live = Arc::new(LiveIterators::new(&running));
+        let rings = Rings::take(leftovers.rings, |name| take(&mut object, name))?;
+        let maps = ControlMaps {
+            counts: take(&mut object, "COUNTS")?,
+            connections: take(&mut object, "CONNECTIONS")?,
+            spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
+            steering,
         };
-        let counts = object
-            .take_map("COUNTS")
-            .and_then(|map| PerCpuArray::<MapData, u64>::try_from(map).ok())
-            .ok_or(AttachError::Map { name: "COUNTS" })?;
-        let programs = AttachedPrograms::new(object, counts);
+        let programs = AttachedPrograms::new(running, maps, pins, leftovers.spill);
         Ok(Self {
             rings,
             programs,
+            live,
             features,
+            switched,
         })
     }
+}
+
+/// Takes the directory of pins, if there is to be one, and says what comes of it. Without, everything works but the
+/// next agent.
+fn open_pins(
+    settings: &ProbeSettings,
+    fingerprint: u64,
+) -> Result<(Option<(Pins, Plan)>, FeatureStatus), AttachError> {
+    let off = |wanted, reason: &str| FeatureStatus::off(Feature::Restart, wanted, reason);
+    let Some(directory) = &settings.pin_directory else {
+        return Ok((None, off(false, "switched off in the configuration")));
+    };
+    let planned = Pins::open(directory).and_then(|pins| {
+        let plan = pins.plan(settings, fingerprint);
+        let plan = plan.and_then(|plan| pins.make_generation(plan.generation).map(|()| plan));
+        let plan = plan.map_err(|source| PinError::Unusable {
+            path: directory.clone(),
+            source,
+        })?;
+        Ok((pins, plan))
+    });
+    match planned {
+        Ok(planned) => {
+            let status = FeatureStatus::on(Feature::Restart, "bpffs");
+            Ok((Some(planned), status))
+        }
+        Err(error @ PinError::Held { .. }) => Err(AttachError::Held(error)),
+        Err(error) => Ok((None, off(true, &chain(&error)))),
+    }
+}
+
+/// Why a feature is not even tried, and whether it is wanted.
+fn obstacle<'a>(
+    feature: Feature,
+    settings: &ProbeSettings,
+    unmade: &'a [(Feature, String)],
+    before: &[FeatureStatus],
+) -> Option<(bool, &'a str)> {
+    let part_of = feature.part_of();
+    let wanted = feature == Feature::Identity || settings.features.contains(&part_of);
+    if !wanted {
+        return Some((false, "switched off in the configuration"));
+    }
+    if let Some((_, reason)) = unmade.iter().find(|(of, _)| *of == feature) {
+        return Some((true, reason));
+    }
+    let whole = before.iter().find(|status| status.feature == part_of);
+    let is_off = whole.is_some_and(|status| status.state != FeatureState::On);
+    is_off.then_some((true, "what it is part of is off"))
+}
+
+/// Whether any program that somebody asked for works.
+fn captures_something(status: &FeatureStatus) -> bool {
+    let asked_for = matches!(status.feature, Feature::Process | Feature::Tcp);
+    asked_for
+        && status
+            .programs
+            .iter()
+            .any(|program| program.problem.is_none())
 }
 
 /// Whether the process may load and attach the programs at all.
@@ -150,221 +270,77 @@ pub fn check_privilege() -> Result<(), AttachError> {
     }
 }
 
-/// The object in the kernel, its programs not yet loaded.
-struct Loaded {
-    object: Ebpf,
-    btf: AyaBtf,
-    /// Fields this kernel does not have.
-    absent: Vec<String>,
-    /// Features whose maps could not be made, and why.
-    unmade: Vec<(Feature, String)>,
-}
-
-/// Makes the maps. One that cannot be made switches its feature off and nothing else.
-fn load(settings: &ProbeSettings) -> Result<Loaded, AttachError> {
-    let btf = Btf::parse(settings.hooks.btf_path())?;
-    let mut offsets = Offsets::resolve(&btf);
-    settings.hooks.apply(&mut offsets);
-    let facts = Facts {
-        offsets,
-        exit_has_group_dead: u32::from(btf.tracepoint_arguments("sched_process_exit") == Some(2)),
-        victim_is_task: u32::from(btf.argument_is_pointer("mark_victim", 0) == Some(true)),
-    };
-    drop(btf);
-    let btf = AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
-        .map_err(|error| refused(EbpfError::BtfError(error)))?;
-    let mut settings = settings.clone();
-    let mut unmade = Vec::new();
-    let object = loop {
-        let error = match load_object(&facts, &settings, &btf) {
-            Ok(object) => break object,
-            Err(error) => error,
-        };
-        let Some(feature) = feature_of(&error).filter(|of| settings.features.contains(of)) else {
-            return Err(refused(error));
-        };
-        let error = refused(error);
-        if matches!(error, AttachError::Refused(_)) {
-            return Err(error);
-        }
-        settings.features.retain(|wanted| *wanted != feature);
-        unmade.push((feature, describe(&error, &[])));
-    };
-    Ok(Loaded {
-        object,
-        btf,
-        absent: facts.offsets.absent,
-        unmade,
-    })
-}
-
-/// The feature whose map could not be made, if that is the error. Maps that all features use belong to none.
-fn feature_of(error: &EbpfError) -> Option<Feature> {
-    let EbpfError::MapError(MapError::CreateError { name, .. }) = error else {
-        return None;
-    };
-    match name.as_str() {
-        "CONNECTIONS" | "LISTENERS" | "NETWORK_RING" => Some(Feature::Tcp),
-        "PROCESS_RING" => Some(Feature::Process),
-        _ => None,
-    }
-}
-
-/// What the programs are told of the running kernel.
-struct Facts {
-    offsets: Offsets,
-    exit_has_group_dead: u32,
-    victim_is_task: u32,
-}
-
-fn load_object(facts: &Facts, settings: &ProbeSettings, btf: &AyaBtf) -> Result<Ebpf, EbpfError> {
-    let tcp = settings.features.contains(&Feature::Tcp);
-    // A map of a feature that is off still has to exist, but not to cost anything.
-    let sized = |wanted: bool, size: u32, least: u32| if wanted { size } else { least };
-    let network_ring = sized(tcp, settings.network_ring, page_size());
-    let process_ring = sized(
-        settings.features.contains(&Feature::Process),
-        settings.process_ring,
-        page_size(),
-    );
-    let marks = [
-        settings.identity_ring / 2,
-        process_ring / 2,
-        network_ring / 2,
-    ];
-    let only_cgroup = settings.only_cgroup.unwrap_or_default();
-
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
-    for (global, offset) in &facts.offsets.globals {
-        loader.override_global(global, offset, true);
-    }
-    loader
-        .override_global("EXIT_HAS_GROUP_DEAD", &facts.exit_has_group_dead, true)
-        .override_global("VICTIM_IS_TASK", &facts.victim_is_task, true)
-        .override_global("ONLY_CGROUP", &only_cgroup, true)
-        .override_global("IDENTITY_FILL_MARK", &marks[0], true)
-        .override_global("PROCESS_FILL_MARK", &marks[1], true)
-        .override_global("NETWORK_FILL_MARK", &marks[2], true)
-        .map_max_entries("IDENTITY_RING", settings.identity_ring)
-        .map_max_entries("PROCESS_RING", process_ring)
-        .map_max_entries("NETWORK_RING", network_ring)
-        .map_max_entries("CONNECTIONS", sized(tcp, settings.connections, 1))
-        .map_max_entries("LISTENERS", sized(tcp, settings.listeners, 1));
-    loader.load(OBJECT)
-}
-
-/// Attaches program by program: one that fails switches its feature off and nothing else.
-fn start_programs(
+/// Starts a feature's programs by the first way that works. A program that fails switches its feature off and nothing
+/// else.
+fn climb(
+    feature: Feature,
     object: &mut Ebpf,
     btf: &AyaBtf,
-    settings: &ProbeSettings,
+    keeping: Option<Keeping<'_>>,
     absent: &[String],
-    unmade: &[(Feature, String)],
-) -> Vec<FeatureStatus> {
-    let mut features = Vec::new();
-    for feature in Feature::ALL {
-        let wanted = feature == Feature::Identity || settings.features.contains(&feature);
-        let obstacle = if wanted {
-            let mut unmade = unmade.iter().filter(|(of, _)| *of == feature);
-            unmade.next().map(|(_, reason)| reason.as_str())
-        } else {
-            Some("switched off in the configuration")
-        };
-        if let Some(reason) = obstacle {
-            let state = FeatureState::Off(reason.to_owned());
-            features.push(FeatureStatus {
-                feature,
-                wanted,
-                mechanism: "none",
-                state,
-                programs: Vec::new(),
-            });
-            continue;
-        }
-        let programs: Vec<ProgramStatus> = PROGRAMS
-            .iter()
-            .filter(|program| program.feature == feature)
-            .map(|program| {
-                let problem = program
-                    .start(object, btf)
-                    .err()
-                    .map(|error| describe(&error, absent));
-                ProgramStatus {
-                    program: program.name,
-                    problem,
+) -> (FeatureStatus, Vec<Running>) {
+    let mut tried = Vec::new();
+    for rung in LADDER.iter().filter(|rung| rung.feature == feature) {
+        let mut running = Vec::new();
+        let mut programs = Vec::new();
+        for program in rung.programs {
+            let problem = match program.start(object, btf, keeping) {
+                Ok(started) => {
+                    running.push(started);
+                    None
                 }
-            })
-            .collect();
-        let problems: Vec<String> = programs
-            .iter()
-            .filter_map(|status| {
-                status
-                    .problem
-                    .as_ref()
-                    .map(|problem| format!("{}: {problem}", status.program))
-            })
-            .collect();
-        let (mechanism, state) = if problems.is_empty() {
-            ("tp_btf", FeatureState::On)
-        } else {
-            ("none", FeatureState::Off(problems.join("; ")))
-        };
-        features.push(FeatureStatus {
-            feature,
-            wanted,
-            mechanism,
-            state,
-            programs,
-        });
+                Err(error) => Some(describe(&error, absent)),
+            };
+            programs.push(ProgramStatus {
+                program: program.name,
+                problem,
+            });
+        }
+        let works = programs.iter().all(|program| program.problem.is_none());
+        tried.push((rung.mechanism, programs, running));
+        if works {
+            break;
+        }
     }
-    features
-}
-
-/// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.
-fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
-    let mut text = error.to_string();
-    for cause in causes(error).skip(1) {
-        let cause = cause.to_string();
-        let lines: Vec<&str> = cause
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        let tail = &lines[lines.len().saturating_sub(4)..];
-        text = format!("{text}: {}", tail.join(" | "));
-    }
-    if !absent.is_empty() {
-        text = format!(
-            "{text} (fields this kernel does not have: {})",
-            absent.join(", ")
+    let works = |programs: &[ProgramStatus]| programs.iter().all(|one| one.problem.is_none());
+    // Where none works, as much as possible of the first does.
+    let best = match tried.last() {
+        Some((_, programs, _)) if works(programs) => tried.len() - 1,
+        _ => 0,
+    };
+    if tried.is_empty() {
+        return (
+            FeatureStatus::off(feature, true, "not in this build"),
+            Vec::new(),
         );
     }
-    text
-}
-
-fn refused(error: EbpfError) -> AttachError {
-    if is_not_permitted(&error) {
-        AttachError::Refused(Box::new(error))
+    let (mechanism, programs, running) = tried.swap_remove(best);
+    let problems: Vec<String> = programs.iter().filter_map(problem_of).collect();
+    let (mechanism, state) = if problems.is_empty() {
+        (mechanism, FeatureState::On)
     } else {
-        AttachError::Load(Box::new(error))
-    }
+        ("none", FeatureState::Off(problems.join("; ")))
+    };
+    let status = FeatureStatus {
+        feature,
+        wanted: true,
+        mechanism,
+        state,
+        programs,
+    };
+    (status, running)
 }
 
-fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|io| io.kind() == io::ErrorKind::PermissionDenied)
+fn problem_of(status: &ProgramStatus) -> Option<String> {
+    let problem = status.problem.as_ref()?;
+    Some(format!("{}: {problem}", status.program))
 }
 
-fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {
+fn take<M: TryFrom<Map>>(object: &mut Ebpf, name: &'static str) -> Result<M, AttachError> {
     object
         .take_map(name)
-        .and_then(|map| RingBuf::try_from(map).ok())
+        .and_then(|map| M::try_from(map).ok())
         .ok_or(AttachError::Map { name })
-}
-
-fn page_size() -> u32 {
-    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// Parsing the kernel's types takes tens of MiB that are not needed again; give them back to the system.

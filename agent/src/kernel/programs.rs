@@ -1,76 +1,223 @@
 //! The kernel programs: which feature each belongs to and how each is loaded and attached.
 
-use aya::{Btf, Ebpf, programs::BtfTracePoint};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, Iter},
+};
 use thiserror::Error;
 
-use super::Feature;
+use super::{Feature, bpf, pins::Pins};
 
-/// A kernel program; its name is also its tracepoint's.
+/// One way to get a feature: all its programs together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rung {
+    pub(crate) feature: Feature,
+    /// The value of `wellhead.mechanism`.
+    pub(crate) mechanism: &'static str,
+    pub(crate) programs: &'static [Program],
+}
+
+/// A kernel program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    pub(crate) feature: Feature,
+    kind: Kind,
 }
 
-/// Every program of the object, in the order they are attached: who before what.
-pub(crate) const PROGRAMS: &[Program] = &[
-    Program {
-        name: "cgroup_mkdir",
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// On the tracepoint of its own name.
+    Tracepoint,
+    /// Over objects of this kind.
+    Iterator(&'static str),
+}
+
+const fn tracepoint(name: &'static str) -> Program {
+    let kind = Kind::Tracepoint;
+    Program { name, kind }
+}
+
+const fn iterator(name: &'static str, over: &'static str) -> Program {
+    let kind = Kind::Iterator(over);
+    Program { name, kind }
+}
+
+/// Every program of the object, in the order they are attached: who before what, what happens before what is there. Of
+/// several rungs of a feature the first that works is taken.
+pub(crate) const LADDER: &[Rung] = &[
+    Rung {
         feature: Feature::Identity,
+        mechanism: "tp_btf",
+        programs: &[
+            tracepoint("cgroup_mkdir"),
+            tracepoint("cgroup_rmdir"),
+            tracepoint("cgroup_attach_task"),
+        ],
     },
-    Program {
-        name: "cgroup_rmdir",
-        feature: Feature::Identity,
-    },
-    Program {
-        name: "cgroup_attach_task",
-        feature: Feature::Identity,
-    },
-    Program {
-        name: "sched_process_fork",
+    Rung {
         feature: Feature::Process,
+        mechanism: "tp_btf",
+        programs: &[
+            tracepoint("sched_process_fork"),
+            tracepoint("sched_process_exec"),
+            tracepoint("sched_process_exit"),
+            tracepoint("mark_victim"),
+        ],
     },
-    Program {
-        name: "sched_process_exec",
-        feature: Feature::Process,
-    },
-    Program {
-        name: "sched_process_exit",
-        feature: Feature::Process,
-    },
-    Program {
-        name: "mark_victim",
-        feature: Feature::Process,
-    },
-    Program {
-        name: "inet_sock_set_state",
+    Rung {
         feature: Feature::Tcp,
+        mechanism: "tp_btf",
+        programs: &[tracepoint("inet_sock_set_state")],
+    },
+    Rung {
+        feature: Feature::LiveProcesses,
+        mechanism: "iter/task",
+        programs: &[iterator(LIVE_TASKS, "task")],
+    },
+    Rung {
+        feature: Feature::LiveConnections,
+        mechanism: "iter/task_file",
+        programs: &[
+            iterator(LIVE_LISTENERS, "task_file"),
+            iterator(LIVE_CONNECTIONS, "task_file"),
+        ],
+    },
+    Rung {
+        feature: Feature::LiveConnections,
+        mechanism: "iter/tcp",
+        programs: &[iterator(LIVE_SOCKETS, "tcp")],
     },
 ];
+
+/// Tells the processes there are.
+pub(super) const LIVE_TASKS: &str = "live_tasks";
+/// Learns who listens.
+pub(super) const LIVE_LISTENERS: &str = "live_listeners";
+/// Tells the open connections.
+pub(super) const LIVE_CONNECTIONS: &str = "live_connections";
+/// Both of these in one network namespace.
+pub(super) const LIVE_SOCKETS: &str = "live_sockets";
 
 /// A program could not be put to work.
 #[derive(Debug, Error)]
 pub(crate) enum ProgramError {
     /// The object lacks it: the build is broken.
-    #[error("the embedded object has no BTF tracepoint program of that name")]
+    #[error("the embedded object has no program of that name and kind")]
     Absent,
     /// The kernel did not accept it.
     #[error("cannot load")]
     Load(#[source] aya::programs::ProgramError),
     /// The kernel accepted it and did not attach it.
     #[error("cannot attach")]
-    Attach(#[source] aya::programs::ProgramError),
+    Attach(#[source] std::io::Error),
+    /// It runs, but would not outlive the agent.
+    #[error("cannot pin")]
+    Pin(#[source] std::io::Error),
+}
+
+/// A program at work. Closing its link ends that, unless it is pinned.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) name: &'static str,
+    program: OwnedFd,
+    link: Arc<OwnedFd>,
+}
+
+impl Running {
+    pub(crate) fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    pub(crate) fn link(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.link)
+    }
+}
+
+/// Where attached programs are kept, and as which generation.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeping<'a> {
+    pub(crate) pins: &'a Pins,
+    pub(crate) generation: u64,
 }
 
 impl Program {
-    /// Loads and attaches it; the object keeps the link.
-    pub(crate) fn start(self, object: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-        let program: &mut BtfTracePoint = object
-            .program_mut(self.name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or(ProgramError::Absent)?;
-        program.load(self.name, btf).map_err(ProgramError::Load)?;
-        program.attach().map_err(ProgramError::Attach)?;
-        Ok(())
+    /// Loads and attaches it, or takes over one that is kept.
+    pub(crate) fn start(
+        self,
+        object: &mut Ebpf,
+        btf: &Btf,
+        keeping: Option<Keeping<'_>>,
+    ) -> Result<Running, ProgramError> {
+        let Self { name, kind } = self;
+        match kind {
+            Kind::Tracepoint => {
+                let kept = keeping.and_then(|place| place.pins.kept(place.generation, name));
+                if let Some((program, link)) = kept {
+                    return running(name, program.as_fd(), link);
+                }
+                let running = attach_tracepoint(name, object, btf)?;
+                if let Some(Keeping { pins, generation }) = keeping {
+                    pins.keep(generation, name, &running.program, &running.link)
+                        .map_err(ProgramError::Pin)?;
+                }
+                Ok(running)
+            }
+            // Iterators are run by a daemon; without one there is nothing to keep.
+            Kind::Iterator(over) => attach_iterator(name, over, object, btf),
+        }
     }
+}
+
+fn attach_tracepoint(
+    name: &'static str,
+    object: &mut Ebpf,
+    btf: &Btf,
+) -> Result<Running, ProgramError> {
+    let program: &mut BtfTracePoint = find(object, name)?;
+    program.load(name, btf).map_err(ProgramError::Load)?;
+    let program = program.fd().map_err(ProgramError::Load)?.as_fd();
+    let link = bpf::attach_tracepoint(program).map_err(ProgramError::Attach)?;
+    running(name, program, link)
+}
+
+fn attach_iterator(
+    name: &'static str,
+    over: &str,
+    object: &mut Ebpf,
+    btf: &Btf,
+) -> Result<Running, ProgramError> {
+    let program: &mut Iter = find(object, name)?;
+    program.load(over, btf).map_err(ProgramError::Load)?;
+    let program = program.fd().map_err(ProgramError::Load)?.as_fd();
+    let link = bpf::attach_iterator(program).map_err(ProgramError::Attach)?;
+    running(name, program, link)
+}
+
+fn find<'a, P>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    object
+        .program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(ProgramError::Absent)
+}
+
+fn running(
+    name: &'static str,
+    program: BorrowedFd<'_>,
+    link: OwnedFd,
+) -> Result<Running, ProgramError> {
+    let program = program.try_clone_to_owned().map_err(ProgramError::Attach)?;
+    let link = Arc::new(link);
+    Ok(Running {
+        name,
+        program,
+        link,
+    })
 }

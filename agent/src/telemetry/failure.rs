@@ -59,10 +59,12 @@ mod tests {
                     started_ns: None,
                     established_ns: None,
                     older_than_agent: false,
+                    unmet: false,
                     open_lost: false,
                     shut_down,
                 },
                 totals: Totals::default(),
+                reported: Totals::default(),
                 errno,
             };
             assert_eq!(connect_failure(&end), expected);

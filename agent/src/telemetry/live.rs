@@ -50,7 +50,11 @@ impl LiveEvent {
                 "wellhead.tcp.connect_failed",
                 failure_attributes(occurrence, end),
             ),
-            Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => return None,
+            Body::CgroupMade(_)
+            | Body::CgroupRemoved(_)
+            | Body::CgroupEntered(_)
+            | Body::TcpSnapshot(_)
+            | Body::Found(_) => return None,
         };
         Some(Self {
             time_unix_nano: occurrence.unix_nano,

@@ -303,10 +303,12 @@ mod tests {
                 started_ns: Some(300),
                 established_ns: Some(300 + took),
                 older_than_agent: false,
+                unmet: false,
                 open_lost: false,
                 shut_down: false,
             },
             totals: Totals::default(),
+            reported: Totals::default(),
             errno,
         };
         let event = Event {

@@ -73,6 +73,9 @@ fn the_defaults_are_those_of_the_contract() {
         program_stats: off
         process:
           args: redacted
+        pins:
+          keep: on
+          directory: /sys/fs/bpf/wellhead
         runtime_directory: /run/wellhead
     "#]]
     .assert_eq(&yaml);

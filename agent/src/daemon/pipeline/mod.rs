@@ -4,10 +4,12 @@
 //! ring fills up or somebody asks for a reading.
 
 mod about;
+mod live;
 mod marks;
 mod outbox;
 mod own;
 mod rescan;
+mod seam;
 mod settings;
 mod state;
 mod waiting;
@@ -20,8 +22,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::about::About;
+use self::live::{Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
+use self::seam::Seam;
 pub use self::settings::PipelineSettings;
 use self::state::State;
 use crate::counters::{Counters, ExportStats};
@@ -29,7 +33,7 @@ use crate::export::live::Subscription;
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
 use crate::identity::{Identity, PodUpdate};
-use crate::kernel::{Clock, Probes, Ring, Rings};
+use crate::kernel::{Clock, Probes, Ring, Rings, wait_for_programs};
 use crate::telemetry::handle::SnapshotRequest;
 
 /// Records taken from one ring before the others get their turn.
@@ -73,6 +77,9 @@ pub struct Pipeline {
     drain: Interval,
     inputs: Inputs,
     rescan: Rescan,
+    snapshots: Snapshots,
+    /// Records lost by the time what they would have told was counted last; `None` before the first time.
+    accounted: Option<u64>,
 }
 
 impl Pipeline {
@@ -94,6 +101,8 @@ impl Pipeline {
             rings,
             mut programs,
             features,
+            live,
+            switched,
         } = probes;
         let cgroups = settings.cgroups;
         if settings.program_stats
@@ -110,7 +119,10 @@ impl Pipeline {
             budget: settings.budget.clone(),
             program_stats: settings.program_stats,
         };
-        let state = State::new(identity, counters, settings, about, inputs.spans.clone());
+        let snapshots = Snapshots::new(live, settings.snapshot_interval);
+        let seam = Seam::new(switched);
+        let spans = inputs.spans.clone();
+        let state = State::new(identity, counters, settings, about, spans, seam);
         // The programs are attached already: what is made during the scan is reported by them.
         let rescan = Rescan::start(cgroups);
         Ok(Self {
@@ -120,6 +132,8 @@ impl Pipeline {
             drain,
             inputs,
             rescan,
+            snapshots,
+            accounted: None,
         })
     }
 
@@ -144,6 +158,7 @@ impl Pipeline {
                 () = self.marks.passed() => self.drain_all().await,
                 Some(request) = self.inputs.snapshots.recv() => {
                     self.drain_all().await;
+                    self.account_for_losses().await;
                     // Whoever asked may have gone.
                     drop(request.send(Arc::new(self.state.snapshot())));
                 }
@@ -155,11 +170,40 @@ impl Pipeline {
                     let _asker_may_have_gone = done.send(());
                 }
                 found = self.rescan.found() => self.learn(found),
-                _ = housekeeping.tick() => self.look_after_tables(),
+                step = self.snapshots.next() => match step {
+                    Step::Due => self.snapshots.begin(self.state.programs()),
+                    Step::RoundDone => {
+                        self.drain_all().await;
+                        self.snapshots.go_on(self.state.programs());
+                    }
+                },
+                _ = housekeeping.tick() => {
+                    self.account_for_losses().await;
+                    self.look_after_tables();
+                }
             }
         }
         self.drain_all().await;
+        self.account_for_losses().await;
         self.state.settle();
+    }
+
+    /// Counts what records that found their ring full would have told.
+    async fn account_for_losses(&mut self) {
+        let lost = self.state.programs().losses();
+        if self.accounted == Some(lost) {
+            return;
+        }
+        let epoch = self.state.programs().turn_spill();
+        let not_open = self.state.connections_that_ended();
+        // After that, whatever ended before is in a ring or in the part of the spill map that is taken.
+        let waited = tokio::task::spawn_blocking(wait_for_programs).await;
+        self.drain_all().await;
+        if waited.is_ok() {
+            self.state.count_spilled(epoch);
+            self.state.connections_vanished(&not_open);
+            self.accounted = Some(lost);
+        }
     }
 
     /// Empties the rings; when they fill faster than that, only so far that others get an answer.

@@ -10,6 +10,8 @@ use crate::telemetry::spans::SpanBuilder;
 pub struct PipelineSettings {
     /// How often the rings are drained.
     pub drain_interval: Duration,
+    /// How often open connections are read.
+    pub snapshot_interval: Duration,
     /// Series held at most.
     pub series: usize,
     /// How long a series may be idle.

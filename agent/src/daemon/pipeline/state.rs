@@ -6,15 +6,18 @@ use std::sync::Arc;
 use super::about::About;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
+use super::seam::Seam;
 use super::settings::PipelineSettings;
 use super::waiting::{Waiting, WaitingRecords};
 use crate::counters::{Counters, Discard};
-use crate::events::{Body, ConnectionEnd, Event, Exec, ProcessId, decode, executable_name};
+use crate::events::{
+    Body, ConnectionEnd, Event, Exec, ProcessId, Spilled, decode, executable_name,
+};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::SpanQueue;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
-use crate::kernel::{Clock, Ring};
+use crate::kernel::{AttachedPrograms, Clock, Ring, SpillEpoch};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::snapshot::Snapshot;
@@ -47,6 +50,7 @@ pub(super) struct State {
     scan_wanted: bool,
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
+    seam: Seam,
     identity_lost: u64,
     overflowed: u64,
     seconds: u32,
@@ -59,6 +63,7 @@ impl State {
         settings: PipelineSettings,
         about: About,
         spans: Option<SpanQueue>,
+        seam: Seam,
     ) -> Self {
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
         identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
@@ -76,6 +81,7 @@ impl State {
             spans,
             scan_wanted: false,
             settled: false,
+            seam,
             identity_lost: 0,
             overflowed: 0,
             seconds: 0,
@@ -102,6 +108,9 @@ impl State {
         let Some(event) = self.decode(record) else {
             return;
         };
+        if self.seam.repeats(&event) {
+            return;
+        }
         let mut owner = self.owner_of(&event);
         if owner.is_none() {
             super::drain_identity(identity, self);
@@ -139,6 +148,47 @@ impl State {
         self.subscribers.add(subscription);
     }
 
+    /// The kernel programs.
+    pub(super) fn programs(&mut self) -> &mut AttachedPrograms {
+        &mut self.about.programs
+    }
+
+    /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
+    /// its way.
+    pub(super) fn connections_that_ended(&self) -> Vec<u64> {
+        let open = self.aggregator.open_connections();
+        open.filter(|socket| !self.about.programs.is_open(*socket))
+            .collect()
+    }
+
+    /// Those of these connections that are still counted as active are not: the news of their end was lost.
+    pub(super) fn connections_vanished(&mut self, sockets: &[u64]) {
+        let now = self.clock.now_unix_nano();
+        for socket in sockets {
+            self.aggregator
+                .connection_vanished(&mut self.store, *socket, now);
+        }
+    }
+
+    /// Counts what the kernel added up of events whose details are lost.
+    pub(super) fn count_spilled(&mut self, epoch: SpillEpoch) {
+        let now = self.clock.now_unix_nano();
+        for (key, value) in self.about.programs.take_spilled(epoch) {
+            let Some(spilled) = Spilled::new(&key, &value) else {
+                continue;
+            };
+            let known = self.identity.owner_of_cgroup(spilled.cgroup_id);
+            let owner = known.unwrap_or(OwnerId::NODE);
+            let Self {
+                aggregator,
+                store,
+                identity,
+                ..
+            } = self;
+            aggregator.count_spilled(store, identity, owner, &spilled, now);
+        }
+    }
+
     /// Whether cgroups were missed, so that the tree has to be scanned again.
     pub(super) fn scan_wanted(&self) -> bool {
         self.scan_wanted
@@ -152,6 +202,9 @@ impl State {
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
     pub(super) fn look_after_tables(&mut self) {
         self.clock.check();
+        if let Err(error) = self.about.programs.attend() {
+            tracing::error!(%error, "the programs cannot be told that somebody reads what they write");
+        }
         self.about.programs.publish(&self.counters);
         let identity_lost = self.counters.discards(Discard::RingIdentityFull);
         if identity_lost > self.identity_lost {
@@ -316,6 +369,10 @@ impl State {
             Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
             Body::Exec(exec) => self.follow_exec(exec, event.boot_ns, owner),
             Body::Exit(exit) => return self.processes.exited(exit.process),
+            Body::Found(found) => {
+                let name = executable_name(&[], false, &found.comm);
+                self.processes.found(found.process, owner, name.into());
+            }
             _ => {}
         }
         None

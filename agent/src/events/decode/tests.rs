@@ -105,7 +105,7 @@ fn refuses_what_is_short_or_unknown() {
         decode(&short),
         Err(DecodeError::Short {
             actual: 24,
-            needed: 160
+            needed: 200
         })
     );
 }
@@ -122,7 +122,7 @@ fn decodes_a_connection() {
     record.socket.remote_port = 40_000;
     record.socket.role = role::DESTINATION;
     record.socket.flags = tcp_flag::OPEN_LOST;
-    record.bytes_sent = 200;
+    record.traffic.bytes_sent = 200;
     let bytes = bytes_of(&record);
     let Body::TcpClose(end) = decode(&bytes).expect("decodes").body else {
         panic!("wrong kind")

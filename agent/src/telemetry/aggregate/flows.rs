@@ -1,12 +1,11 @@
 //! Flows: what connections between the same two ends have in common, found once and then counted without a look-up.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use super::ends::flow_attributes;
 use super::{Attributes, Occurrence};
-use crate::events::{Connection, Role};
+use crate::events::{Connection, Role, Totals};
 use crate::identity::{Identity, OwnerId, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::store::{Measurement, SeriesId, Store};
@@ -61,6 +60,12 @@ pub(super) struct FlowId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     owner: OwnerId,
+    /// `None`: what is known of an owner's connections, but not of which.
+    ends: Option<Ends>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ends {
     role: Option<Role>,
     local_is_loopback: bool,
     remote: IpAddr,
@@ -78,14 +83,26 @@ struct Flow {
     current: bool,
 }
 
+/// An open connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) flow: FlowId,
+    /// What was counted of its traffic.
+    pub(super) counted: Totals,
+    /// Inode number of its network namespace.
+    pub(super) netns: u32,
+}
+
 /// All flows being counted, and which open connection belongs to which.
 #[derive(Debug)]
 pub(super) struct Flows {
     slots: Vec<Option<Flow>>,
     free: Vec<usize>,
     by_key: HashMap<Key, FlowId>,
+    /// Connections to very many peers may have the same names all the same: then they are one flow.
+    by_attributes: HashMap<(OwnerId, Attributes), FlowId>,
     /// By the id of the socket.
-    open: HashMap<u64, FlowId>,
+    open: HashMap<u64, Open>,
     open_limit: usize,
     limit: usize,
 }
@@ -100,6 +117,7 @@ impl Flows {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
+            by_attributes: HashMap::new(),
             open: HashMap::new(),
             open_limit: connections.max(1),
             limit: (connections / CONNECTIONS_PER_FLOW).max(1),
@@ -113,52 +131,76 @@ impl Flows {
         occurrence: &Occurrence<'_>,
         connection: &Connection,
     ) -> FlowId {
-        let key = Key {
-            owner: occurrence.owner,
+        let ends = Ends {
             role: connection.role,
             local_is_loopback: connection.local.ip().is_loopback(),
             remote: connection.remote.ip(),
             port: connection.destination_port(),
         };
+        let key = Key {
+            owner: occurrence.owner,
+            ends: Some(ends),
+        };
+        self.find_or_add(key, || flow_attributes(identity, occurrence, connection))
+    }
+
+    /// What connections of an owner have in common of which nothing else is known.
+    pub(super) fn of_unknown_peers(&mut self, owner: OwnerId) -> FlowId {
+        self.find_or_add(Key { owner, ends: None }, Attributes::new)
+    }
+
+    fn find_or_add(&mut self, key: Key, attributes: impl FnOnce() -> Attributes) -> FlowId {
         if let Some(known) = self.by_key.get(&key) {
             return *known;
         }
         if self.by_key.len() >= self.limit {
             self.forget();
         }
-        let flow = self.add(Flow {
-            owner: occurrence.owner,
-            attributes: flow_attributes(identity, occurrence, connection),
-            series: [None; SERIES],
-            open: 0,
-            current: true,
-        });
+        let named = (key.owner, attributes());
+        let flow = match self.by_attributes.get(&named) {
+            Some(known) => *known,
+            None => {
+                let flow = self.add(Flow {
+                    owner: key.owner,
+                    attributes: named.1.clone(),
+                    series: [None; SERIES],
+                    open: 0,
+                    current: true,
+                });
+                self.by_attributes.insert(named, flow);
+                flow
+            }
+        };
         self.by_key.insert(key, flow);
         flow
     }
 
-    /// A connection was opened under a flow. Returns the flow of another connection that had the same socket and was
-    /// never closed; the caller releases it.
-    pub(super) fn open(&mut self, socket: u64, flow: FlowId) -> Option<FlowId> {
+    /// Follows an open connection from now on; says whether there was room. It must not be followed already.
+    pub(super) fn open(&mut self, socket: u64, open: Open) -> bool {
         let flows = self.slots.len() - self.free.len();
-        let has_room = self.open.len() < self.open_limit && flows <= self.limit;
-        let before = match self.open.entry(socket) {
-            Entry::Occupied(mut entry) => Some(entry.insert(flow)),
-            Entry::Vacant(entry) if has_room => {
-                entry.insert(flow);
-                None
-            }
-            Entry::Vacant(_) => return None,
-        };
-        if let Some(flow) = self.get_mut(flow) {
+        if self.open.len() >= self.open_limit || flows > self.limit {
+            return false;
+        }
+        self.open.insert(socket, open);
+        if let Some(flow) = self.get_mut(open.flow) {
             flow.open += 1;
         }
-        before
+        true
     }
 
-    /// A connection was closed; the flow it was opened under, which the caller releases.
-    pub(super) fn close(&mut self, socket: u64) -> Option<FlowId> {
+    /// An open connection.
+    pub(super) fn opened(&mut self, socket: u64) -> Option<&mut Open> {
+        self.open.get_mut(&socket)
+    }
+
+    /// A connection is not open any more; the caller releases its flow.
+    pub(super) fn close(&mut self, socket: u64) -> Option<Open> {
         self.open.remove(&socket)
+    }
+
+    /// All open connections.
+    pub(super) fn all_open(&self) -> impl ExactSizeIterator<Item = (u64, &Open)> {
+        self.open.iter().map(|(socket, open)| (*socket, open))
     }
 
     /// One connection fewer is open under a flow.
@@ -172,7 +214,8 @@ impl Flows {
 
     /// Forgets what everybody is called. Open connections keep their names until they are closed.
     pub(super) fn forget(&mut self) {
-        for id in std::mem::take(&mut self.by_key).into_values() {
+        self.by_key.clear();
+        for id in std::mem::take(&mut self.by_attributes).into_values() {
             let Some(flow) = self.get_mut(id) else {
                 continue;
             };

@@ -3,12 +3,15 @@
 mod ends;
 mod flows;
 mod process;
+mod spilled;
 mod tcp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use self::flows::Flows;
-use crate::events::{Body, Event, executable_name};
+use crate::events::{Body, Event, Spilled, executable_name};
 use crate::identity::{Identity, OwnerId, Process, Value};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
@@ -66,8 +69,45 @@ impl Aggregator {
             }
             Body::TcpClose(end) => tcp::closed(flows, store, identity, occurrence, end),
             Body::TcpConnectFailed(end) => tcp::failed(flows, store, identity, occurrence, end),
-            Body::CgroupMade(_) | Body::CgroupRemoved(_) | Body::CgroupEntered(_) => {}
+            Body::TcpSnapshot(state) => {
+                tcp::found_open(flows, store, identity, occurrence, state);
+            }
+            Body::CgroupMade(_)
+            | Body::CgroupRemoved(_)
+            | Body::CgroupEntered(_)
+            | Body::Found(_) => {}
         }
+    }
+
+    /// Counts events whose details are lost.
+    pub fn count_spilled(
+        &mut self,
+        store: &mut Store,
+        identity: &mut Identity,
+        owner: OwnerId,
+        spilled: &Spilled,
+        now: u64,
+    ) {
+        spilled::count(&mut self.flows, store, identity, (owner, now), spilled);
+    }
+
+    /// A connection is not open any more, although nothing was told of its end.
+    pub fn connection_vanished(&mut self, store: &mut Store, socket: u64, now: u64) {
+        tcp::vanished(&mut self.flows, store, socket, now);
+    }
+
+    /// The ids of all connections that are counted as active.
+    pub fn open_connections(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.flows.all_open().map(|(socket, _)| socket)
+    }
+
+    /// How many connections are counted as active in each network namespace, by its inode number.
+    pub fn open_by_namespace(&self) -> HashMap<u32, usize> {
+        let mut counts = HashMap::new();
+        for (_, open) in self.flows.all_open() {
+            *counts.entry(open.netns).or_default() += 1;
+        }
+        counts
     }
 
     /// To be called whenever somebody may be called something else from now on.

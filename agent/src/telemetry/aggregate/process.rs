@@ -37,10 +37,7 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
         ..
     } = *occurrence;
     let executable = occurrence.executable(&exit.comm);
-    let outcome = match exit.status {
-        ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
-        ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
-    };
+    let outcome = outcome(exit.status);
     let name: Attributes = vec![(Attr::ProcessExecutableName, executable)];
     let mut name_and_outcome = name.clone();
     name_and_outcome.push(outcome);
@@ -50,6 +47,14 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
     let attributes = store.intern(&name);
     let lived = seconds(event.boot_ns.saturating_sub(exit.process.start_ns));
     store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+}
+
+/// The attribute that says how a process ended.
+pub(super) fn outcome(status: ExitStatus) -> (Attr, Value) {
+    match status {
+        ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
+        ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
+    }
 }
 
 pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, kill: &OomKill) {

@@ -1,12 +1,15 @@
 //! Counting connections.
 
-use super::flows::{FlowId, FlowSeries, Flows};
+use super::flows::{FlowId, FlowSeries, Flows, Open};
 use super::{Occurrence, seconds, units};
-use crate::events::{Connection, ConnectionEnd};
+use crate::counters::Discard;
+use crate::events::{Connection, ConnectionEnd, Totals};
 use crate::identity::{Identity, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::failure::connect_failure;
 use crate::telemetry::store::{Measurement, Store};
+
+const ONE: Measurement = Measurement::Add(1);
 
 pub(super) fn opened(
     flows: &mut Flows,
@@ -16,19 +19,36 @@ pub(super) fn opened(
     connection: &Connection,
 ) {
     let now = occurrence.unix_nano;
+    // Where the kernel uses the socket's id again, the end of what was there before was lost.
+    vanished(flows, store, connection.socket_id, now);
     let flow = flows.of(identity, occurrence, connection);
-    if let Some(unended) = flows.open(connection.socket_id, flow) {
-        // The kernel uses the socket's address again, so the end of what was there before was lost.
-        flows.measure(
-            store,
-            unended,
-            FlowSeries::Active,
-            Measurement::Add(-1),
-            now,
-        );
-        flows.release(unended);
-    }
     count_open(flows, store, flow, connection, now);
+    follow(flows, store, flow, connection, Totals::default(), now);
+}
+
+/// A connection is open, and has carried this much.
+pub(super) fn found_open(
+    flows: &mut Flows,
+    store: &mut Store,
+    identity: &mut Identity,
+    occurrence: &Occurrence<'_>,
+    end: &ConnectionEnd,
+) {
+    let (connection, now) = (&end.connection, occurrence.unix_nano);
+    let (flow, counted) = match flows.opened(connection.socket_id) {
+        Some(open) => (open.flow, std::mem::replace(&mut open.counted, end.totals)),
+        None => {
+            // Older than the agent, or its opening was lost.
+            let flow = flows.of(identity, occurrence, connection);
+            if connection.open_lost {
+                count_open(flows, store, flow, connection, now);
+            }
+            follow(flows, store, flow, connection, end.totals, now);
+            (flow, end.reported)
+        }
+    };
+    count_rtt(flows, store, flow, &end.totals, now);
+    count_traffic(flows, store, flow, &end.totals.since(&counted), now);
 }
 
 pub(super) fn closed(
@@ -40,18 +60,24 @@ pub(super) fn closed(
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
     // It was never counted as active, and how much of its traffic is from before the agent is unknown.
-    if connection.older_than_agent {
+    if connection.unmet {
         return;
     }
     // Its ends are called what they were called when it was opened, or `active` would never come back to 0.
     let known = flows.close(connection.socket_id);
-    let flow = known.unwrap_or_else(|| flows.of(identity, occurrence, connection));
-    if connection.open_lost {
-        count_open(flows, store, flow, connection, now);
+    let flow = match &known {
+        Some(open) => open.flow,
+        None => flows.of(identity, occurrence, connection),
+    };
+    match known {
+        Some(_) => flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now),
+        None if connection.open_lost => {
+            count_open(flows, store, flow, connection, now);
+            flows.measure(store, flow, FlowSeries::Active, Measurement::Add(0), now);
+        }
+        None => {}
     }
-    let one = Measurement::Add(1);
-    flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now);
-    flows.measure(store, flow, FlowSeries::Closed, one, now);
+    flows.measure(store, flow, FlowSeries::Closed, ONE, now);
     if let Some(since) = connection.established_ns {
         let lived = seconds(occurrence.event.boot_ns.saturating_sub(since));
         flows.measure(
@@ -62,12 +88,19 @@ pub(super) fn closed(
             now,
         );
     }
-    if let Some(rtt) = end.totals.srtt_us {
-        let rtt = seconds(u64::from(rtt) * 1_000);
-        flows.measure(store, flow, FlowSeries::Rtt, Measurement::Observe(rtt), now);
-    }
-    count_traffic(flows, store, flow, end, now);
+    count_rtt(flows, store, flow, &end.totals, now);
+    // Who is not followed was counted by an earlier agent, as far as it was reported.
+    let counted = known.map_or(end.reported, |open| open.counted);
+    count_traffic(flows, store, flow, &end.totals.since(&counted), now);
     if known.is_some() {
+        flows.release(flow);
+    }
+}
+
+/// A connection is not open any more, and nothing was told of its end: what it carried is spilled.
+pub(super) fn vanished(flows: &mut Flows, store: &mut Store, socket: u64, now: u64) {
+    if let Some(Open { flow, .. }) = flows.close(socket) {
+        flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now);
         flows.release(flow);
     }
 }
@@ -85,7 +118,28 @@ pub(super) fn failed(
     let attributes = store.intern(&flows.attributes_with(flow, error));
     let failures = Metric::TcpConnectionFailures;
     store.add(failures, occurrence.owner, attributes, 1, now);
-    count_traffic(flows, store, flow, end, now);
+    count_traffic(flows, store, flow, &end.totals, now);
+}
+
+/// Counts a connection as active for as long as it is followed.
+fn follow(
+    flows: &mut Flows,
+    store: &mut Store,
+    flow: FlowId,
+    connection: &Connection,
+    counted: Totals,
+    now: u64,
+) {
+    let open = Open {
+        flow,
+        counted,
+        netns: connection.netns,
+    };
+    if flows.open(connection.socket_id, open) {
+        flows.measure(store, flow, FlowSeries::Active, ONE, now);
+    } else {
+        store.discard(Discard::StoreConnectionsFull);
+    }
 }
 
 fn count_open(
@@ -95,24 +149,28 @@ fn count_open(
     connection: &Connection,
     now: u64,
 ) {
-    let one = Measurement::Add(1);
-    flows.measure(store, flow, FlowSeries::Opened, one, now);
-    flows.measure(store, flow, FlowSeries::Active, one, now);
+    flows.measure(store, flow, FlowSeries::Opened, ONE, now);
     if let Some(took) = connection.connect_ns() {
         let took = Measurement::Observe(seconds(took));
         flows.measure(store, flow, FlowSeries::ConnectDuration, took, now);
     }
 }
 
-/// What the connection carried. Series that would stay at zero are not made.
-fn count_traffic(
+fn count_rtt(flows: &mut Flows, store: &mut Store, flow: FlowId, totals: &Totals, now: u64) {
+    if let Some(rtt) = totals.srtt_us {
+        let rtt = seconds(u64::from(rtt) * 1_000);
+        flows.measure(store, flow, FlowSeries::Rtt, Measurement::Observe(rtt), now);
+    }
+}
+
+/// What connections carried. Series that would stay at zero are not made.
+pub(super) fn count_traffic(
     flows: &mut Flows,
     store: &mut Store,
     flow: FlowId,
-    end: &ConnectionEnd,
+    totals: &Totals,
     now: u64,
 ) {
-    let totals = &end.totals;
     let counts = [
         (FlowSeries::BytesSent, totals.bytes_sent),
         (FlowSeries::BytesReceived, totals.bytes_received),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::counters::Counters;
+use crate::counters::{Counters, Discard};
 use crate::events::{
-    Connection, ConnectionEnd, Exec, Exit, ExitStatus, Fork, ProcessId, Role, Totals,
+    Connection, ConnectionEnd, Exec, Exit, ExitStatus, Fork, ProcessId, Role, SpilledWhat, Totals,
 };
 use crate::identity::{IdentitySettings, Resolution};
 use crate::telemetry::snapshot::PointValue;
@@ -15,6 +15,7 @@ struct Fixture {
     aggregator: Aggregator,
     store: Store,
     identity: Identity,
+    counters: Arc<Counters>,
 }
 
 impl Fixture {
@@ -27,7 +28,8 @@ impl Fixture {
         Self {
             aggregator: Aggregator::new(8),
             store: Store::new(1_000, Arc::clone(&counters)),
-            identity: Identity::new(&settings, counters),
+            identity: Identity::new(&settings, Arc::clone(&counters)),
+            counters,
         }
     }
 
@@ -98,6 +100,7 @@ fn connection(role: Option<Role>) -> Connection {
         started_ns: Some(3_000_000_000),
         established_ns: Some(3_500_000_000),
         older_than_agent: false,
+        unmet: false,
         open_lost: false,
         shut_down: true,
     }
@@ -115,6 +118,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
     ConnectionEnd {
         connection,
         totals,
+        reported: Totals::default(),
         errno,
     }
 }
@@ -154,10 +158,11 @@ fn a_lost_open_is_counted_with_the_close() {
 }
 
 #[test]
-fn connections_older_than_the_agent_are_not_counted() {
+fn connections_met_only_at_their_end_are_not_counted() {
     let mut all = Fixture::new();
     let old = Connection {
         older_than_agent: true,
+        unmet: true,
         ..connection(None)
     };
     all.count(Body::TcpClose(end(old, 0)));
@@ -294,7 +299,7 @@ fn a_socket_used_again_tells_of_a_lost_end() {
 }
 
 #[test]
-fn more_connections_than_are_remembered_are_counted_all_the_same() {
+fn connections_beyond_those_followed_are_counted_but_as_active() {
     let mut all = Fixture::new();
     let of = |socket_id, port| Connection {
         socket_id,
@@ -307,14 +312,167 @@ fn more_connections_than_are_remembered_are_counted_all_the_same() {
     for socket in 0..20_u16 {
         all.count(Body::TcpClose(end(of(u64::from(socket), socket + 1), 0)));
     }
-    let active: Vec<String> = all
-        .series()
-        .into_iter()
-        .filter(|line| line.contains("active"))
-        .collect();
-    assert!(
-        active.iter().all(|line| line.ends_with(" 0")),
-        "{active:#?}"
+    let of = |metric: &str| -> Vec<String> {
+        let series = all.series().into_iter();
+        series.filter(|line| line.contains(metric)).collect()
+    };
+    let ending =
+        |lines: &[String], end: &str| lines.iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!(ending(&of(".opened"), " 1"), 20);
+    assert_eq!(ending(&of(".closed"), " 1"), 20);
+    let active = of(".active");
+    assert_eq!(ending(&active, " 0"), active.len());
+    let left_out = all.counters.discards(Discard::StoreConnectionsFull);
+    assert!(left_out > 0 && left_out < 20, "{left_out} left out");
+}
+
+/// The same connection, after it carried this many bytes, of which this many are told.
+fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
+    let totals = |bytes_sent| Totals {
+        bytes_sent,
+        ..Totals::default()
+    };
+    ConnectionEnd {
+        connection,
+        totals: totals(sent),
+        reported: totals(told),
+        errno: 0,
+    }
+}
+
+fn check(bodies: Vec<Body<'_>>, expected: &expect_test::Expect) {
+    let mut all = Fixture::new();
+    for body in bodies {
+        all.count(body);
+    }
+    expected.assert_eq(&all.series().join("\n"));
+}
+
+#[test]
+fn snapshots_and_the_end_count_each_byte_once() {
+    let one = || connection(Some(Role::Source));
+    check(
+        vec![
+            Body::TcpOpen(one()),
+            Body::TcpSnapshot(grown(10, 0, one())),
+            Body::TcpSnapshot(grown(25, 10, one())),
+            // As if the last snapshot was not noted in the kernel before the end was told.
+            Body::TcpClose(grown(40, 10, one())),
+        ],
+        &expect_test::expect![[r#"
+            wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
+            wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
+            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
+            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 40"#]],
     );
-    assert_eq!(active.len(), 20);
+}
+
+#[test]
+fn what_an_earlier_agent_told_is_not_counted_again() {
+    let one = || connection(Some(Role::Source));
+    check(
+        vec![Body::TcpSnapshot(grown(25, 10, one()))],
+        &expect_test::expect![[r#"
+            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 1
+            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 15"#]],
+    );
+    check(
+        vec![Body::TcpClose(grown(25, 10, one()))],
+        &expect_test::expect![[r#"
+            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
+            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 15"#]],
+    );
+}
+
+#[test]
+fn a_lost_open_is_counted_with_the_next_snapshot() {
+    let lost = Connection {
+        open_lost: true,
+        ..connection(Some(Role::Source))
+    };
+    check(
+        vec![
+            Body::TcpSnapshot(grown(5, 0, lost)),
+            Body::TcpClose(grown(7, 5, connection(Some(Role::Source)))),
+        ],
+        &expect_test::expect![[r#"
+            wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
+            wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
+            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
+            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 7"#]],
+    );
+}
+
+#[test]
+fn a_connection_whose_end_was_lost_is_not_active() {
+    let mut all = Fixture::new();
+    all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    let Fixture {
+        aggregator,
+        store,
+        identity,
+        ..
+    } = &mut all;
+    let open: Vec<u64> = aggregator.open_connections().collect();
+    assert_eq!(open.len(), 1);
+    let spilled = Spilled {
+        cgroup_id: 1,
+        events: 3,
+        what: SpilledWhat::Closes {
+            like: Some(connection(Some(Role::Source))),
+            opens: 2,
+            totals: Totals {
+                bytes_sent: 30,
+                ..Totals::default()
+            },
+        },
+    };
+    aggregator.count_spilled(store, identity, OwnerId::NODE, &spilled, 1);
+    aggregator.connection_vanished(store, open[0], 1);
+    assert_eq!(aggregator.open_connections().count(), 0);
+    expect_test::expect![[r#"
+        wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 3
+        wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 3
+        wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
+        wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
+        wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 30"#]]
+    .assert_eq(&all.series().join("\n"));
+}
+
+#[test]
+fn processes_whose_events_were_lost_are_counted() {
+    let mut all = Fixture::new();
+    let comm = *b"true\0\0\0\0\0\0\0\0\0\0\0\0";
+    for (events, what) in [
+        (4, SpilledWhat::Forks),
+        (3, SpilledWhat::Execs(comm)),
+        (2, SpilledWhat::Exits(comm, Some(ExitStatus::Code(1)))),
+        (1, SpilledWhat::Exits([0; 16], None)),
+        (1, SpilledWhat::OomKills(comm)),
+    ] {
+        let spilled = Spilled {
+            cgroup_id: 1,
+            events,
+            what,
+        };
+        let Fixture {
+            aggregator,
+            store,
+            identity,
+            ..
+        } = &mut all;
+        aggregator.count_spilled(store, identity, OwnerId::NODE, &spilled, 1);
+    }
+    expect_test::expect![[r#"
+        wellhead.process.execs {"process.executable.name": "true"} 3
+        wellhead.process.forks {} 4
+        wellhead.process.exits {} 1
+        wellhead.process.exits {"process.executable.name": "true", "process.exit.code": "Int(1)"} 2
+        wellhead.process.oom_kills {"process.executable.name": "true"} 1"#]]
+    .assert_eq(&all.series().join("\n"));
 }

@@ -61,6 +61,7 @@ fn connection(known: Known, role: Role) -> Connection {
         started_ns: time,
         established_ns: time,
         older_than_agent: false,
+        unmet: false,
         open_lost: false,
         shut_down: false,
     }
@@ -74,6 +75,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
             srtt_us: all.then_some(10),
             ..Totals::default()
         },
+        reported: Totals::default(),
         errno: if all { libc::ECONNRESET } else { 0 },
     }
 }
@@ -199,10 +201,12 @@ fn spans_are_as_catalogued() {
     };
     let failed = Body::TcpConnectFailed(begun(Nothing, Role::Source));
     let half_known = ConnectionEnd {
+        reported: Totals::default(),
         errno: libc::ECONNRESET,
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
+        reported: Totals::default(),
         errno: 0,
         ..begun(Everything, Role::Source)
     };

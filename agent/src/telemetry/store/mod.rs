@@ -256,6 +256,11 @@ impl Store {
         self.sets.sweep();
     }
 
+    /// Counts something that could not be followed.
+    pub fn discard(&self, why: Discard) {
+        self.counters.discard(why, 1);
+    }
+
     /// Whether any series belongs to the owner.
     pub fn is_owner_used(&self, owner: OwnerId) -> bool {
         self.owners.contains_key(&owner)

@@ -1,0 +1,288 @@
+//! What is there already: iterators over tasks and over the sockets they hold. The daemon runs them when it starts, and
+//! that over connections again and again, to count what open ones carry.
+//!
+//! What they find goes into the same rings as everything else, so it is told in order: a connection whose entry is still
+//! in the map after its snapshot got its place in the ring ends after it.
+
+use aya_ebpf::{
+    bindings::{BPF_EXIST, BPF_NOEXIST},
+    helpers::generated::bpf_sock_from_file,
+};
+use wellhead_common::{
+    counts,
+    maps::{Connection, Process, Traffic, state},
+    record::{Kind, Task, TcpClose, role, tcp_flag},
+};
+
+use crate::{
+    kernel::{Struct, captured, field, offset, task_cgroup_id, task_comm},
+    output::{NETWORK, PROCESS, count, write_header},
+    process::PF_KTHREAD,
+    socket::{
+        id, listener_key, local_port, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+    },
+    state as steering,
+    tcp::{
+        CONNECTIONS, LISTENERS, TCP_ESTABLISHED, TCP_LISTEN, UNREPORTED, write_connection,
+        write_totals,
+    },
+};
+
+/// States of `include/net/tcp_states.h` in which a connection is open, beside ESTABLISHED: FIN_WAIT1, FIN_WAIT2,
+/// CLOSE_WAIT, LAST_ACK and CLOSING.
+const CLOSING_STATES: u32 = 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+
+/// What an iterator is called with (`struct bpf_iter__task_file`, `kernel/bpf/task_iter.c`).
+#[repr(C)]
+pub(crate) struct TaskFile {
+    meta: u64,
+    task: Struct,
+    fd: u64,
+    file: Struct,
+}
+
+/// Likewise `struct bpf_iter__task`.
+#[repr(C)]
+pub(crate) struct OneTask {
+    meta: u64,
+    task: Struct,
+}
+
+/// Likewise `struct bpf_iter__tcp` (`net/ipv4/tcp_ipv4.c`).
+#[repr(C)]
+pub(crate) struct TcpSocket {
+    meta: u64,
+    socket: Struct,
+}
+
+/// Processes.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub(crate) fn live_tasks(context: &OneTask) -> i32 {
+    let task = context.task;
+    if task.is_null() {
+        return 0;
+    }
+    let Some(now) = steering::working() else {
+        return 0;
+    };
+    // SAFETY: `task` is a `struct task_struct`.
+    unsafe {
+        let pid: u32 = field(task, &offset::TASK_TGID);
+        let is_thread = field::<u32>(task, &offset::TASK_PID) != pid;
+        if is_thread || field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
+            return 0;
+        }
+        let cgroup_id = task_cgroup_id(task);
+        if !captured(cgroup_id) {
+            return 0;
+        }
+        let Process { uid, comm, .. } = process(task);
+        let told = PROCESS.put::<Task>(Kind::Task, |record| {
+            let about = (now, cgroup_id);
+            write_header(&mut record.header, Kind::Task, size_of::<Task>(), about);
+            let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
+            record.pid = pid;
+            record.parent_pid = field(parent, &offset::TASK_TGID);
+            record.uid = uid;
+            record.reserved = 0;
+            record.start_ns = field(task, &offset::TASK_START);
+            record.comm = comm;
+        });
+        if !told {
+            count(counts::lost(Kind::Task));
+        }
+    }
+    0
+}
+
+/// Listening sockets of all network namespaces: who they belong to decides which end an open connection is.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub(crate) fn live_listeners(context: &TaskFile) -> i32 {
+    if let Some((sock, task)) = held_socket(context)
+        && tcp_family(sock).is_some()
+        && state(sock) == TCP_LISTEN
+    {
+        listens(sock, &process(task));
+    }
+    0
+}
+
+/// Open connections of all network namespaces.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub(crate) fn live_connections(context: &TaskFile) -> i32 {
+    if let Some((sock, task)) = held_socket(context) {
+        visit(sock, || process(task));
+    }
+    0
+}
+
+/// Listeners, then open connections, of the network namespace of whoever opens the iterator: where the kernel does not
+/// tell tracing programs the socket of a file (before 5.11). Whose they are stays unknown, but for their cgroup.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub(crate) fn live_sockets(context: &TcpSocket) -> i32 {
+    // Half-open connections and those in TIME_WAIT have no whole socket.
+    let Some(sock) = (!context.socket.is_null())
+        .then(|| tcp_sock(context.socket))
+        .flatten()
+    else {
+        return 0;
+    };
+    if state(sock) == TCP_LISTEN {
+        listens(sock, &Process::default());
+    } else {
+        visit(sock, Process::default);
+    }
+    0
+}
+
+/// The socket behind a task's file, if it is one.
+#[inline(always)]
+fn held_socket(context: &TaskFile) -> Option<(Struct, Struct)> {
+    if context.task.is_null() || context.file.is_null() {
+        return None;
+    }
+    // SAFETY: the helper returns null for files that are not sockets.
+    let socket: Struct = unsafe { bpf_sock_from_file(context.file.cast_mut().cast()) }
+        .cast_const()
+        .cast();
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: `socket` is a `struct socket`.
+    let sock: Struct = unsafe { field(socket, &offset::SOCKET_SK) };
+    (!sock.is_null()).then_some((sock, context.task))
+}
+
+/// Whose process a task is.
+#[inline(always)]
+fn process(task: Struct) -> Process {
+    // SAFETY: `task` is a `struct task_struct`.
+    unsafe {
+        let credentials: Struct = field(task, &offset::TASK_CRED);
+        Process {
+            pid: field(task, &offset::TASK_TGID),
+            uid: field(credentials, &offset::CRED_UID),
+            comm: task_comm(task),
+        }
+    }
+}
+
+/// Who listens, unless the socket was seen to begin to.
+#[inline(always)]
+fn listens(sock: Struct, who: &Process) {
+    if steering::working().is_none() {
+        return;
+    }
+    // SAFETY: `sock` is a `struct sock`.
+    let port: u16 = unsafe { field(sock, &offset::SOCK_NUM) };
+    let _known_better = LISTENERS.insert(&listener_key(sock, port), who, u64::from(BPF_NOEXIST));
+}
+
+/// Tells what an open connection has carried, if this snapshot did not yet.
+#[inline(always)]
+fn visit(sock: Struct, owner: impl FnOnce() -> Process) {
+    let Some(family) = tcp_family(sock) else {
+        return;
+    };
+    if !is_open(sock) {
+        return;
+    }
+    let Some(now) = steering::working() else {
+        return;
+    };
+    let cgroup_id = sock_cgroup_id(sock);
+    if !captured(cgroup_id) {
+        return;
+    }
+    let Some(tcp) = tcp_sock(sock) else { return };
+    let (key, snapshot) = (id(sock), steering::get(state::SNAPSHOT) as u32);
+    if CONNECTIONS.get_ptr(&key).is_none() && !meet(key, sock, tcp, owner()) {
+        return;
+    }
+    let Some(connection) = CONNECTIONS.get_ptr(&key) else {
+        return;
+    };
+    // SAFETY: the look-up returned a valid entry; copied at once.
+    let connection = unsafe { *connection };
+    if connection.reported.snapshot == snapshot {
+        return;
+    }
+    // A snapshot must not take the room of what cannot be told later.
+    if NETWORK.is_filling_up() {
+        count(counts::DEFERRED);
+        return;
+    }
+    let told = NETWORK.put_if::<TcpClose>(Kind::TcpSnapshot, |record| {
+        let about = (now, cgroup_id);
+        let kind = Kind::TcpSnapshot;
+        write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
+        write_connection(&mut record.socket, &connection);
+        write_ends(&mut record.socket, sock, tcp, family);
+        write_totals(record, sock, tcp, &connection);
+        record.state = state(sock) as u32;
+        let next = Connection {
+            flags: connection.flags & !tcp_flag::OPEN_LOST,
+            reported: Traffic {
+                snapshot,
+                ..record.traffic
+            },
+            ..connection
+        };
+        // Fails if the connection has ended since: then its end tells everything.
+        CONNECTIONS
+            .insert(&key, &next, u64::from(BPF_EXIST))
+            .is_ok()
+    });
+    if !told {
+        count(counts::DEFERRED);
+    }
+}
+
+/// Takes in a connection that was opened unseen; says whether it is in the map.
+#[inline(always)]
+fn meet(key: u64, sock: Struct, tcp: Struct, owner: Process) -> bool {
+    let is_destination = LISTENERS
+        .get_ptr(&listener_key(sock, local_port(tcp)))
+        .is_some();
+    let connection = Connection {
+        started_ns: 0,
+        established_ns: 0,
+        owner,
+        role: u32::from(if is_destination {
+            role::DESTINATION
+        } else {
+            role::SOURCE
+        }),
+        flags: tcp_flag::OLDER_THAN_AGENT,
+        // What it carried before is not counted.
+        reported: traffic(sock, tcp, UNREPORTED.snapshot),
+    };
+    if CONNECTIONS
+        .insert(&key, &connection, u64::from(BPF_NOEXIST))
+        .is_err()
+    {
+        return false;
+    }
+    // It may have ended before it was in the map, and then nobody takes it out.
+    if is_open(sock) {
+        return true;
+    }
+    let _absent_is_fine = CONNECTIONS.remove(&key);
+    false
+}
+
+#[inline(always)]
+fn state(sock: Struct) -> i32 {
+    // SAFETY: `sock` is a `struct sock`.
+    i32::from(unsafe { field::<u8>(sock, &offset::SOCK_STATE) })
+}
+
+#[inline(always)]
+fn is_open(sock: Struct) -> bool {
+    let state = state(sock);
+    state == TCP_ESTABLISHED || (state < 16 && CLOSING_STATES >> state & 1 == 1)
+}

@@ -1,0 +1,93 @@
+//! Snapshots: what is there at start, and again and again what open connections carry.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::kernel::{AttachedPrograms, LiveIterators};
+
+/// Times a snapshot is taken up again because the ring had no room for all of it.
+const ROUNDS: u32 = 16;
+
+/// Takes snapshots, one at a time, in the background. What they find comes through the rings.
+pub(super) struct Snapshots {
+    iterators: Arc<LiveIterators>,
+    due: Interval,
+    running: Option<JoinHandle<io::Result<()>>>,
+    rounds: u32,
+    /// Connections left out before the running round.
+    deferred: u64,
+    is_first: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A snapshot is due.
+    Due,
+    /// One has told what it could; once the rings are drained it may go on.
+    RoundDone,
+}
+
+impl Snapshots {
+    /// The first is due at once.
+    pub(super) fn new(iterators: Arc<LiveIterators>, every: Duration) -> Self {
+        let mut due = interval(every);
+        due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Self {
+            iterators,
+            due,
+            running: None,
+            rounds: 0,
+            deferred: 0,
+            is_first: true,
+        }
+    }
+
+    /// Waits for what comes next.
+    pub(super) async fn next(&mut self) -> Step {
+        let Some(running) = &mut self.running else {
+            self.due.tick().await;
+            return Step::Due;
+        };
+        let result = running.await;
+        self.running = None;
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a snapshot of open connections broke off"),
+            Err(error) => tracing::error!(%error, "a snapshot of open connections died"),
+        }
+        Step::RoundDone
+    }
+
+    /// Begins a snapshot.
+    pub(super) fn begin(&mut self, programs: &mut AttachedPrograms) {
+        programs.begin_snapshot();
+        self.rounds = 0;
+        self.run_round(programs);
+    }
+
+    /// Takes a snapshot up again that had to leave connections out, now that the rings are drained.
+    pub(super) fn go_on(&mut self, programs: &AttachedPrograms) {
+        if programs.deferred() > self.deferred && self.rounds < ROUNDS {
+            self.run_round(programs);
+        }
+    }
+
+    fn run_round(&mut self, programs: &AttachedPrograms) {
+        self.rounds += 1;
+        self.deferred = programs.deferred();
+        let iterators = Arc::clone(&self.iterators);
+        let is_first = std::mem::take(&mut self.is_first);
+        self.running = Some(spawn_blocking(move || {
+            if is_first {
+                iterators.tell_processes()?;
+                iterators.learn_listeners()?;
+            }
+            iterators.tell_connections()
+        }));
+    }
+}

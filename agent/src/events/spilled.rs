@@ -1,0 +1,237 @@
+//! What records that found their ring full would have told, added up by the kernel programs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use wellhead_common::{
+    maps::{SPILL_SHUT_DOWN, SpillKey, SpillValue},
+    record::{Kind, role},
+};
+
+use super::{Connection, ConnectionEnd, ExitStatus, Role, Totals, model::canonical};
+
+/// Events of one kind about the same whose details are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spilled {
+    /// cgroup v2 id of whom they concern; 0 where that is lost too.
+    pub cgroup_id: u64,
+    /// How many.
+    pub events: u64,
+    /// What they were.
+    pub what: SpilledWhat,
+}
+
+/// What the events were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpilledWhat {
+    /// Processes were made.
+    Forks,
+    /// Processes of this `comm` (NUL-padded; empty where unknown) executed a program.
+    Execs([u8; 16]),
+    /// Processes of this `comm` ended in this way (`None` where unknown).
+    Exits([u8; 16], Option<ExitStatus>),
+    /// Victims of this `comm` were chosen.
+    OomKills([u8; 16]),
+    /// Connections ended.
+    Closes {
+        /// One that stands for them all (`None` where the peer is unknown): what decides under which names they are
+        /// counted is right, everything else is made up.
+        like: Option<Connection>,
+        /// Those of them of which not even the opening was told.
+        opens: u64,
+        /// What they carried together and no snapshot told.
+        totals: Totals,
+    },
+    /// Attempts to connect failed.
+    Failures {
+        /// One that stands for them all, as above.
+        like: Option<ConnectionEnd>,
+        /// What they carried together: segments.
+        totals: Totals,
+    },
+}
+
+impl Spilled {
+    /// Reads an entry of the spill map; `None` if it is of a kind that is not spilled.
+    pub fn new(key: &SpillKey, value: &SpillValue) -> Option<Self> {
+        let name = key.subject;
+        let known = name != [0; 16];
+        let what = match Kind::from_number(key.kind)? {
+            Kind::Fork => SpilledWhat::Forks,
+            Kind::Exec => SpilledWhat::Execs(name),
+            Kind::Exit => {
+                let status = known.then(|| ExitStatus::from_wait_status(key.status));
+                SpilledWhat::Exits(name, status)
+            }
+            Kind::OomKill => SpilledWhat::OomKills(name),
+            Kind::TcpClose => SpilledWhat::Closes {
+                like: connection(key),
+                opens: value.opens,
+                totals: totals(value),
+            },
+            Kind::TcpConnectFailed => SpilledWhat::Failures {
+                like: connection(key).and_then(|connection| failure(key, connection)),
+                totals: totals(value),
+            },
+            Kind::CgroupMkdir
+            | Kind::CgroupRmdir
+            | Kind::CgroupAttach
+            | Kind::TcpOpen
+            | Kind::TcpSnapshot
+            | Kind::Task => return None,
+        };
+        Some(Self {
+            cgroup_id: key.cgroup_id,
+            events: value.records,
+            what,
+        })
+    }
+}
+
+fn totals(value: &SpillValue) -> Totals {
+    Totals {
+        bytes_sent: value.bytes_sent,
+        bytes_received: value.bytes_received,
+        segments_sent: value.segments_sent,
+        segments_received: value.segments_received,
+        retransmits: value.retransmits,
+        srtt_us: None,
+    }
+}
+
+/// One connection as those the key stands for.
+fn connection(key: &SpillKey) -> Option<Connection> {
+    if key.subject == [0; 16] {
+        return None;
+    }
+    let remote = canonical(key.subject);
+    // Only whether it is loopback matters of it, and only loopback talks to loopback.
+    let local = if remote.is_loopback() {
+        remote
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
+    let role = match key.role {
+        role::SOURCE => Some(Role::Source),
+        role::DESTINATION => Some(Role::Destination),
+        _ => None,
+    };
+    // A port that was not looked for: 0 would stand for one that could not be had.
+    let any = 1;
+    let (local_port, remote_port) = match role {
+        Some(Role::Destination) => (key.port, any),
+        Some(Role::Source) | None => (any, key.port),
+    };
+    Some(Connection {
+        socket_id: 0,
+        netns: 0,
+        local: SocketAddr::new(local, local_port),
+        remote: SocketAddr::new(remote, remote_port),
+        role,
+        owner: None,
+        started_ns: None,
+        established_ns: None,
+        older_than_agent: false,
+        unmet: false,
+        open_lost: false,
+        shut_down: key.status & SPILL_SHUT_DOWN != 0,
+    })
+}
+
+fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {
+    Some(ConnectionEnd {
+        connection,
+        totals: Totals::default(),
+        reported: Totals::default(),
+        errno: i32::try_from(key.status & !SPILL_SHUT_DOWN).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kind: Kind) -> SpillKey {
+        SpillKey {
+            cgroup_id: 7,
+            subject: *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01",
+            kind: kind as u32,
+            port: 80,
+            role: role::DESTINATION,
+            ..SpillKey::default()
+        }
+    }
+
+    const TWO: SpillValue = SpillValue {
+        records: 2,
+        opens: 1,
+        bytes_sent: 3,
+        bytes_received: 4,
+        segments_sent: 5,
+        segments_received: 6,
+        retransmits: 7,
+    };
+
+    #[test]
+    fn closes_keep_what_names_their_flow() {
+        let spilled = Spilled::new(&key(Kind::TcpClose), &TWO).expect("spilled");
+        assert_eq!((spilled.cgroup_id, spilled.events), (7, 2));
+        let SpilledWhat::Closes {
+            like,
+            opens,
+            totals,
+        } = spilled.what
+        else {
+            panic!("{spilled:?}");
+        };
+        let like = like.expect("known");
+        assert_eq!(like.destination_port(), 80);
+        assert_eq!(like.role, Some(Role::Destination));
+        assert!(like.local.ip().is_loopback() && like.remote.ip().is_loopback());
+        assert_eq!((opens, totals.bytes_sent, totals.retransmits), (1, 3, 7));
+    }
+
+    #[test]
+    fn failures_keep_their_error() {
+        let mut failed = key(Kind::TcpConnectFailed);
+        failed.status = 111 | SPILL_SHUT_DOWN;
+        let spilled = Spilled::new(&failed, &TWO).expect("spilled");
+        let SpilledWhat::Failures {
+            like: Some(like), ..
+        } = spilled.what
+        else {
+            panic!("{spilled:?}");
+        };
+        assert_eq!((like.errno, like.connection.shut_down), (111, true));
+    }
+
+    #[test]
+    fn without_room_for_details_only_the_kind_is_known() {
+        let check = |kind, expected| {
+            let coarse = SpillKey {
+                cgroup_id: 7,
+                kind: kind as u32,
+                ..SpillKey::default()
+            };
+            let what = Spilled::new(&coarse, &TWO).map(|spilled| spilled.what);
+            assert_eq!(what, expected, "{kind:?}");
+        };
+        let totals = totals(&TWO);
+        check(Kind::Fork, Some(SpilledWhat::Forks));
+        check(Kind::Exec, Some(SpilledWhat::Execs([0; 16])));
+        check(Kind::Exit, Some(SpilledWhat::Exits([0; 16], None)));
+        check(
+            Kind::TcpClose,
+            Some(SpilledWhat::Closes {
+                like: None,
+                opens: 1,
+                totals,
+            }),
+        );
+        let like = None;
+        check(
+            Kind::TcpConnectFailed,
+            Some(SpilledWhat::Failures { like, totals }),
+        );
+        check(Kind::TcpOpen, None);
+    }
+}

@@ -1,0 +1,220 @@
+//! Making the object's maps and telling its programs what this kernel is like.
+
+use std::{error::Error as StdError, io};
+
+use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness, maps::MapError};
+
+use super::{
+    AttachError, Feature, ProbeSettings,
+    btf::Btf,
+    maps::MAPS,
+    offsets::Offsets,
+    pins::{Pins, Plan},
+};
+use crate::causes::causes;
+
+/// The kernel programs, as `cargo xtask build-ebpf` built them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
+
+/// The object file of the kernel programs that is built into the agent.
+pub fn embedded_object() -> &'static [u8] {
+    OBJECT
+}
+
+/// What the programs are told of the running kernel.
+pub(super) struct Facts {
+    pub(super) offsets: Offsets,
+    prototypes: [(&'static str, u32); 3],
+}
+
+impl Facts {
+    /// Looks them up.
+    pub(super) fn gather(settings: &ProbeSettings) -> Result<Self, AttachError> {
+        let btf = Btf::parse(settings.hooks.btf_path())?;
+        let mut offsets = Offsets::resolve(&btf);
+        settings.hooks.apply(&mut offsets);
+        let group_dead = btf.tracepoint_arguments("sched_process_exit") == Some(2);
+        let victim_is_task = btf.argument_is_pointer("mark_victim", 0) == Some(true);
+        // What stands behind the helper for tracing programs (net/core/filter.c).
+        let cookies = btf.has_function("bpf_get_socket_ptr_cookie");
+        Ok(Self {
+            offsets,
+            prototypes: [
+                ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
+                ("VICTIM_IS_TASK", u32::from(victim_is_task)),
+                ("SOCKET_COOKIES", u32::from(cookies)),
+            ],
+        })
+    }
+
+    fn globals(&self) -> impl Iterator<Item = &(&'static str, u32)> {
+        self.offsets.globals.iter().chain(&self.prototypes)
+    }
+
+    /// A number that is another one whenever programs would be made differently.
+    pub(super) fn fingerprint(&self, settings: &ProbeSettings) -> u64 {
+        let mut hash = Fnv::default();
+        hash.add(settings.object);
+        for (name, value) in self.globals() {
+            hash.add(name.as_bytes());
+            hash.add(&value.to_ne_bytes());
+        }
+        for spec in MAPS {
+            hash.add(&spec.entries(settings).to_ne_bytes());
+        }
+        for feature in &settings.features {
+            hash.add(feature.as_str().as_bytes());
+        }
+        hash.add(&settings.only_cgroup.unwrap_or_default().to_ne_bytes());
+        // 0 stands for none.
+        hash.0.max(1)
+    }
+}
+
+/// The hash of Fowler, Noll and Vo, 64 bits: the same in every build.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// The object in the kernel, its programs not yet loaded.
+pub(super) struct Loaded {
+    pub(super) object: Ebpf,
+    pub(super) btf: AyaBtf,
+    /// Features whose maps could not be made, and why.
+    pub(super) unmade: Vec<(Feature, String)>,
+}
+
+/// Makes the maps, or takes over pinned ones. One that cannot be made switches its feature off and nothing else.
+pub(super) fn load(
+    settings: &ProbeSettings,
+    facts: &Facts,
+    pins: Option<(&Pins, &Plan)>,
+) -> Result<Loaded, AttachError> {
+    let btf = AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
+        .map_err(|error| refused(EbpfError::BtfError(error)))?;
+    let mut settings = settings.clone();
+    let mut unmade = Vec::new();
+    let object = loop {
+        let error = match load_object(facts, &settings, &btf, pins) {
+            Ok(object) => break object,
+            Err(error) => error,
+        };
+        let Some(feature) = feature_of(&error).filter(|of| settings.features.contains(of)) else {
+            return Err(refused(error));
+        };
+        let error = refused(error);
+        if matches!(error, AttachError::Refused(_)) {
+            return Err(error);
+        }
+        settings.features.retain(|wanted| *wanted != feature);
+        unmade.push((feature, describe(&error, &[])));
+    };
+    Ok(Loaded {
+        object,
+        btf,
+        unmade,
+    })
+}
+
+/// The feature whose map could not be made, if that is the error. Maps that all features use belong to none.
+fn feature_of(error: &EbpfError) -> Option<Feature> {
+    let EbpfError::MapError(MapError::CreateError { name, .. }) = error else {
+        return None;
+    };
+    MAPS.iter().find(|spec| spec.name == name)?.feature
+}
+
+fn load_object(
+    facts: &Facts,
+    settings: &ProbeSettings,
+    btf: &AyaBtf,
+    pins: Option<(&Pins, &Plan)>,
+) -> Result<Ebpf, EbpfError> {
+    let entries = |name: &str| {
+        let spec = MAPS.iter().find(|spec| spec.name == name);
+        spec.map_or(0, |spec| spec.entries(settings))
+    };
+    // From half of a ring on its reader is woken.
+    let marks = ["IDENTITY_RING", "PROCESS_RING", "NETWORK_RING"].map(|ring| entries(ring) / 2);
+    let only_cgroup = settings.only_cgroup.unwrap_or_default();
+    let generation = pins.map_or(1, |(_, plan)| plan.generation);
+
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    for (global, value) in facts.globals() {
+        loader.override_global(global, value, true);
+    }
+    loader
+        .override_global("ONLY_CGROUP", &only_cgroup, true)
+        .override_global("GENERATION", &generation, true)
+        .override_global("IDENTITY_FILL_MARK", &marks[0], true)
+        .override_global("PROCESS_FILL_MARK", &marks[1], true)
+        .override_global("NETWORK_FILL_MARK", &marks[2], true);
+    for spec in MAPS {
+        loader.map_max_entries(spec.name, spec.entries(settings));
+        if let Some((pins, _)) = pins {
+            loader.map_pin_path(spec.name, pins.map(spec.name));
+        }
+    }
+    loader.load(settings.object)
+}
+
+/// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.
+pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
+    let mut text = error.to_string();
+    for cause in causes(error).skip(1) {
+        let cause = cause.to_string();
+        let lines: Vec<&str> = cause
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let tail = &lines[lines.len().saturating_sub(4)..];
+        text = format!("{text}: {}", tail.join(" | "));
+    }
+    if !absent.is_empty() {
+        text = format!(
+            "{text} (fields this kernel does not have: {})",
+            absent.join(", ")
+        );
+    }
+    text
+}
+
+/// Whether what failed was not permitted or not possible.
+pub(super) fn refused(error: EbpfError) -> AttachError {
+    if is_not_permitted(&error) {
+        AttachError::Refused(Box::new(error))
+    } else {
+        AttachError::Load(Box::new(error))
+    }
+}
+
+fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|io| io.kind() == io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        let mut hash = Fnv::default();
+        hash.add(b"foobar");
+        assert_eq!(hash.0, 0x8594_4171_f739_67e8);
+    }
+}

@@ -1,0 +1,385 @@
+//! What stays in the kernel when the agent ends: maps, programs and links, pinned below a directory of a bpf filesystem
+//! (`pin_directory`), so that the next agent goes on where this one stopped.
+//!
+//! ```text
+//! <directory>/v1/maps/<MAP>
+//! <directory>/v1/<generation>/<program>-program, <program>-link
+//! ```
+//!
+//! `v1` is the version of all that is shared across agents. A pinned link keeps running its program, which cannot be
+//! exchanged: an agent with other programs attaches its own beside them, as another generation, and then turns the
+//! switch (`wellhead_common::maps::state::GENERATION`).
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Array, Map, MapData, MapInfo};
+use rustix::fs::Access;
+use thiserror::Error;
+use wellhead_common::maps::state;
+
+use super::{Feature, FeatureStatus, ProbeSettings, bpf, maps::MAPS, steering::Steering};
+use crate::causes::chain;
+
+/// Version of everything that is shared across agents: layouts of records and maps.
+const LAYOUT: &str = "v1";
+
+/// `BPF_FS_MAGIC` of `include/uapi/linux/magic.h`.
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// Nothing can be pinned.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// Another agent uses the directory.
+    #[error("another wellhead agent runs here: it holds {}", path.display())]
+    Held {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is not on a bpf filesystem.
+    #[error("{} is not on a bpf filesystem", path.display())]
+    NotBpfFs {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be made or opened.
+    #[error("cannot use {} (pin_directory)", path.display())]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The directory, ours alone while this lives.
+pub(super) struct Pins {
+    root: PathBuf,
+    directory: PathBuf,
+    _lock: File,
+}
+
+/// What to do with what an earlier agent left.
+pub(super) struct Plan {
+    /// The generation to work from now on.
+    pub(super) generation: u64,
+    /// Its programs are there and stay; otherwise they are attached and then the switch is turned.
+    pub(super) is_adopted: bool,
+    /// Pinned maps that do not fit any more and are made anew.
+    pub(super) replaced: Vec<Replaced>,
+}
+
+impl Plan {
+    /// Nothing is pinned.
+    pub(super) const UNPINNED: Self = Self {
+        generation: 1,
+        is_adopted: false,
+        replaced: Vec::new(),
+    };
+}
+
+/// A map an earlier agent's programs still use.
+pub(super) struct Replaced {
+    pub(super) name: &'static str,
+    pub(super) map: MapData,
+}
+
+impl Pins {
+    /// Takes the directory, which is made if need be.
+    pub(super) fn open(root: &Path) -> Result<Self, PinError> {
+        let unusable = |source| PinError::Unusable {
+            path: root.to_owned(),
+            source,
+        };
+        if !is_on_bpffs(root).map_err(unusable)? {
+            return Err(PinError::NotBpfFs {
+                path: root.to_owned(),
+            });
+        }
+        let directory = root.join(LAYOUT);
+        fs::create_dir_all(directory.join("maps")).map_err(unusable)?;
+        let lock = lock(root)?;
+        Ok(Self {
+            root: root.to_owned(),
+            directory,
+            _lock: lock,
+        })
+    }
+
+    /// Where a map is pinned.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.directory.join("maps").join(name)
+    }
+
+    /// Looks at what is there. What cannot be used is removed.
+    pub(super) fn plan(&self, settings: &ProbeSettings, fingerprint: u64) -> io::Result<Plan> {
+        let Some(steering) = self.steering(settings) else {
+            return self.start_anew();
+        };
+        if !steering.is_attended() {
+            tracing::warn!(
+                "the last agent stopped too long ago: what happened meanwhile was not captured"
+            );
+            return self.start_anew();
+        }
+        let generation = steering.get(state::GENERATION);
+        let unfit: Vec<_> = MAPS
+            .iter()
+            .filter(|spec| {
+                !MapInfo::from_pin(self.map(spec.name)).is_ok_and(|map| spec.fits(&map, settings))
+            })
+            .collect();
+        let has_programs = self.generation_directory(generation).is_dir();
+        if unfit.is_empty() && has_programs && steering.get(state::FINGERPRINT) == fingerprint {
+            return Ok(Plan {
+                generation,
+                is_adopted: true,
+                replaced: Vec::new(),
+            });
+        }
+        let mut replaced = Vec::new();
+        for spec in unfit {
+            let path = self.map(spec.name);
+            if let Ok(map) = MapData::from_pin(&path) {
+                fs::remove_file(&path)?;
+                let name = spec.name;
+                replaced.push(Replaced { name, map });
+            }
+        }
+        let last = self.generations()?.into_iter().max().unwrap_or(0);
+        Ok(Plan {
+            generation: last.max(generation) + 1,
+            is_adopted: false,
+            replaced,
+        })
+    }
+
+    fn steering(&self, settings: &ProbeSettings) -> Option<Steering> {
+        let path = self.map("STATE");
+        let spec = MAPS.iter().find(|spec| spec.name == "STATE")?;
+        if !spec.fits(&MapInfo::from_pin(&path).ok()?, settings) {
+            return None;
+        }
+        let map = Map::from_map_data(MapData::from_pin(&path).ok()?).ok()?;
+        Some(Steering::new(Array::try_from(map).ok()?))
+    }
+
+    fn start_anew(&self) -> io::Result<Plan> {
+        for generation in self.generations()? {
+            self.remove_generation(generation)?;
+        }
+        remove_files(&self.directory.join("maps"))?;
+        Ok(Plan {
+            generation: 1,
+            is_adopted: false,
+            replaced: Vec::new(),
+        })
+    }
+
+    /// Makes the place for a generation's programs.
+    pub(super) fn make_generation(&self, generation: u64) -> io::Result<()> {
+        fs::create_dir_all(self.generation_directory(generation))
+    }
+
+    /// Removes every generation but one, which detaches their programs, and what other versions left.
+    pub(super) fn keep_only(&self, generation: u64) -> io::Result<()> {
+        for other in self.generations()? {
+            if other != generation {
+                self.remove_generation(other)?;
+            }
+        }
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name() != LAYOUT && is_layout(&entry.file_name().to_string_lossy()) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches the programs of a generation.
+    pub(super) fn remove_generation(&self, generation: u64) -> io::Result<()> {
+        let directory = self.generation_directory(generation);
+        if !directory.is_dir() {
+            return Ok(());
+        }
+        remove_tree(&directory)
+    }
+
+    /// Pins an attached program.
+    pub(super) fn keep(
+        &self,
+        generation: u64,
+        name: &str,
+        program: &OwnedFd,
+        link: &OwnedFd,
+    ) -> io::Result<()> {
+        use std::os::fd::AsFd as _;
+        bpf::pin(program.as_fd(), &self.place(generation, name, "program"))?;
+        // The link last: where it is, the program is too.
+        bpf::pin(link.as_fd(), &self.place(generation, name, "link"))
+    }
+
+    /// An attached program that was pinned, and its link.
+    pub(super) fn kept(&self, generation: u64, name: &str) -> Option<(OwnedFd, OwnedFd)> {
+        let link = bpf::open_pinned(&self.place(generation, name, "link")).ok()?;
+        let program = bpf::open_pinned(&self.place(generation, name, "program")).ok()?;
+        Some((program, link))
+    }
+
+    fn generation_directory(&self, generation: u64) -> PathBuf {
+        self.directory.join(generation.to_string())
+    }
+
+    /// bpf filesystems allow no dot in a name (`bpf_lookup`, kernel/bpf/inode.c).
+    fn place(&self, generation: u64, name: &str, what: &str) -> PathBuf {
+        self.generation_directory(generation)
+            .join(format!("{name}-{what}"))
+    }
+
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        let mut generations = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            if let Ok(number) = entry?.file_name().to_string_lossy().parse() {
+                generations.push(number);
+            }
+        }
+        Ok(generations)
+    }
+}
+
+/// Whether an agent could pin what it leaves to the next one, as far as can be told without doing it.
+pub fn restart_status(directory: Option<&Path>) -> FeatureStatus {
+    let off = |wanted, reason: &str| FeatureStatus::off(Feature::Restart, wanted, reason);
+    let Some(directory) = directory else {
+        return off(false, "switched off in the configuration");
+    };
+    match is_on_bpffs(directory).and_then(|is| is.then(|| is_writable(directory)).transpose()) {
+        Ok(Some(())) => FeatureStatus::on(Feature::Restart, "bpffs"),
+        Ok(None) => {
+            let path = directory.to_owned();
+            off(true, &PinError::NotBpfFs { path }.to_string())
+        }
+        Err(source) => {
+            let path = directory.to_owned();
+            off(true, &chain(&PinError::Unusable { path, source }))
+        }
+    }
+}
+
+fn is_writable(directory: &Path) -> io::Result<()> {
+    let existing = directory.ancestors().find(|path| path.exists());
+    let existing = existing.unwrap_or(Path::new("/"));
+    Ok(rustix::fs::access(existing, Access::WRITE_OK)?)
+}
+
+/// Removes everything an agent pinned below `root`; whether there was anything.
+///
+/// # Errors
+/// An agent runs, or the kernel refuses.
+pub fn remove_pins(root: &Path) -> Result<bool, PinError> {
+    if !root.is_dir() {
+        return Ok(false);
+    }
+    let unusable = |source| PinError::Unusable {
+        path: root.to_owned(),
+        source,
+    };
+    let _lock = lock(root)?;
+    for entry in fs::read_dir(root).map_err(unusable)? {
+        let entry = entry.map_err(unusable)?;
+        if is_layout(&entry.file_name().to_string_lossy()) {
+            remove_tree(&entry.path()).map_err(unusable)?;
+        }
+    }
+    // Whatever else is in it is not ours.
+    match fs::remove_dir(root) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(unusable(error)),
+        _ => Ok(true),
+    }
+}
+
+fn lock(root: &Path) -> Result<File, PinError> {
+    let path = || root.to_owned();
+    let unusable = |source| PinError::Unusable {
+        path: path(),
+        source,
+    };
+    let file = File::open(root).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(PinError::Held { path: path() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+/// Whether a directory is, or would be, on a bpf filesystem.
+fn is_on_bpffs(directory: &Path) -> io::Result<bool> {
+    let Some(existing) = directory.ancestors().find(|path| path.exists()) else {
+        return Ok(false);
+    };
+    let kind = rustix::fs::statfs(existing)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|kind| kind == BPF_FS_MAGIC))
+}
+
+fn is_layout(name: &str) -> bool {
+    name.strip_prefix('v').is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// Removes a directory of pins, however deep. Links go first: nothing is to run without its maps.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != "maps" {
+            remove_tree(&entry.path())?;
+        }
+    }
+    let maps = directory.join("maps");
+    if maps.is_dir() {
+        remove_tree(&maps)?;
+    }
+    remove_files(directory)?;
+    fs::remove_dir(directory)
+}
+
+fn remove_files(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_own_directories() {
+        for (name, ours) in [
+            ("v1", true),
+            ("v12", true),
+            ("v", false),
+            ("vx", false),
+            ("1", false),
+        ] {
+            assert_eq!(is_layout(name), ours, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_directory_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let below = directory.path().join("a/b");
+        assert!(matches!(Pins::open(&below), Err(PinError::NotBpfFs { .. })));
+        assert!(!below.exists());
+    }
+}
