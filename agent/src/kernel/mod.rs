@@ -7,10 +7,13 @@ mod counts;
 mod environment;
 mod features;
 mod hooks;
+mod live_tcp;
+mod netns;
 mod offsets;
 mod probes;
 mod programs;
 mod rings;
+mod sock_diag;
 
 pub use self::{
     btf::BtfError,
@@ -20,6 +23,9 @@ pub use self::{
     environment::{CgroupMode, Environment},
     features::{Feature, FeatureState, FeatureStatus},
     hooks::{HookError, Hooks},
+    live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
+    netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},
     probes::{AttachError, ProbeSettings, Probes, check_privilege, embedded_object},
     rings::{Ring, Rings},
+    sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
 };
