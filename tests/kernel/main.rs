@@ -15,11 +15,13 @@ mod oom;
 mod passive;
 mod pods;
 mod processes;
+mod sock_diag;
 mod socket_owner;
 mod storm;
 mod tcp_closes;
 mod tcp_odd;
 mod tcp_script;
+mod tcp_states;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,10 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("open_and_wait", lost_opens::open_and_wait),
     ("powerless", ladder::powerless),
     ("eat_memory", oom::eat_memory),
+    ("all_states", sock_diag::all_states),
+    ("many_connections", sock_diag::many_connections),
+    ("many_namespaces", sock_diag::many_namespaces),
+    ("count_without", sock_diag::count_without),
 ];
 
 type Test = fn() -> Result<()>;
@@ -102,6 +108,13 @@ const TESTS: &[(&str, Test)] = &[
     ("ladder_one_feature_off", ladder::one_feature_off),
     ("ladder_without_privilege", ladder::without_privilege),
     ("oom_kill_names_its_victim", oom::names_its_victim),
+    ("sock_diag_every_state", sock_diag::every_state),
+    ("sock_diag_ten_thousand", sock_diag::ten_thousand),
+    (
+        "sock_diag_hundred_namespaces",
+        sock_diag::hundred_namespaces,
+    ),
+    ("sock_diag_without_privilege", sock_diag::without_privilege),
 ];
 
 fn main() -> ExitCode {

@@ -10,13 +10,16 @@ mod features;
 mod handover;
 mod hooks;
 mod live;
+mod live_tcp;
 mod load;
 mod maps;
+mod netns;
 mod offsets;
 mod pins;
 mod probes;
 mod programs;
 mod rings;
+mod sock_diag;
 mod spill;
 mod steering;
 
@@ -29,8 +32,11 @@ pub use self::{
     features::{Feature, FeatureState, FeatureStatus},
     hooks::{HookError, Hooks},
     live::LiveIterators,
+    live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
     load::embedded_object,
+    netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},
     pins::{PinError, remove_pins, restart_status},
     probes::{AttachError, ProbeSettings, Probes, check_privilege},
     rings::{Ring, Rings},
+    sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
 };
