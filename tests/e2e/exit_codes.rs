@@ -66,14 +66,20 @@ fn without_capabilities_it_says_which() {
 }
 
 #[test]
-fn without_btf_nothing_can_be_captured() {
+fn without_btf_and_tracefs_nothing_can_be_captured() {
     if !ready(&[Need::Program("unshare")]) {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
-    let hidden = after("mount -t tmpfs none /sys/kernel/btf");
+    let hidden = after(
+        "{ umount --all --lazy --types tracefs || true; } && mount -t tmpfs none /sys/kernel/btf",
+    );
     let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
-    run(&hidden, home.path(), &[]).check(69, &["BTF", "/sys/kernel/btf/vmlinux"]);
+    let both = [
+        "no BTF at /sys/kernel/btf/vmlinux",
+        "tracefs is not mounted at /sys/kernel/tracing",
+    ];
+    run(&hidden, home.path(), &[]).check(69, &both);
     let doctor = ["doctor", "--set", "kubernetes.mode=off"];
     let doctor = finish(&mut wrapped(&hidden, &doctor));
     doctor.check(1, &[]);

@@ -3,6 +3,7 @@
 //! The same program is the workload it watches (`--workload NAME`), so it needs nothing else on the machine. Tests run one
 //! after another: each counts in a cgroup of its own, but the programs of one slow down what another measures.
 
+mod classic;
 mod collisions;
 mod connections;
 mod endings;
@@ -44,6 +45,8 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("open_and_wait", lost_opens::open_and_wait),
     ("powerless", ladder::powerless),
     ("eat_memory", oom::eat_memory),
+    ("classic_lives", classic::lives),
+    ("classic_attempts", classic::attempts),
 ];
 
 type Test = fn() -> Result<()>;
@@ -100,7 +103,12 @@ const TESTS: &[(&str, Test)] = &[
         passive::helpers_in_the_object,
     ),
     ("ladder_one_feature_off", ladder::one_feature_off),
+    ("ladder_broken_offsets", ladder::broken_offsets),
     ("ladder_without_privilege", ladder::without_privilege),
+    ("classic_features_are_on", classic::features_are_on),
+    ("classic_processes", classic::processes),
+    ("classic_connections", classic::connections),
+    ("classic_owners", classic::owners),
     ("oom_kill_names_its_victim", oom::names_its_victim),
 ];
 

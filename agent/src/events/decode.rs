@@ -293,6 +293,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
             srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
         },
         errno,
+        lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
     })
 }
 

@@ -6,13 +6,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
-    programs::BtfTracePoint,
     sys::{Stats, enable_stats},
 };
 use libbpf_sys as sys;
 use wellhead_common::{counts, record::Kind};
 
-use super::programs::PROGRAMS;
+use super::{classic, programs::PROGRAMS};
 use crate::counters::{Counters, Discard, RecordKind};
 
 /// The attached programs and the numbers they keep. Dropping it detaches them all.
@@ -133,8 +132,7 @@ pub struct ProgramStats {
 /// Statistics of every attached program.
 fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
     let of = |name: &'static str| {
-        let program: &BtfTracePoint = object.program(name)?.try_into().ok()?;
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let fd = object.program(name)?.fd().ok()?.as_fd().as_raw_fd();
         let mut info = sys::bpf_prog_info::default();
         let mut length = u32::try_from(size_of_val(&info)).ok()?;
         // SAFETY: `info` is as long as `length` says and all zero, so the kernel follows no pointer in it.
@@ -147,8 +145,7 @@ fn program_stats(object: &Ebpf) -> Vec<ProgramStats> {
             verified_instructions: info.verified_insns,
         })
     };
-    PROGRAMS
-        .iter()
-        .filter_map(|program| of(program.name))
-        .collect()
+    let names = PROGRAMS.iter().map(|program| program.name);
+    let classic = classic::PROGRAMS.iter().map(|program| program.name);
+    names.chain(classic).filter_map(of).collect()
 }

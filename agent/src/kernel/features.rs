@@ -65,13 +65,74 @@ pub struct FeatureStatus {
     pub feature: Feature,
     /// Whether the configuration asks for it.
     pub wanted: bool,
-    /// How it is captured: `tp_btf`, or `none` while it is off.
+    /// How it is captured: `tp_btf`, `tracepoint` where the kernel has no BTF, or `none` while it is off.
     pub mechanism: &'static str,
     /// Whether it works.
     #[serde(flatten)]
     pub state: FeatureState,
     /// Each kernel program of it: attached, or why not.
     pub programs: Vec<ProgramStatus>,
+}
+
+/// [`FeatureStatus::mechanism`] of BTF tracepoints.
+pub(crate) const MECHANISM_BTF: &str = "tp_btf";
+/// [`FeatureStatus::mechanism`] of classic tracepoints.
+pub(crate) const MECHANISM_CLASSIC: &str = "tracepoint";
+/// [`FeatureStatus::mechanism`] of what is not attached.
+pub(crate) const MECHANISM_NONE: &str = "none";
+
+impl FeatureStatus {
+    /// A feature the configuration does not ask for.
+    pub(crate) fn switched_off(feature: Feature) -> Self {
+        Self {
+            feature,
+            wanted: false,
+            mechanism: MECHANISM_NONE,
+            state: FeatureState::Off("switched off in the configuration".to_owned()),
+            programs: Vec::new(),
+        }
+    }
+
+    /// A feature that is wanted, and what became of its programs: if one is missing, it is off.
+    pub(crate) fn of_programs(
+        feature: Feature,
+        mechanism: &'static str,
+        programs: Vec<ProgramStatus>,
+    ) -> Self {
+        let problems: Vec<String> = programs
+            .iter()
+            .filter_map(|status| Some((status.program, status.problem.as_ref()?)))
+            .map(|(program, problem)| format!("{program}: {problem}"))
+            .collect();
+        let (mechanism, state) = if problems.is_empty() {
+            (mechanism, FeatureState::On)
+        } else {
+            (MECHANISM_NONE, FeatureState::Off(problems.join("; ")))
+        };
+        Self {
+            feature,
+            wanted: true,
+            mechanism,
+            state,
+            programs,
+        }
+    }
+
+    /// What is missing although the feature is on.
+    pub fn missing_details(&self) -> Option<&'static str> {
+        if self.mechanism != MECHANISM_CLASSIC {
+            return None;
+        }
+        Some(match self.feature {
+            Feature::Identity => return None,
+            Feature::Process => {
+                "no BTF: without exit codes and signals, durations, arguments, parents and spans"
+            }
+            Feature::Tcp => {
+                "no BTF: without bytes, segments, retransmits, round-trip times, errors, and owners of accepted connections"
+            }
+        })
+    }
 }
 
 /// One kernel program.

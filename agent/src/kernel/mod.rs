@@ -2,15 +2,18 @@
 
 mod btf;
 mod capabilities;
+mod classic;
 mod clock;
 mod counts;
 mod environment;
 mod features;
 mod hooks;
 mod offsets;
+mod positions;
 mod probes;
 mod programs;
 mod rings;
+mod tracepoint_format;
 
 pub use self::{
     btf::BtfError,

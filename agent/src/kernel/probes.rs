@@ -10,12 +10,18 @@ use thiserror::Error;
 
 use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Feature, FeatureState, FeatureStatus,
-    Hooks, Ring, Rings, btf::Btf, features::ProgramStatus, offsets::Offsets, programs::PROGRAMS,
+    Hooks, Ring, Rings,
+    btf::Btf,
+    classic,
+    features::{MECHANISM_BTF, MECHANISM_NONE, ProgramStatus},
+    offsets::Offsets,
+    programs::PROGRAMS,
 };
 use crate::causes::causes;
 
 /// The kernel programs, as `cargo xtask build-ebpf` built them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wellhead-ebpf.o"));
 
 /// The object file of the kernel programs that is built into the agent.
 pub fn embedded_object() -> &'static [u8] {
@@ -49,6 +55,15 @@ pub enum AttachError {
     /// The kernel's types are not to be had.
     #[error("nothing can be captured")]
     Btf(#[from] BtfError),
+    /// The kernel's types are not to be had, and without them nothing can be attached either.
+    #[error("nothing can be captured: {}", reasons(features))]
+    NoBtf {
+        /// Why there are no types.
+        #[source]
+        why: BtfError,
+        /// Why nothing works without them, feature by feature.
+        features: Vec<FeatureStatus>,
+    },
     /// Capabilities are missing.
     #[error("not permitted: missing {}", list(missing))]
     Privilege {
@@ -101,7 +116,11 @@ impl Probes {
             btf,
             absent,
             unmade,
-        } = load(settings)?;
+        } = match load(settings) {
+            Ok(loaded) => loaded,
+            Err(AttachError::Btf(why)) => return classic::attach(settings, why),
+            Err(error) => return Err(error),
+        };
         let features = start_programs(&mut object, &btf, settings, &absent, &unmade);
         drop(btf);
         release_freed_memory();
@@ -265,18 +284,16 @@ fn start_programs(
     let mut features = Vec::new();
     for feature in Feature::ALL {
         let wanted = feature == Feature::Identity || settings.features.contains(&feature);
-        let obstacle = if wanted {
-            let mut unmade = unmade.iter().filter(|(of, _)| *of == feature);
-            unmade.next().map(|(_, reason)| reason.as_str())
-        } else {
-            Some("switched off in the configuration")
-        };
-        if let Some(reason) = obstacle {
-            let state = FeatureState::Off(reason.to_owned());
+        if !wanted {
+            features.push(FeatureStatus::switched_off(feature));
+            continue;
+        }
+        if let Some((_, reason)) = unmade.iter().find(|(of, _)| *of == feature) {
+            let state = FeatureState::Off(reason.clone());
             features.push(FeatureStatus {
                 feature,
                 wanted,
-                mechanism: "none",
+                mechanism: MECHANISM_NONE,
                 state,
                 programs: Vec::new(),
             });
@@ -296,33 +313,13 @@ fn start_programs(
                 }
             })
             .collect();
-        let problems: Vec<String> = programs
-            .iter()
-            .filter_map(|status| {
-                status
-                    .problem
-                    .as_ref()
-                    .map(|problem| format!("{}: {problem}", status.program))
-            })
-            .collect();
-        let (mechanism, state) = if problems.is_empty() {
-            ("tp_btf", FeatureState::On)
-        } else {
-            ("none", FeatureState::Off(problems.join("; ")))
-        };
-        features.push(FeatureStatus {
-            feature,
-            wanted,
-            mechanism,
-            state,
-            programs,
-        });
+        features.push(FeatureStatus::of_programs(feature, MECHANISM_BTF, programs));
     }
     features
 }
 
 /// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.
-fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
+pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
     let mut text = error.to_string();
     for cause in causes(error).skip(1) {
         let cause = cause.to_string();
@@ -342,7 +339,7 @@ fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> String {
     text
 }
 
-fn refused(error: EbpfError) -> AttachError {
+pub(super) fn refused(error: EbpfError) -> AttachError {
     if is_not_permitted(&error) {
         AttachError::Refused(Box::new(error))
     } else {
@@ -356,14 +353,17 @@ fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
         .any(|io| io.kind() == io::ErrorKind::PermissionDenied)
 }
 
-fn take_ring(object: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, AttachError> {
+pub(super) fn take_ring(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<RingBuf<MapData>, AttachError> {
     object
         .take_map(name)
         .and_then(|map| RingBuf::try_from(map).ok())
         .ok_or(AttachError::Map { name })
 }
 
-fn page_size() -> u32 {
+pub(super) fn page_size() -> u32 {
     u32::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 

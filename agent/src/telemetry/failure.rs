@@ -64,6 +64,7 @@ mod tests {
                 },
                 totals: Totals::default(),
                 errno,
+                lifecycle_only: false,
             };
             assert_eq!(connect_failure(&end), expected);
         };

@@ -38,18 +38,21 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
     } = *occurrence;
     let executable = occurrence.executable(&exit.comm);
     let outcome = match exit.status {
-        ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
-        ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
+        ExitStatus::Code(code) => Some((Attr::ProcessExitCode, Value::Int(i64::from(code)))),
+        ExitStatus::Signal(signal) => Some((Attr::ProcessSignal, signal_name(signal))),
+        ExitStatus::Unknown => None,
     };
     let name: Attributes = vec![(Attr::ProcessExecutableName, executable)];
     let mut name_and_outcome = name.clone();
-    name_and_outcome.push(outcome);
+    name_and_outcome.extend(outcome);
     let attributes = store.intern(&name_and_outcome);
     store.add(Metric::ProcessExits, owner, attributes, 1, unix_nano);
 
-    let attributes = store.intern(&name);
-    let lived = seconds(event.boot_ns.saturating_sub(exit.process.start_ns));
-    store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+    if let Some(since) = exit.process.started_ns() {
+        let attributes = store.intern(&name);
+        let lived = seconds(event.boot_ns.saturating_sub(since));
+        store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+    }
 }
 
 pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, kill: &OomKill) {

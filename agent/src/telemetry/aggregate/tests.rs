@@ -116,6 +116,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         connection,
         totals,
         errno,
+        lifecycle_only: false,
     }
 }
 

@@ -75,6 +75,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
             ..Totals::default()
         },
         errno: if all { libc::ECONNRESET } else { 0 },
+        lifecycle_only: false,
     }
 }
 
@@ -200,10 +201,12 @@ fn spans_are_as_catalogued() {
     let failed = Body::TcpConnectFailed(begun(Nothing, Role::Source));
     let half_known = ConnectionEnd {
         errno: libc::ECONNRESET,
+        lifecycle_only: false,
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
         errno: 0,
+        lifecycle_only: false,
         ..begun(Everything, Role::Source)
     };
     let mut samples = vec![
