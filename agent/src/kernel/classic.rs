@@ -13,7 +13,7 @@ use super::{
     Rings,
     features::{MECHANISM_CLASSIC, ProgramStatus},
     positions::Positions,
-    probes::{OBJECT, describe, page_size, refused, take_ring},
+    probes::{OBJECT, page_size, refused, take_ring},
     programs::ProgramError,
 };
 
@@ -140,15 +140,12 @@ fn start(
     let programs = PROGRAMS
         .iter()
         .filter(|program| program.feature == feature)
-        .map(|program| ProgramStatus {
-            program: program.name,
-            problem: match positions.problems.get(program.tracepoint) {
-                Some(problem) => Some(problem.clone()),
-                None => program
-                    .start(object)
-                    .err()
-                    .map(|error| describe(&error, &[])),
-            },
+        .map(|program| {
+            let result = match positions.problems.get(program.tracepoint) {
+                Some(problem) => Err(ProgramError::Tracepoint(problem.clone())),
+                None => program.start(object),
+            };
+            ProgramStatus::new(program.name, result, &[])
         });
     FeatureStatus::of_programs(feature, MECHANISM_CLASSIC, programs.collect())
 }

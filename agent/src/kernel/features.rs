@@ -1,12 +1,14 @@
 //! What can be captured, and whether it is.
 
+use std::{error::Error as StdError, io};
+
 use serde::Serialize;
 
-use super::Capability;
+use super::{Capability, probes::describe};
+use crate::causes::causes;
 
 /// Something Wellhead can capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
     /// Which cgroup is which container. Without it everything belongs to the node.
     Identity,
@@ -36,8 +38,7 @@ impl Feature {
 }
 
 /// Whether a feature works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "state", content = "reason")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeatureState {
     /// Everything it needs is attached.
     On,
@@ -59,7 +60,7 @@ impl FeatureState {
 }
 
 /// A feature as `doctor`, the status and the metrics show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureStatus {
     /// Which one.
     pub feature: Feature,
@@ -68,7 +69,6 @@ pub struct FeatureStatus {
     /// How it is captured: `tp_btf`, `tracepoint` where the kernel has no BTF, or `none` while it is off.
     pub mechanism: &'static str,
     /// Whether it works.
-    #[serde(flatten)]
     pub state: FeatureState,
     /// Each kernel program of it: attached, or why not.
     pub programs: Vec<ProgramStatus>,
@@ -106,6 +106,8 @@ impl FeatureStatus {
             .collect();
         let (mechanism, state) = if problems.is_empty() {
             (mechanism, FeatureState::On)
+        } else if programs.iter().any(|program| program.inconclusive) {
+            (MECHANISM_NONE, FeatureState::Unknown(problems.join("; ")))
         } else {
             (MECHANISM_NONE, FeatureState::Off(problems.join("; ")))
         };
@@ -142,4 +144,31 @@ pub struct ProgramStatus {
     pub program: &'static str,
     /// `None` if it is attached, else why not.
     pub problem: Option<String>,
+    /// The kernel did not permit it, so that nobody knows whether it could.
+    #[serde(skip)]
+    pub inconclusive: bool,
+}
+
+impl ProgramStatus {
+    /// What became of an attempt to attach a program; `absent` names fields the kernel does not have.
+    pub(crate) fn new<E: StdError + 'static>(
+        program: &'static str,
+        result: Result<(), E>,
+        absent: &[String],
+    ) -> Self {
+        let error = result.err();
+        Self {
+            program,
+            problem: error.as_ref().map(|error| describe(error, absent)),
+            inconclusive: error.is_some_and(|error| is_forbidden(&error)),
+        }
+    }
+}
+
+/// Whether somebody else than the verifier refused: that says "permission denied" (`EACCES`) as well, of programs it does
+/// not accept.
+fn is_forbidden(error: &(dyn StdError + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.raw_os_error() == Some(libc::EPERM))
 }

@@ -302,16 +302,7 @@ fn start_programs(
         let programs: Vec<ProgramStatus> = PROGRAMS
             .iter()
             .filter(|program| program.feature == feature)
-            .map(|program| {
-                let problem = program
-                    .start(object, btf)
-                    .err()
-                    .map(|error| describe(&error, absent));
-                ProgramStatus {
-                    program: program.name,
-                    problem,
-                }
-            })
+            .map(|program| ProgramStatus::new(program.name, program.start(object, btf), absent))
             .collect();
         features.push(FeatureStatus::of_programs(feature, MECHANISM_BTF, programs));
     }
@@ -325,7 +316,7 @@ pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> S
         let cause = cause.to_string();
         let lines: Vec<&str> = cause
             .lines()
-            .filter(|line| !line.trim().is_empty())
+            .filter(|line| !line.trim().is_empty() && !is_statistics(line))
             .collect();
         let tail = &lines[lines.len().saturating_sub(4)..];
         text = format!("{text}: {}", tail.join(" | "));
@@ -337,6 +328,12 @@ pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> S
         );
     }
     text
+}
+
+/// What the verifier says of itself at the end of its log; it differs from load to load.
+fn is_statistics(line: &str) -> bool {
+    let says = ["verification time ", "stack depth ", "processed "];
+    says.iter().any(|start| line.starts_with(start))
 }
 
 pub(super) fn refused(error: EbpfError) -> AttachError {
@@ -387,7 +384,7 @@ fn list(capabilities: &[Capability]) -> String {
 fn reasons(features: &[FeatureStatus]) -> String {
     let mut reasons = Vec::new();
     for status in features {
-        if let FeatureState::Off(reason) = &status.state {
+        if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
             reasons.push(format!("{}: {reason}", status.feature.as_str()));
         }
     }

@@ -54,6 +54,9 @@ pub(crate) enum ProgramError {
     /// The object lacks it: the build is broken.
     #[error("the embedded object has no BTF tracepoint program of that name")]
     Absent,
+    /// Its tracepoint cannot be used.
+    #[error("{0}")]
+    Tracepoint(String),
     /// The kernel did not accept it.
     #[error("cannot load")]
     Load(#[source] aya::programs::ProgramError),
