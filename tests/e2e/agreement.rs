@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::{Agent, finish, ready, text, wellhead};
+use crate::support::{Agent, Need, Programs, finish, ready, text, wellhead, wrapped};
 
 /// An environment variable that makes this kernel another one.
 type Hook<'a> = Option<(&'a str, &'a str)>;
@@ -117,6 +117,90 @@ fn where_there_is_no_btf() {
     let hook = ("WELLHEAD_TEST_BTF", "/nonexistent");
     let words = ["no BTF: without bytes", "no BTF: without exit codes"];
     check(Some(hook), [("on", "tracepoint"); 3], 0, &words);
+}
+
+/// Root with all capabilities but these.
+fn without(capabilities: &str) -> [String; 3] {
+    [
+        "setpriv".to_owned(),
+        "--inh-caps=-all".to_owned(),
+        format!("--bounding-set={capabilities}"),
+    ]
+}
+
+#[test]
+fn where_one_capability_is_missing() {
+    if !ready(&[Need::Program("setpriv")]) {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = format!("runtime_directory={}", home.path().join("run").display());
+    let settings = ["--set", &directory, "--set", "kubernetes.mode=off"];
+    let listen = ["--set", "prometheus.listen=127.0.0.1:0"];
+    for missing in ["BPF", "PERFMON"] {
+        let wrapper = without(&format!("-{},-sys_admin", missing.to_lowercase()));
+        let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        let name = format!("CAP_{missing}");
+        let run = [&["run"][..], &settings, &listen].concat();
+        finish(&mut wrapped(&wrapper, &run)).check(77, &["not permitted", &name]);
+        let doctor = [&["doctor", "--json"][..], &settings].concat();
+        let doctor = finish(&mut wrapped(&wrapper, &doctor));
+        doctor.check(77, &[]);
+        let report: Value = serde_json::from_str(&doctor.stdout).expect("JSON");
+        let unknown = |feature: &str| (feature.into(), "unknown".into(), "none".into());
+        let expected: Said = ["identity", "process", "tcp"].map(unknown).into();
+        assert_eq!(listed(&report), expected, "{name}");
+        for feature in report["features"].as_array().expect("a list") {
+            assert_eq!(feature["missing_capabilities"], serde_json::json!([name]));
+        }
+        let capabilities = &report["environment"]["capabilities"];
+        assert_eq!(text(capabilities, "value"), format!("missing {name}"));
+    }
+}
+
+#[test]
+fn of_what_programs_cost() {
+    if !ready(&[Need::Program("setpriv")]) {
+        return;
+    }
+    let runs = |agent: &Agent| {
+        let page = agent.metrics();
+        let fork = [("wellhead_program", "sched_process_fork")];
+        let samples = page.select("wellhead_agent_program_runs_total", &fork);
+        samples
+            .map(|sample| sample.value.clone())
+            .collect::<Vec<_>>()
+    };
+    let ability = |agent: &Agent| {
+        let status = agent.status();
+        assert_eq!(status["abilities"][0]["ability"], "program_stats");
+        text(&status["abilities"][0], "state").to_owned()
+    };
+    let complaint = "the kernel does not measure its programs (program_stats)";
+    let agent = Agent::start();
+    assert_eq!(runs(&agent), [] as [&str; 0], "off unless asked for");
+    assert_eq!(ability(&agent), "on");
+    let measuring = Agent::builder().set("program_stats", "on").start();
+    let program = Programs::new().link("/bin/true", "true");
+    program.run_times(5, &[]);
+    let counted: u64 = runs(&measuring)[0].parse().expect("a number");
+    assert!(counted >= 5, "{counted} runs");
+    assert!(!measuring.log().contains(complaint));
+    let wrapper = without("-sys_admin");
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let builder = Agent::builder().wrapper(&wrapper);
+    let refused = builder.set("program_stats", "on").start();
+    assert_eq!(
+        runs(&refused),
+        [] as [&str; 0],
+        "no zeros for what is not measured"
+    );
+    assert_eq!(ability(&refused), "off");
+    let log = refused.log();
+    assert!(
+        log.contains(complaint) && log.contains("CAP_SYS_ADMIN"),
+        "{log}"
+    );
 }
 
 #[test]

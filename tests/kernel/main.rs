@@ -16,6 +16,7 @@ mod oom;
 mod passive;
 mod pods;
 mod processes;
+mod program_stats;
 mod socket_owner;
 mod storm;
 mod tcp_closes;
@@ -45,6 +46,7 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("open_and_wait", lost_opens::open_and_wait),
     ("powerless", ladder::powerless),
     ("eat_memory", oom::eat_memory),
+    ("fork", program_stats::fork),
     ("classic_lives", classic::lives),
     ("classic_attempts", classic::attempts),
 ];
@@ -109,6 +111,7 @@ const TESTS: &[(&str, Test)] = &[
     ("classic_processes", classic::processes),
     ("classic_connections", classic::connections),
     ("classic_owners", classic::owners),
+    ("program_stats_count_runs", program_stats::count_runs),
     ("oom_kill_names_its_victim", oom::names_its_victim),
 ];
 
