@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use wellhead::events::Body;
-use wellhead::kernel::{FeatureState, Hooks, ProbeSettings, Probes};
+use wellhead::events::{Body, Event};
+use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
@@ -74,6 +74,55 @@ pub(crate) fn features_are_on() -> Result<()> {
         ensure!(status.state == FeatureState::On, "{feature}: {status:?}");
         assert_eq!(status.mechanism, "tracepoint", "{feature}");
     }
+    Ok(())
+}
+
+/// A map that cannot be made switches off its feature alone.
+pub(crate) fn one_feature_off() -> Result<()> {
+    let impossible = ProbeSettings {
+        connections: u32::MAX,
+        ..without_btf(None)
+    };
+    let probes = Probes::attach(&impossible)?;
+    for status in &probes.features {
+        match (status.feature, &status.state) {
+            (Feature::Tcp, FeatureState::Off(reason)) => {
+                ensure!(reason.contains("CLASSIC_CONNECTIONS"), "{reason}");
+            }
+            (Feature::Process | Feature::Identity, FeatureState::On) => {}
+            (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn cgroups() -> Result<()> {
+    let mut tap = Tap::attach(&without_btf(None))?;
+    let cgroup = CgroupGuard::new()?;
+    let id = cgroup.id();
+    let name = cgroup.path().file_name().context("a name")?;
+    let path = format!("/{}", name.to_str().context("UTF-8")?);
+    workload::run(&cgroup, "sleep", &["0"])?;
+    drop(cgroup);
+    let told = |tap: &Tap| -> Result<Vec<(&'static str, Option<String>)>> {
+        let events = tap.events()?.into_iter();
+        let of = |event: Event<'_>| {
+            let (what, cgroup) = match event.body {
+                Body::CgroupMade(cgroup) => ("made", cgroup),
+                Body::CgroupEntered(cgroup) => ("entered", cgroup),
+                Body::CgroupRemoved(cgroup) => ("removed", cgroup),
+                _ => return None,
+            };
+            Some((what, cgroup.path.map(str::to_owned)))
+        };
+        let ours = events.filter(|(event, _)| event.cgroup_id == id);
+        Ok(ours.filter_map(|(event, _)| of(event)).collect())
+    };
+    tap.read_until("the removal", |tap| {
+        Ok(told(tap)?.iter().any(|(what, _)| *what == "removed"))
+    })?;
+    let expected = ["made", "entered", "removed"].map(|what| (what, Some(path.clone())));
+    assert_eq!(told(&tap)?, expected);
     Ok(())
 }
 

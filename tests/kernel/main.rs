@@ -108,6 +108,8 @@ const TESTS: &[(&str, Test)] = &[
     ("ladder_broken_offsets", ladder::broken_offsets),
     ("ladder_without_privilege", ladder::without_privilege),
     ("classic_features_are_on", classic::features_are_on),
+    ("classic_one_feature_off", classic::one_feature_off),
+    ("classic_cgroups", classic::cgroups),
     ("classic_processes", classic::processes),
     ("classic_connections", classic::connections),
     ("classic_owners", classic::owners),

@@ -3,7 +3,7 @@
 use std::{fs, io};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfError, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray},
     programs::TracePoint,
 };
@@ -13,7 +13,7 @@ use super::{
     Rings,
     features::{MECHANISM_CLASSIC, ProgramStatus},
     positions::Positions,
-    probes::{OBJECT, page_size, refused, take_ring},
+    probes::{OBJECT, describe, feature_of, page_size, refused, take_ring},
     programs::ProgramError,
 };
 
@@ -63,11 +63,16 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// Nothing can be attached this way either.
 pub(crate) fn attach(settings: &ProbeSettings, why: BtfError) -> Result<Probes, AttachError> {
     let positions = Positions::resolve();
-    let mut object = load(settings, &positions)?;
+    let Loaded { mut object, unmade } = load(settings, &positions)?;
     enter_kernel_threads(&mut object)?;
     let features: Vec<FeatureStatus> = Feature::ALL
         .into_iter()
-        .map(|feature| start(&mut object, feature, settings, &positions))
+        .map(
+            |feature| match unmade.iter().find(|(of, _)| *of == feature) {
+                Some((_, reason)) => FeatureStatus::unmade(feature, reason.clone()),
+                None => start(&mut object, feature, settings, &positions),
+            },
+        )
         .collect();
     let works = |status: &FeatureStatus| {
         status.feature != Feature::Identity
@@ -95,7 +100,33 @@ pub(crate) fn attach(settings: &ProbeSettings, why: BtfError) -> Result<Probes, 
     })
 }
 
-fn load(settings: &ProbeSettings, positions: &Positions) -> Result<Ebpf, AttachError> {
+/// The object in the kernel, its programs not yet loaded.
+struct Loaded {
+    object: Ebpf,
+    /// Features whose maps could not be made, and why.
+    unmade: Vec<(Feature, String)>,
+}
+
+/// Makes the maps. One that cannot be made switches its feature off and nothing else.
+fn load(settings: &ProbeSettings, positions: &Positions) -> Result<Loaded, AttachError> {
+    let mut settings = settings.clone();
+    let mut unmade = Vec::new();
+    loop {
+        let error = match load_object(&settings, positions) {
+            Ok(object) => return Ok(Loaded { object, unmade }),
+            Err(error) => error,
+        };
+        let feature = feature_of(&error).filter(|of| settings.features.contains(of));
+        let error = refused(error);
+        let (Some(feature), AttachError::Load(_)) = (feature, &error) else {
+            return Err(error);
+        };
+        settings.features.retain(|wanted| *wanted != feature);
+        unmade.push((feature, describe(&error, &[])));
+    }
+}
+
+fn load_object(settings: &ProbeSettings, positions: &Positions) -> Result<Ebpf, EbpfError> {
     let wants = |feature| settings.features.contains(&feature);
     // A map of a feature that is off still has to exist, but not to cost anything.
     let sized = |feature, size: u32, least: u32| if wants(feature) { size } else { least };
@@ -124,7 +155,7 @@ fn load(settings: &ProbeSettings, positions: &Positions) -> Result<Ebpf, AttachE
         .map_max_entries("NETWORK_RING", network_ring)
         .map_max_entries("CLASSIC_CONNECTIONS", connections)
         .map_max_entries("KERNEL_THREADS", kernel_threads);
-    loader.load(OBJECT).map_err(refused)
+    loader.load(OBJECT)
 }
 
 fn start(

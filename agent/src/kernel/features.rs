@@ -93,6 +93,15 @@ impl FeatureStatus {
         }
     }
 
+    /// A feature that is wanted and whose maps cannot be made.
+    pub(crate) fn unmade(feature: Feature, reason: String) -> Self {
+        Self {
+            wanted: true,
+            state: FeatureState::Off(reason),
+            ..Self::switched_off(feature)
+        }
+    }
+
     /// A feature that is wanted, and what became of its programs: if one is missing, it is off.
     pub(crate) fn of_programs(
         feature: Feature,

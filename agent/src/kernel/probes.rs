@@ -13,7 +13,7 @@ use super::{
     Hooks, Ring, Rings,
     btf::Btf,
     classic,
-    features::{MECHANISM_BTF, MECHANISM_NONE, ProgramStatus},
+    features::{MECHANISM_BTF, ProgramStatus},
     offsets::Offsets,
     programs::PROGRAMS,
 };
@@ -218,13 +218,13 @@ fn load(settings: &ProbeSettings) -> Result<Loaded, AttachError> {
 }
 
 /// The feature whose map could not be made, if that is the error. Maps that all features use belong to none.
-fn feature_of(error: &EbpfError) -> Option<Feature> {
+pub(super) fn feature_of(error: &EbpfError) -> Option<Feature> {
     let EbpfError::MapError(MapError::CreateError { name, .. }) = error else {
         return None;
     };
     match name.as_str() {
-        "CONNECTIONS" | "LISTENERS" | "NETWORK_RING" => Some(Feature::Tcp),
-        "PROCESS_RING" => Some(Feature::Process),
+        "CONNECTIONS" | "CLASSIC_CONNECTIONS" | "LISTENERS" | "NETWORK_RING" => Some(Feature::Tcp),
+        "KERNEL_THREADS" | "PROCESS_RING" => Some(Feature::Process),
         _ => None,
     }
 }
@@ -289,14 +289,7 @@ fn start_programs(
             continue;
         }
         if let Some((_, reason)) = unmade.iter().find(|(of, _)| *of == feature) {
-            let state = FeatureState::Off(reason.clone());
-            features.push(FeatureStatus {
-                feature,
-                wanted,
-                mechanism: MECHANISM_NONE,
-                state,
-                programs: Vec::new(),
-            });
+            features.push(FeatureStatus::unmade(feature, reason.clone()));
             continue;
         }
         let programs: Vec<ProgramStatus> = PROGRAMS
