@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use wellhead::kernel::{ProbeSettings, embedded_object};
 use wellhead_tests::capture::{Tap, settings};
 
@@ -57,7 +57,12 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
         .iter()
         .filter_map(|info| value(info, "link_type"))
         .collect();
-    assert_eq!(links.len(), expected, "one link for each program");
+    // Before 5.15 a classic tracepoint has none: the program hangs on a perf event.
+    let linkless = kind == TRACEPOINT && links.is_empty();
+    ensure!(
+        linkless || links.len() == expected,
+        "one link for each program: {links:?}"
+    );
     let harmless = ["raw_tracepoint", "tracing", "perf"];
     assert!(
         links.iter().all(|kind| harmless.contains(kind)),
