@@ -66,6 +66,14 @@ impl Capture {
         }
     }
 
+    /// One line per wanted feature of which something is missing.
+    pub fn log_problems(&self) {
+        let reports = FeatureReport::all(&self.features).into_iter();
+        for report in reports.filter(|report| report.wanted && !report.why().is_empty()) {
+            report.log();
+        }
+    }
+
     /// Ends all waiting for metadata: the next reading holds everything that happened so far.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
