@@ -5,6 +5,7 @@
 //! sizes are asserted where they are defined.
 #![no_std]
 
+pub mod classic;
 pub mod counts;
 pub mod fields;
 pub mod limits;

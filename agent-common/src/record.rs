@@ -153,7 +153,7 @@ pub struct Exit {
     pub pid: u32,
     /// Its real parent.
     pub parent_pid: u32,
-    /// Status as `wait4(2)` gives it.
+    /// Status as `wait4(2)` gives it, or [`STATUS_UNKNOWN`].
     pub status: u32,
     /// Real user id.
     pub uid: u32,
@@ -162,6 +162,9 @@ pub struct Exit {
     /// Its last name.
     pub comm: [u8; COMM],
 }
+
+/// Value of [`Exit::status`] where the kernel does not tell it; `wait4(2)` uses the lower half alone.
+pub const STATUS_UNKNOWN: u32 = u32::MAX;
 
 /// A process that was there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,6 +253,8 @@ pub mod tcp_flag {
     pub const SHUT_DOWN: u32 = 1 << 2;
     /// It was met only as it ended: nothing was told of it before.
     pub const UNMET: u32 = 1 << 3;
+    /// Only that and when it was opened and ended is known: what it carried and its error are not.
+    pub const LIFECYCLE_ONLY: u32 = 1 << 8;
 }
 
 /// A connection reached ESTABLISHED.

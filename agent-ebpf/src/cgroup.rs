@@ -20,7 +20,7 @@ use crate::{
 
 /// Where a record is built: too large for the stack.
 #[map]
-static CGROUP_SCRATCH: PerCpuArray<Cgroup> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static CGROUP_SCRATCH: PerCpuArray<Cgroup> = PerCpuArray::with_max_entries(1, 0);
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]

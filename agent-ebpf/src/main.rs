@@ -1,6 +1,6 @@
 //! Wellhead's kernel programs: one object for every kernel.
 //!
-//! All programs are BTF tracepoints that only read. Structure offsets come from the running kernel's BTF through
+//! All programs are tracepoints that only read: BTF tracepoints, and [`classic`] ones for kernels without BTF. Structure offsets come from the running kernel's BTF through
 //! `.rodata` ([`kernel`]), so a field access is one direct load that the verifier checks against the kernel's own types.
 //! Records go to one ring per family ([`output`]); a record that finds its ring full is counted, never waited for.
 #![no_std]
@@ -8,6 +8,8 @@
 #![feature(asm_experimental_arch)]
 
 mod cgroup;
+mod classic;
+mod classic_tcp;
 mod kernel;
 mod live;
 mod output;

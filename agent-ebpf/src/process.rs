@@ -33,7 +33,7 @@ const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
 /// Where an exec record is built: too large for the stack.
 #[map]
-static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes whose exit was reported, where the kernel does not say which thread was the last.
 #[map]

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::exit_codes::POWERLESS;
-use crate::support::{Finished, Need, Receiver, finish, ready, refused, text, wellhead, wrapped};
+use crate::support::{
+    Agent, Finished, Need, Receiver, finish, ready, refused, text, wellhead, wrapped,
+};
 
 fn doctor(wrapper: &[&str], arguments: &[&str]) -> Finished {
     let mut words = vec!["doctor", "--set", "kubernetes.mode=off"];
@@ -20,7 +22,10 @@ fn all_is_well() {
     if !ready(&[]) {
         return;
     }
-    let human = doctor(&[], &[]);
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = format!("runtime_directory={}", home.path().display());
+    let nobody = ["--set", &directory];
+    let human = doctor(&[], &nobody);
     human.check(0, &[]);
     for word in [
         "kernel",
@@ -33,13 +38,25 @@ fn all_is_well() {
     ] {
         assert!(human.stdout.contains(word), "{word}: {}", human.stdout);
     }
-    let json = doctor(&[], &["--json"]);
+    let json = doctor(&[], &["--json", "--set", &directory]);
     json.check(0, &[]);
     let report = report(&json);
-    assert_eq!(
-        report["environment"]["missing_capabilities"],
-        serde_json::json!([])
-    );
+    let environment = &report["environment"];
+    let value = |fact: &str| text(&environment[fact], "value");
+    assert_eq!(value("capabilities"), "none missing");
+    assert_eq!(value("btf"), "yes");
+    assert_eq!(value("agent"), "none");
+    for fact in ["btf_bytes", "perf_event_paranoid"] {
+        assert!(value(fact).parse::<u64>().is_ok(), "{environment}");
+    }
+    for fact in [
+        "lockdown",
+        "bpffs",
+        "pid_namespace",
+        "CONFIG_DEBUG_INFO_BTF",
+    ] {
+        assert!(!value(fact).is_empty(), "{fact}: {environment}");
+    }
     assert!(report["problem"].is_null());
     let features = report["features"].as_array().expect("a list");
     assert_eq!(features.len(), 3);
@@ -53,6 +70,7 @@ fn all_is_well() {
             feature["capabilities"],
             serde_json::json!(["CAP_BPF", "CAP_PERFMON"])
         );
+        assert_eq!(feature["missing_capabilities"], serde_json::json!([]));
     }
     // What nobody wants is not missed.
     let json = doctor(&[], &["--json", "--set", "features.tcp=off"]);
@@ -71,7 +89,7 @@ fn lack_of_privilege_is_told() {
     }
     let human = doctor(POWERLESS, &[]);
     human.check(77, &[]);
-    let row = "capabilities  missing CAP_BPF, CAP_PERFMON\n";
+    let row = "capabilities               missing CAP_BPF, CAP_PERFMON\n";
     assert!(human.stdout.contains(row), "{human:?}");
     let json = doctor(POWERLESS, &["--json"]);
     json.check(77, &[]);
@@ -83,10 +101,27 @@ fn lack_of_privilege_is_told() {
     }
     let report = report(&json);
     let features = report["features"].as_array().expect("a list");
-    assert!(
-        features.iter().all(|feature| feature["state"] == "unknown"),
-        "{features:?}"
-    );
+    for feature in features {
+        assert_eq!(feature["state"], "unknown", "{feature}");
+        let missing = serde_json::json!(["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(feature["missing_capabilities"], missing, "{feature}");
+    }
+    let abilities = report["abilities"].as_array().expect("a list");
+    assert_eq!(abilities[0]["ability"], "program_stats");
+    assert!(abilities.iter().all(|ability| ability["state"] == "off"));
+}
+
+#[test]
+fn a_running_agent_is_seen_and_left_alone() {
+    if !ready(&[]) {
+        return;
+    }
+    let agent = Agent::start();
+    let json = doctor(&[], &["--json", "--set", &agent.directory_setting()]);
+    json.check(0, &[]);
+    let environment = &report(&json)["environment"];
+    assert_eq!(text(&environment["agent"], "value"), "running");
+    assert_eq!(agent.get("/healthz").status, 200);
 }
 
 #[test]

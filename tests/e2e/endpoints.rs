@@ -59,7 +59,7 @@ fn the_status_tells_what_is_captured() {
     program.run_times(5, &[]);
     let status = agent.status();
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(status["environment"]["btf"], true);
+    assert_eq!(status["environment"]["btf"]["value"], "yes");
     let features: Vec<_> = status["features"]
         .as_array()
         .expect("a list")

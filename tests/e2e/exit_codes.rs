@@ -66,14 +66,20 @@ fn without_capabilities_it_says_which() {
 }
 
 #[test]
-fn without_btf_nothing_can_be_captured() {
+fn without_btf_and_tracefs_nothing_can_be_captured() {
     if !ready(&[Need::Program("unshare")]) {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
-    let hidden = after("mount -t tmpfs none /sys/kernel/btf");
+    let hidden = after(
+        "{ umount --all --lazy --types tracefs || true; } && mount -t tmpfs none /sys/kernel/btf",
+    );
     let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
-    run(&hidden, home.path(), &[]).check(69, &["BTF", "/sys/kernel/btf/vmlinux"]);
+    let both = [
+        "no BTF at /sys/kernel/btf/vmlinux",
+        "tracefs is not mounted at /sys/kernel/tracing",
+    ];
+    run(&hidden, home.path(), &[]).check(69, &both);
     let doctor = ["doctor", "--set", "kubernetes.mode=off"];
     let doctor = finish(&mut wrapped(&hidden, &doctor));
     doctor.check(1, &[]);
@@ -91,7 +97,8 @@ fn tracefs_is_not_needed() {
     let without = after("{ umount --all --lazy --types tracefs || true; }");
     let without: Vec<&str> = without.iter().map(String::as_str).collect();
     let agent = Agent::builder().wrapper(&without).start();
-    assert_eq!(agent.status()["environment"]["tracefs"], false);
+    let tracefs = &agent.status()["environment"]["tracefs"]["value"];
+    assert_eq!(tracefs, "not mounted");
     let program = Programs::new().link("/bin/true", "true");
     program.run_times(3, &[]);
     let name = [("process_executable_name", &*program.name)];
@@ -142,7 +149,7 @@ fn without_cgroup_v2_what_ran_before_counts_for_the_node() {
     let log = agent.log();
     let said = log.matches("no cgroup2 file system is mounted").count();
     assert_eq!(said, 1, "said once: {log}");
-    let cgroups = &agent.status()["environment"]["cgroups"];
+    let cgroups = &agent.status()["environment"]["cgroups"]["value"];
     assert!(cgroups == "legacy" || cgroups == "absent", "{cgroups}");
     drop(input);
     older.wait().expect("an end");

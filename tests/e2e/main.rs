@@ -4,6 +4,8 @@
 //! nothing else uses: the machine may be busy with other things meanwhile.
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod doctor;

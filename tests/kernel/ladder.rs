@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde_json::{Value, json};
-use wellhead::kernel::{AttachError, Feature, FeatureState, ProbeSettings, Probes};
+use wellhead::kernel::{AttachError, Feature, FeatureState, Hooks, ProbeSettings, Probes};
 use wellhead::telemetry::catalogue::Metric;
 use wellhead_tests::{
     capture::{Live, settings},
@@ -41,6 +41,32 @@ pub(crate) fn one_feature_off() -> Result<()> {
         snapshot::total(snapshot, Metric::ProcessExits, &[]) >= 1
     })?;
     assert_eq!(snapshot::total(&read, Metric::ProcessExecs, &[]), 1);
+    Ok(())
+}
+
+/// Beyond the end of every structure.
+const BEYOND: u32 = 1_000_000;
+
+/// Offsets the verifier does not accept: each switches off the one feature whose program reads the field.
+pub(crate) fn broken_offsets() -> Result<()> {
+    for (field, broken) in [
+        ("TCP_SRTT", Feature::Tcp),
+        ("SIGNAL_FLAGS", Feature::Process),
+        ("CGROUP_ROOT_HIERARCHY", Feature::Identity),
+    ] {
+        let settings = ProbeSettings {
+            hooks: Hooks {
+                offsets: vec![(field, BEYOND)],
+                ..Hooks::default()
+            },
+            ..settings(None)
+        };
+        let probes = Probes::attach(&settings)?;
+        for status in &probes.features {
+            let off = matches!(status.state, FeatureState::Off(_));
+            assert_eq!(off, status.feature == broken, "{field}: {status:?}");
+        }
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! The same program is the workload it watches (`--workload NAME`), so it needs nothing else on the machine. Tests run one
 //! after another: each counts in a cgroup of its own, but the programs of one slow down what another measures.
 
+mod classic;
 mod collisions;
 mod connections;
 mod endings;
@@ -15,6 +16,7 @@ mod oom;
 mod passive;
 mod pods;
 mod processes;
+mod program_stats;
 mod sock_diag;
 mod socket_owner;
 mod storm;
@@ -50,6 +52,9 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("many_connections", sock_diag::many_connections),
     ("many_namespaces", sock_diag::many_namespaces),
     ("count_without", sock_diag::count_without),
+    ("fork", program_stats::fork),
+    ("classic_lives", classic::lives),
+    ("classic_attempts", classic::attempts),
 ];
 
 type Test = fn() -> Result<()>;
@@ -106,7 +111,15 @@ const TESTS: &[(&str, Test)] = &[
         passive::helpers_in_the_object,
     ),
     ("ladder_one_feature_off", ladder::one_feature_off),
+    ("ladder_broken_offsets", ladder::broken_offsets),
     ("ladder_without_privilege", ladder::without_privilege),
+    ("classic_features_are_on", classic::features_are_on),
+    ("classic_one_feature_off", classic::one_feature_off),
+    ("classic_cgroups", classic::cgroups),
+    ("classic_processes", classic::processes),
+    ("classic_connections", classic::connections),
+    ("classic_owners", classic::owners),
+    ("program_stats_count_runs", program_stats::count_runs),
     ("oom_kill_names_its_victim", oom::names_its_victim),
     ("sock_diag_every_state", sock_diag::every_state),
     ("sock_diag_ten_thousand", sock_diag::ten_thousand),

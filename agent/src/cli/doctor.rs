@@ -1,7 +1,11 @@
 //! `wellhead doctor`.
 
-use std::fmt::Write as _;
+mod table;
+
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,11 +14,12 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::{Options, block_on, print};
 use crate::causes::chain;
-use crate::daemon::{BUILD, Settings};
+use crate::daemon::{BUILD, Settings, socket_path};
 use crate::export::otlp::SignalSettings;
 use crate::identity::kube::{self, KubernetesMode};
 use crate::kernel::{
-    AttachError, Environment, Feature, FeatureState, FeatureStatus, Probes, restart_status,
+    Ability, AttachError, Capabilities, Environment, Fact, Feature, FeatureReport, FeatureState,
+    FeatureStatus, Probes, restart_status,
 };
 
 /// How long a receiver may take to accept a connection.
@@ -30,7 +35,8 @@ pub(super) struct Doctor {
 /// What was found.
 struct Report {
     environment: Environment,
-    features: Vec<FeatureStatus>,
+    abilities: Vec<Ability>,
+    features: Vec<FeatureReport>,
     /// Why nothing could be attached.
     problem: Option<String>,
     exit: Exit,
@@ -44,9 +50,14 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
         .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
     let kubernetes = block_on(async { Ok(kubernetes(settings.kubernetes).await) })?;
     let (features, problem, exit) = attach(&settings);
+    let mut environment = Environment::probe();
+    environment
+        .facts
+        .push(running_agent(&loaded.config.runtime_directory));
     let report = Report {
-        environment: Environment::probe(),
-        features,
+        environment,
+        abilities: Ability::all(Capabilities::current().ok()),
+        features: FeatureReport::all(&features),
         problem,
         exit,
         kubernetes,
@@ -55,7 +66,7 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
     if doctor.json {
         print(&format!("{:#}\n", to_json(&report)));
     } else {
-        print(&table(&report));
+        print(&table::render(&report));
     }
     Ok(report.exit)
 }
@@ -80,6 +91,9 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
             (features, None, exit)
         }
         Err(AttachError::Nothing { features }) => (features, None, Exit::Degraded),
+        Err(AttachError::NoBtf { why, features }) => {
+            (features, Some(why.to_string()), Exit::Degraded)
+        }
         Err(error) => {
             let exit = match error {
                 AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
@@ -99,7 +113,9 @@ fn not_tried(settings: &Settings, error: &AttachError) -> Vec<FeatureStatus> {
             let wanted =
                 feature == Feature::Identity || settings.probes.features.contains(&feature);
             let state = match error {
-                AttachError::Privilege { .. } => FeatureState::Unknown(reason.clone()),
+                AttachError::Privilege { .. } | AttachError::Refused(_) => {
+                    FeatureState::Unknown(reason.clone())
+                }
                 _ => FeatureState::Off(reason.clone()),
             };
             FeatureStatus {
@@ -111,6 +127,18 @@ fn not_tried(settings: &Settings, error: &AttachError) -> Vec<FeatureStatus> {
             }
         })
         .collect()
+}
+
+/// Whether an agent serves in this directory. Its lock is left alone: trying it could keep one from starting.
+fn running_agent(directory: &Path) -> Fact {
+    let value = match UnixStream::connect(socket_path(directory)) {
+        Ok(_) => "running",
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "none",
+            _ => "unknown",
+        },
+    };
+    Fact::new("agent", value)
 }
 
 async fn kubernetes(mode: KubernetesMode) -> String {
@@ -166,81 +194,10 @@ fn to_json(report: &Report) -> Value {
     json!({
         "version": BUILD.version,
         "environment": report.environment,
+        "abilities": report.abilities,
         "problem": report.problem,
-        "features": report.features.iter().map(feature_json).collect::<Vec<_>>(),
+        "features": report.features,
         "kubernetes": report.kubernetes,
         "otlp": receivers.map(|(name, state)| ((*name).to_owned(), Value::from(state.as_str()))).collect::<serde_json::Map<_, _>>(),
     })
-}
-
-fn feature_json(status: &FeatureStatus) -> Value {
-    let needed = status
-        .feature
-        .capabilities()
-        .iter()
-        .map(ToString::to_string);
-    let mut value = serde_json::to_value(status).unwrap_or_default();
-    value["capabilities"] = needed.collect();
-    value
-}
-
-fn table(report: &Report) -> String {
-    let Environment {
-        kernel,
-        btf,
-        cgroups,
-        tracefs,
-        lockdown,
-        missing_capabilities,
-    } = &report.environment;
-    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
-    let mut text = String::new();
-    let mut row = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{name:<14}{value}");
-    };
-    row("kernel", kernel);
-    row("BTF", yes_no(*btf));
-    row("cgroups", &format!("{cgroups:?}").to_lowercase());
-    row("tracefs", &format!("{} (not needed)", yes_no(*tracefs)));
-    row(
-        "lockdown",
-        if lockdown.is_empty() {
-            "unknown"
-        } else {
-            lockdown
-        },
-    );
-    let capabilities = if missing_capabilities.is_empty() {
-        "none missing".to_owned()
-    } else {
-        format!("missing {}", missing_capabilities.join(", "))
-    };
-    row("capabilities", &capabilities);
-    row("kubernetes", &report.kubernetes);
-    for (signal, state) in &report.receivers {
-        row(&format!("otlp {signal}"), state);
-    }
-    if let Some(problem) = &report.problem {
-        row("problem", problem);
-    }
-    let _infallible = writeln!(
-        text,
-        "\n{:<10}{:<9}{:<11}WHY",
-        "FEATURE", "STATE", "MECHANISM"
-    );
-    for status in &report.features {
-        let why = match &status.state {
-            FeatureState::On => "",
-            FeatureState::Off(why) | FeatureState::Unknown(why) => why,
-        };
-        let (feature, state) = (status.feature.as_str(), status.state.as_str());
-        let line = format!("{feature:<10}{state:<9}{:<11}{why}", status.mechanism);
-        let _infallible = writeln!(text, "{}", line.trim_end());
-        for program in &status.programs {
-            let state = program.problem.as_deref().unwrap_or("attached");
-            let _infallible = writeln!(text, "  {:<28}{state}", program.program);
-        }
-    }
-    text
 }

@@ -132,7 +132,7 @@ async fn from_own_probes(
     // There is room for one, and this is the first.
     drop(subscriptions.try_send(subscription));
     let capture = Capture::start(&settings, Arc::new(Counters::default()), inputs)?;
-    capture.log_features();
+    capture.log_problems();
     while let Some(line) = lines.recv().await {
         if printer.print(format!("{line}\n").as_bytes()).is_break() {
             break;

@@ -73,7 +73,9 @@ fn exit_of(error: &DaemonError) -> Exit {
         },
         DaemonError::Attach(error) => match error {
             AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
-            AttachError::Btf(_) | AttachError::Nothing { .. } => Exit::Unavailable,
+            AttachError::Btf(_) | AttachError::NoBtf { .. } | AttachError::Nothing { .. } => {
+                Exit::Unavailable
+            }
             AttachError::Held(_) => Exit::AlreadyRunning,
             AttachError::Load(_)
             | AttachError::Map { .. }

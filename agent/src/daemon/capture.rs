@@ -10,7 +10,7 @@ use super::pipeline::{Inputs, Pipeline};
 use super::{DaemonError, Settings};
 use crate::counters::Counters;
 use crate::identity::Identity;
-use crate::kernel::{FeatureState, FeatureStatus, Probes};
+use crate::kernel::{FeatureReport, FeatureStatus, Probes};
 
 /// Attached probes and the task that reads them.
 #[derive(Debug)]
@@ -59,12 +59,18 @@ impl Capture {
         self.features.clone()
     }
 
-    /// One line per wanted feature that is off.
+    /// One line per feature.
     pub fn log_features(&self) {
-        for status in self.features.iter().filter(|status| status.wanted) {
-            if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
-                tracing::warn!(feature = status.feature.as_str(), reason, "feature is off");
-            }
+        for report in FeatureReport::all(&self.features) {
+            report.log();
+        }
+    }
+
+    /// One line per wanted feature of which something is missing.
+    pub fn log_problems(&self) {
+        let reports = FeatureReport::all(&self.features).into_iter();
+        for report in reports.filter(|report| report.wanted && !report.why().is_empty()) {
+            report.log();
         }
     }
 

@@ -10,7 +10,7 @@ use crate::admin::Status;
 use crate::counters::{Counters, Discard, ExportStats, RecordKind, Signal};
 use crate::export::otlp::{OtlpSettings, SignalSettings};
 use crate::identity::kube::KubeStatus;
-use crate::kernel::{Environment, FeatureStatus};
+use crate::kernel::{Ability, Capabilities, Environment, FeatureReport, FeatureStatus};
 use crate::telemetry::handle::SnapshotHandle;
 
 /// What the status is made of.
@@ -46,7 +46,8 @@ async fn read(parts: &Parts) -> Value {
         "version": BUILD.version,
         "revision": BUILD.revision,
         "environment": Environment::probe(),
-        "features": parts.features,
+        "abilities": Ability::all(Capabilities::current().ok()),
+        "features": FeatureReport::all(&parts.features),
         "kubernetes": parts.kube.as_ref().map(|status| kubernetes(&status.borrow())),
         "otlp": {
             "metrics": parts.otlp.metrics.as_ref().map(|settings| export(parts, Signal::Metrics, settings)),

@@ -309,6 +309,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
         },
         reported: totals(&record.reported),
         errno,
+        lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use wellhead_common::record::STATUS_UNKNOWN;
+
 use crate::counters::RecordKind;
 
 /// Something that happened on the node.
@@ -69,8 +71,15 @@ pub enum Body<'a> {
 pub struct ProcessId {
     /// Process id in the initial namespace.
     pub pid: u32,
-    /// Boot clock when it started.
+    /// Boot clock when it started; 0 where the kernel does not tell (no BTF).
     pub start_ns: u64,
+}
+
+impl ProcessId {
+    /// When it started, where known. Where it is not, a process id may later stand for another process.
+    pub fn started_ns(self) -> Option<u64> {
+        (self.start_ns != 0).then_some(self.start_ns)
+    }
 }
 
 /// The cgroup of an event about cgroups; its id is the event's.
@@ -143,11 +152,16 @@ pub enum ExitStatus {
     Code(u8),
     /// A signal ended it.
     Signal(u8),
+    /// The kernel does not tell (no BTF).
+    Unknown,
 }
 
 impl ExitStatus {
     /// Decodes the status of `wait4(2)`: signal in the low seven bits, else the code in the second byte.
     pub fn from_wait_status(status: u32) -> Self {
+        if status == STATUS_UNKNOWN {
+            return Self::Unknown;
+        }
         let [low, code, ..] = status.to_le_bytes();
         match low & 0x7f {
             0 => Self::Code(code),
@@ -248,6 +262,8 @@ pub struct ConnectionEnd {
     pub reported: Totals,
     /// Socket error (`errno`), 0 for none.
     pub errno: i32,
+    /// What it carried and its error are not known (no BTF).
+    pub lifecycle_only: bool,
 }
 
 /// What a connection carried over its life.

@@ -60,6 +60,21 @@ pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether a map with keys of 64 bits has one; also if the kernel does not tell.
+pub(super) fn has_key(map: BorrowedFd<'_>, key: u64) -> bool {
+    // Larger than any value of such a map: the kernel writes as much as its values are long.
+    let mut value = [0_u8; 256];
+    // SAFETY: key and value are valid for the call, and long enough.
+    let result = unsafe {
+        sys::bpf_map_lookup_elem(
+            map.as_raw_fd(),
+            ptr::from_ref(&key).cast(),
+            value.as_mut_ptr().cast(),
+        )
+    };
+    result != -libc::ENOENT
+}
+
 /// Waits until every program that runs now has returned: they run as RCU readers, and this membarrier command is a
 /// `synchronize_rcu` (kernel/sched/membarrier.c). Blocks for some milliseconds.
 pub(super) fn wait_for_programs() {

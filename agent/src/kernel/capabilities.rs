@@ -6,6 +6,10 @@ use std::{fmt, fs, io};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Capability {
+    /// Reading any file and directory.
+    DacReadSearch = 2,
+    /// Looking into processes of others.
+    SysPtrace = 19,
     /// Everything; what kernels before 5.8 ask for in place of the two below.
     SysAdmin = 21,
     /// Tracing programs.
@@ -17,6 +21,8 @@ pub enum Capability {
 impl fmt::Display for Capability {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",
@@ -40,10 +46,20 @@ impl Capabilities {
         })
     }
 
+    /// A set of just these.
+    #[cfg(test)]
+    pub(crate) fn of(capabilities: &[Capability]) -> Self {
+        let bits = capabilities
+            .iter()
+            .map(|capability| 1 << *capability as u32);
+        Self(bits.fold(0, |set, bit: u64| set | bit))
+    }
+
     /// Whether the set has a capability. `CAP_SYS_ADMIN` stands for the two newer ones, as it does in the kernel.
     pub fn has(self, capability: Capability) -> bool {
         let bit = |capability: Capability| self.0 >> capability as u32 & 1 == 1;
-        bit(capability) || bit(Capability::SysAdmin)
+        let stands_for = matches!(capability, Capability::Bpf | Capability::Perfmon);
+        bit(capability) || (stands_for && bit(Capability::SysAdmin))
     }
 
     /// Those of `needed` that are missing.

@@ -1,16 +1,17 @@
 //! Numbers the kernel keeps for us: records submitted and lost, and what each program cost.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use aya::{
-    maps::{HashMap, MapData, MapError, PerCpuArray},
+    Ebpf,
+    maps::{MapData, MapError, PerCpuArray},
     sys::{Stats, enable_stats},
 };
 use libbpf_sys as sys;
 use wellhead_common::{
     counts,
-    maps::{Connection, SpillKey, SpillValue, state},
+    maps::{SpillKey, SpillValue, state},
     record::Kind,
 };
 
@@ -26,7 +27,8 @@ use crate::counters::{Counters, Discard, RecordKind};
 /// The maps a daemon reads and steers by.
 pub(super) struct ControlMaps {
     pub(super) counts: PerCpuArray<MapData, u64>,
-    pub(super) connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
+    /// Open connections, by socket.
+    pub(super) connections: MapData,
     pub(super) spill: SpillMap,
     pub(super) steering: Steering,
 }
@@ -34,6 +36,8 @@ pub(super) struct ControlMaps {
 /// The attached programs, the numbers they keep and the switches they obey. Dropping it detaches those that are not
 /// pinned.
 pub struct AttachedPrograms {
+    /// Holds the links of classic programs, and what they are made of.
+    _object: Ebpf,
     running: Vec<Running>,
     maps: ControlMaps,
     /// Held, so that no other agent takes them over.
@@ -50,6 +54,7 @@ pub struct AttachedPrograms {
 
 impl AttachedPrograms {
     pub(super) fn new(
+        object: Ebpf,
         running: Vec<Running>,
         maps: ControlMaps,
         pins: Option<Pins>,
@@ -61,6 +66,7 @@ impl AttachedPrograms {
             .collect();
         let stats_before = running.iter().filter_map(stats_of).collect();
         Self {
+            _object: object,
             running,
             maps,
             _pins: pins,
@@ -164,10 +170,7 @@ impl AttachedPrograms {
 
     /// Whether the kernel's table of open connections has this one.
     pub fn is_open(&self, socket: u64) -> bool {
-        !matches!(
-            self.maps.connections.get(&socket, 0),
-            Err(MapError::KeyNotFound)
-        )
+        bpf::has_key(self.maps.connections.fd().as_fd(), socket)
     }
 
     /// From now on losses are added up in a place of their own. What was added up so far is complete, and can be taken

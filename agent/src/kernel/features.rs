@@ -1,12 +1,14 @@
 //! What can be captured, and whether it is.
 
+use std::{error::Error as StdError, io};
+
 use serde::Serialize;
 
-use super::Capability;
+use super::{Capability, load::describe};
+use crate::causes::causes;
 
 /// Something Wellhead can capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
     /// Which cgroup is which container. Without it everything belongs to the node.
     Identity,
@@ -15,10 +17,8 @@ pub enum Feature {
     /// TCP connections.
     Tcp,
     /// Processes older than the agent.
-    #[serde(rename = "live_processes")]
     LiveProcesses,
     /// Open connections: those older than the agent, and what the others carry while they are open.
-    #[serde(rename = "live_connections")]
     LiveConnections,
     /// What happens while no agent runs reaches the next one.
     Restart,
@@ -63,8 +63,7 @@ impl Feature {
 }
 
 /// Whether a feature works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "state", content = "reason")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeatureState {
     /// Everything it needs is attached.
     On,
@@ -86,7 +85,7 @@ impl FeatureState {
 }
 
 /// A feature as `doctor`, the status and the metrics show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureStatus {
     /// Which one.
     pub feature: Feature,
@@ -95,11 +94,17 @@ pub struct FeatureStatus {
     /// How it is captured, such as `tp_btf`, or `none` while it is off.
     pub mechanism: &'static str,
     /// Whether it works.
-    #[serde(flatten)]
     pub state: FeatureState,
     /// Each kernel program of it: attached, or why not.
     pub programs: Vec<ProgramStatus>,
 }
+
+/// [`FeatureStatus::mechanism`] of BTF tracepoints.
+pub(crate) const MECHANISM_BTF: &str = "tp_btf";
+/// [`FeatureStatus::mechanism`] of classic tracepoints.
+pub(crate) const MECHANISM_CLASSIC: &str = "tracepoint";
+/// [`FeatureStatus::mechanism`] of what is not attached.
+pub(crate) const MECHANISM_NONE: &str = "none";
 
 impl FeatureStatus {
     /// One that works, without programs of its own.
@@ -118,10 +123,61 @@ impl FeatureStatus {
         Self {
             feature,
             wanted,
-            mechanism: "none",
+            mechanism: MECHANISM_NONE,
             state: FeatureState::Off(reason.to_owned()),
             programs: Vec::new(),
         }
+    }
+
+    /// Whether all of it works.
+    pub(crate) fn is_on(&self) -> bool {
+        self.state == FeatureState::On
+    }
+
+    /// A feature that is wanted, and what became of its programs: if one is missing, it is off.
+    pub(crate) fn of_programs(
+        feature: Feature,
+        mechanism: &'static str,
+        programs: Vec<ProgramStatus>,
+    ) -> Self {
+        let problems: Vec<String> = programs
+            .iter()
+            .filter_map(|status| Some((status.program, status.problem.as_ref()?)))
+            .map(|(program, problem)| format!("{program}: {problem}"))
+            .collect();
+        let (mechanism, state) = if problems.is_empty() {
+            (mechanism, FeatureState::On)
+        } else if programs.iter().any(|program| program.inconclusive) {
+            (MECHANISM_NONE, FeatureState::Unknown(problems.join("; ")))
+        } else {
+            (MECHANISM_NONE, FeatureState::Off(problems.join("; ")))
+        };
+        Self {
+            feature,
+            wanted: true,
+            mechanism,
+            state,
+            programs,
+        }
+    }
+
+    /// What is missing although the feature is on.
+    pub fn missing_details(&self) -> Option<&'static str> {
+        if self.mechanism != MECHANISM_CLASSIC {
+            return None;
+        }
+        Some(match self.feature {
+            Feature::Identity
+            | Feature::LiveProcesses
+            | Feature::LiveConnections
+            | Feature::Restart => return None,
+            Feature::Process => {
+                "no BTF: without exit codes and signals, durations, arguments, parents and spans"
+            }
+            Feature::Tcp => {
+                "no BTF: without bytes, segments, retransmits, round-trip times, errors, and owners of accepted connections"
+            }
+        })
     }
 }
 
@@ -132,4 +188,31 @@ pub struct ProgramStatus {
     pub program: &'static str,
     /// `None` if it is attached, else why not.
     pub problem: Option<String>,
+    /// The kernel did not permit it, so that nobody knows whether it could.
+    #[serde(skip)]
+    pub inconclusive: bool,
+}
+
+impl ProgramStatus {
+    /// What became of an attempt to attach a program; `absent` names fields the kernel does not have.
+    pub(crate) fn new<E: StdError + 'static>(
+        program: &'static str,
+        result: Result<(), E>,
+        absent: &[String],
+    ) -> Self {
+        let error = result.err();
+        Self {
+            program,
+            problem: error.as_ref().map(|error| describe(error, absent)),
+            inconclusive: error.is_some_and(|error| is_forbidden(&error)),
+        }
+    }
+}
+
+/// Whether somebody else than the verifier refused: that says "permission denied" (`EACCES`) as well, of programs it does
+/// not accept.
+fn is_forbidden(error: &(dyn StdError + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.raw_os_error() == Some(libc::EPERM))
 }

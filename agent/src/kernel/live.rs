@@ -25,7 +25,7 @@ impl LiveIterators {
     pub(super) fn new(programs: &[Running]) -> Self {
         let link = |name: &str| {
             let running = programs.iter().find(|running| running.name == name)?;
-            Some(running.link())
+            running.link()
         };
         Self {
             tasks: link(LIVE_TASKS),

@@ -5,11 +5,12 @@ use std::{error::Error as StdError, io};
 use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness, maps::MapError};
 
 use super::{
-    AttachError, Feature, ProbeSettings,
+    AttachError, BtfError, Feature, ProbeSettings,
     btf::Btf,
-    maps::MAPS,
+    maps::{MAPS, Mode},
     offsets::Offsets,
     pins::{Pins, Plan},
+    positions::Positions,
 };
 use crate::causes::causes;
 
@@ -23,13 +24,16 @@ pub fn embedded_object() -> &'static [u8] {
 
 /// What the programs are told of the running kernel.
 pub(super) struct Facts {
-    pub(super) offsets: Offsets,
-    prototypes: [(&'static str, u32); 3],
+    mode: Mode,
+    /// `.rodata` globals and their values.
+    globals: Vec<(&'static str, u32)>,
+    /// Fields this kernel does not have.
+    pub(super) absent: Vec<String>,
 }
 
 impl Facts {
-    /// Looks them up.
-    pub(super) fn gather(settings: &ProbeSettings) -> Result<Self, AttachError> {
+    /// Looks them up in the kernel's BTF.
+    pub(super) fn gather(settings: &ProbeSettings) -> Result<Self, BtfError> {
         let btf = Btf::parse(settings.hooks.btf_path())?;
         let mut offsets = Offsets::resolve(&btf);
         settings.hooks.apply(&mut offsets);
@@ -37,30 +41,38 @@ impl Facts {
         let victim_is_task = btf.argument_is_pointer("mark_victim", 0) == Some(true);
         // What stands behind the helper for tracing programs (net/core/filter.c).
         let cookies = btf.has_function("bpf_get_socket_ptr_cookie");
+        let mut globals = offsets.globals;
+        globals.extend([
+            ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
+            ("VICTIM_IS_TASK", u32::from(victim_is_task)),
+            ("SOCKET_COOKIES", u32::from(cookies)),
+        ]);
         Ok(Self {
-            offsets,
-            prototypes: [
-                ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
-                ("VICTIM_IS_TASK", u32::from(victim_is_task)),
-                ("SOCKET_COOKIES", u32::from(cookies)),
-            ],
+            mode: Mode::Btf,
+            globals,
+            absent: offsets.absent,
         })
     }
 
-    fn globals(&self) -> impl Iterator<Item = &(&'static str, u32)> {
-        self.offsets.globals.iter().chain(&self.prototypes)
+    /// Those of a kernel without BTF.
+    pub(super) fn without_btf(positions: &Positions) -> Self {
+        Self {
+            mode: Mode::Classic,
+            globals: positions.globals.clone(),
+            absent: Vec::new(),
+        }
     }
 
     /// A number that is another one whenever programs would be made differently.
     pub(super) fn fingerprint(&self, settings: &ProbeSettings) -> u64 {
         let mut hash = Fnv::default();
         hash.add(settings.object);
-        for (name, value) in self.globals() {
+        for (name, value) in &self.globals {
             hash.add(name.as_bytes());
             hash.add(&value.to_ne_bytes());
         }
         for spec in MAPS {
-            hash.add(&spec.entries(settings).to_ne_bytes());
+            hash.add(&spec.entries(settings, self.mode).to_ne_bytes());
         }
         for feature in &settings.features {
             hash.add(feature.as_str().as_bytes());
@@ -88,10 +100,15 @@ impl Fnv {
     }
 }
 
+/// The kernel's types once more, for aya.
+pub(super) fn aya_btf(settings: &ProbeSettings) -> Result<AyaBtf, AttachError> {
+    AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
+        .map_err(|error| refused(EbpfError::BtfError(error)))
+}
+
 /// The object in the kernel, its programs not yet loaded.
 pub(super) struct Loaded {
     pub(super) object: Ebpf,
-    pub(super) btf: AyaBtf,
     /// Features whose maps could not be made, and why.
     pub(super) unmade: Vec<(Feature, String)>,
 }
@@ -100,14 +117,13 @@ pub(super) struct Loaded {
 pub(super) fn load(
     settings: &ProbeSettings,
     facts: &Facts,
+    btf: Option<&AyaBtf>,
     pins: Option<(&Pins, &Plan)>,
 ) -> Result<Loaded, AttachError> {
-    let btf = AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
-        .map_err(|error| refused(EbpfError::BtfError(error)))?;
     let mut settings = settings.clone();
     let mut unmade = Vec::new();
     let object = loop {
-        let error = match load_object(facts, &settings, &btf, pins) {
+        let error = match load_object(facts, &settings, btf, pins) {
             Ok(object) => break object,
             Err(error) => error,
         };
@@ -121,11 +137,7 @@ pub(super) fn load(
         settings.features.retain(|wanted| *wanted != feature);
         unmade.push((feature, describe(&error, &[])));
     };
-    Ok(Loaded {
-        object,
-        btf,
-        unmade,
-    })
+    Ok(Loaded { object, unmade })
 }
 
 /// The feature whose map could not be made, if that is the error. Maps that all features use belong to none.
@@ -139,12 +151,12 @@ fn feature_of(error: &EbpfError) -> Option<Feature> {
 fn load_object(
     facts: &Facts,
     settings: &ProbeSettings,
-    btf: &AyaBtf,
+    btf: Option<&AyaBtf>,
     pins: Option<(&Pins, &Plan)>,
 ) -> Result<Ebpf, EbpfError> {
     let entries = |name: &str| {
         let spec = MAPS.iter().find(|spec| spec.name == name);
-        spec.map_or(0, |spec| spec.entries(settings))
+        spec.map_or(0, |spec| spec.entries(settings, facts.mode))
     };
     // From half of a ring on its reader is woken.
     let marks = ["IDENTITY_RING", "PROCESS_RING", "NETWORK_RING"].map(|ring| entries(ring) / 2);
@@ -152,8 +164,8 @@ fn load_object(
     let generation = pins.map_or(1, |(_, plan)| plan.generation);
 
     let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
-    for (global, value) in facts.globals() {
+    loader.btf(btf);
+    for (global, value) in &facts.globals {
         loader.override_global(global, value, true);
     }
     loader
@@ -163,8 +175,8 @@ fn load_object(
         .override_global("PROCESS_FILL_MARK", &marks[1], true)
         .override_global("NETWORK_FILL_MARK", &marks[2], true);
     for spec in MAPS {
-        loader.map_max_entries(spec.name, spec.entries(settings));
-        if let Some((pins, _)) = pins {
+        loader.map_max_entries(spec.name, spec.entries(settings, facts.mode));
+        if let Some((pins, _)) = pins.filter(|_| spec.is_pinned()) {
             loader.map_pin_path(spec.name, pins.map(spec.name));
         }
     }
@@ -178,7 +190,7 @@ pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> S
         let cause = cause.to_string();
         let lines: Vec<&str> = cause
             .lines()
-            .filter(|line| !line.trim().is_empty())
+            .filter(|line| !line.trim().is_empty() && !is_statistics(line))
             .collect();
         let tail = &lines[lines.len().saturating_sub(4)..];
         text = format!("{text}: {}", tail.join(" | "));
@@ -190,6 +202,12 @@ pub(super) fn describe(error: &(dyn StdError + 'static), absent: &[String]) -> S
         );
     }
     text
+}
+
+/// What the verifier says of itself at the end of its log; it differs from load to load.
+fn is_statistics(line: &str) -> bool {
+    let says = ["verification time ", "stack depth ", "processed "];
+    says.iter().any(|start| line.starts_with(start))
 }
 
 /// Whether what failed was not permitted or not possible.

@@ -9,12 +9,23 @@ use wellhead_common::{
 
 use super::{Feature, ProbeSettings};
 
+/// Which of the object's programs are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Those that read the kernel's structures.
+    Btf,
+    /// Those for kernels without BTF.
+    Classic,
+}
+
 /// A map of the object.
 pub(super) struct MapSpec {
     pub(super) name: &'static str,
     kind: MapType,
     key: usize,
     value: usize,
+    /// Programs of which kind use it; `None`: both.
+    used_by: Option<Mode>,
     /// Whose it is; it is made as small as can be while that is off. `None`: all features need it.
     pub(super) feature: Option<Feature>,
     /// Entries, or bytes of a ring, while its feature is on.
@@ -26,6 +37,7 @@ const RING: MapSpec = MapSpec {
     kind: MapType::RingBuf,
     key: 0,
     value: 0,
+    used_by: None,
     feature: None,
     size: |_| 0,
 };
@@ -54,6 +66,7 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::PerCpuArray,
         key: 4,
         value: 8,
+        used_by: None,
         feature: None,
         size: |_| counts::CELLS,
     },
@@ -62,6 +75,7 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::Array,
         key: 4,
         value: 8,
+        used_by: None,
         feature: None,
         size: |_| state::SLOTS,
     },
@@ -70,6 +84,7 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::Hash,
         key: size_of::<SpillKey>(),
         value: size_of::<SpillValue>(),
+        used_by: None,
         feature: None,
         size: |settings| settings.spill,
     },
@@ -78,6 +93,7 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::Hash,
         key: size_of::<u64>(),
         value: size_of::<Connection>(),
+        used_by: Some(Mode::Btf),
         feature: Some(Feature::Tcp),
         size: |settings| settings.connections,
     },
@@ -86,25 +102,52 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::LruHash,
         key: size_of::<ListenerKey>(),
         value: size_of::<Process>(),
+        used_by: Some(Mode::Btf),
         feature: Some(Feature::Tcp),
         size: |settings| settings.listeners,
+    },
+    MapSpec {
+        name: "CLASSIC_CONNECTIONS",
+        kind: MapType::Hash,
+        key: size_of::<u64>(),
+        value: 0,
+        used_by: Some(Mode::Classic),
+        feature: Some(Feature::Tcp),
+        size: |settings| settings.connections,
+    },
+    MapSpec {
+        name: "KERNEL_THREADS",
+        kind: MapType::Hash,
+        key: size_of::<u32>(),
+        value: 1,
+        used_by: Some(Mode::Classic),
+        feature: Some(Feature::Process),
+        // A few for each CPU, and more for file systems and drivers.
+        size: |_| 16_384,
     },
     MapSpec {
         name: "EXITED",
         kind: MapType::LruHash,
         key: size_of::<ProcessKey>(),
         value: 1,
+        used_by: Some(Mode::Btf),
         feature: None,
         size: |_| 1_024,
     },
 ];
 
 impl MapSpec {
+    /// Whether it is pinned: what only classic programs use is not, as they cannot be.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.used_by != Some(Mode::Classic)
+    }
+
     /// Its size under these settings.
-    pub(super) fn entries(&self, settings: &ProbeSettings) -> u32 {
-        let wanted = self
-            .feature
-            .is_none_or(|feature| settings.features.contains(&feature));
+    pub(super) fn entries(&self, settings: &ProbeSettings, mode: Mode) -> u32 {
+        let wanted = self.used_by.is_none_or(|used_by| used_by == mode)
+            && self
+                .feature
+                .is_none_or(|feature| settings.features.contains(&feature));
         match (wanted, self.kind) {
             (true, _) => (self.size)(settings),
             (false, MapType::RingBuf) => page_size(),
@@ -114,7 +157,7 @@ impl MapSpec {
 
     /// Whether a map is what these settings would make. aya takes over pinned maps without looking.
     pub(super) fn fits(&self, map: &MapInfo, settings: &ProbeSettings) -> bool {
-        self.has_layout_of(map) && map.max_entries() == self.entries(settings)
+        self.has_layout_of(map) && map.max_entries() == self.entries(settings, Mode::Btf)
     }
 
     /// Whether entries of a map can be copied to one of this kind.

@@ -1,14 +1,17 @@
 //! The only code that names aya or libbpf: kernel facts, structure offsets, loading and attaching, rings, counters.
 
+mod abilities;
 mod bpf;
 mod btf;
 mod capabilities;
+mod classic;
 mod clock;
 mod counts;
 mod environment;
 mod features;
 mod handover;
 mod hooks;
+mod kernel_config;
 mod live;
 mod live_tcp;
 mod load;
@@ -16,19 +19,23 @@ mod maps;
 mod netns;
 mod offsets;
 mod pins;
+mod positions;
 mod probes;
 mod programs;
+mod report;
 mod rings;
 mod sock_diag;
 mod spill;
 mod steering;
+mod tracepoint_format;
 
 pub use self::{
+    abilities::Ability,
     btf::BtfError,
     capabilities::{Capabilities, Capability},
     clock::Clock,
     counts::{AttachedPrograms, ProgramStats, SpillEpoch, wait_for_programs},
-    environment::{CgroupMode, Environment},
+    environment::{Environment, Fact},
     features::{Feature, FeatureState, FeatureStatus},
     hooks::{HookError, Hooks},
     live::LiveIterators,
@@ -37,6 +44,7 @@ pub use self::{
     netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},
     pins::{PinError, remove_pins, restart_status},
     probes::{AttachError, ProbeSettings, Probes, check_privilege},
+    report::FeatureReport,
     rings::{Ring, Rings},
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
 };

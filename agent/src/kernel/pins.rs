@@ -129,6 +129,7 @@ impl Pins {
         let generation = steering.get(state::GENERATION);
         let unfit: Vec<_> = MAPS
             .iter()
+            .filter(|spec| spec.is_pinned())
             .filter(|spec| {
                 !MapInfo::from_pin(self.map(spec.name)).is_ok_and(|map| spec.fits(&map, settings))
             })

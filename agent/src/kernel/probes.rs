@@ -4,17 +4,17 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError,
-    maps::{Map, MapError},
+    maps::{Map, MapData, MapError},
 };
 use thiserror::Error;
 
 use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Clock, Feature, FeatureState,
-    FeatureStatus, Hooks, LiveIterators, Rings,
+    FeatureStatus, Hooks, LiveIterators, Rings, classic,
     counts::ControlMaps,
-    features::ProgramStatus,
+    features::{MECHANISM_CLASSIC, ProgramStatus},
     handover::turn_switch,
-    load::{Facts, Loaded, describe, load},
+    load::{Facts, Loaded, aya_btf, load},
     pins::{PinError, Pins, Plan},
     programs::{Keeping, LADDER, Running},
     spill::SpillMap,
@@ -55,6 +55,15 @@ pub enum AttachError {
     /// The kernel's types are not to be had.
     #[error("nothing can be captured")]
     Btf(#[from] BtfError),
+    /// The kernel's types are not to be had, and without them nothing can be attached either.
+    #[error("nothing can be captured: {}", reasons(features))]
+    NoBtf {
+        /// Why there are no types.
+        #[source]
+        why: BtfError,
+        /// Why nothing works without them, feature by feature.
+        features: Vec<FeatureStatus>,
+    },
     /// Capabilities are missing.
     #[error("not permitted: missing {}", list(missing))]
     Privilege {
@@ -116,7 +125,10 @@ impl Probes {
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
         check_privilege()?;
         settings.hooks.warn();
-        let facts = Facts::gather(settings)?;
+        let facts = match Facts::gather(settings) {
+            Ok(facts) => facts,
+            Err(why) => return classic::attach(settings, why),
+        };
         let fingerprint = facts.fingerprint(settings);
         let (pinning, restart) = open_pins(settings, fingerprint)?;
         let probes = Self::attach_with(settings, &facts, pinning, fingerprint);
@@ -133,16 +145,13 @@ impl Probes {
         fingerprint: u64,
     ) -> Result<Self, AttachError> {
         let places = pinning.as_ref().map(|(pins, plan)| (pins, plan));
-        let Loaded {
-            mut object,
-            btf,
-            unmade,
-        } = load(settings, facts, places)?;
+        let btf = aya_btf(settings)?;
+        let Loaded { mut object, unmade } = load(settings, facts, Some(&btf), places)?;
         let keeping = places.map(|(pins, plan)| Keeping {
             pins,
             generation: plan.generation,
         });
-        let absent = &facts.offsets.absent;
+        let absent = &facts.absent;
         let mut features = Vec::new();
         let mut running = Vec::new();
         for feature in Feature::ALL {
@@ -164,6 +173,20 @@ impl Probes {
             }
             return Err(AttachError::Nothing { features });
         }
+        Self::let_work(object, running, features, pinning, fingerprint)
+    }
+
+    /// Turns the switch and takes what the daemon reads.
+    pub(super) fn let_work(
+        mut object: Ebpf,
+        running: Vec<Running>,
+        features: Vec<FeatureStatus>,
+        pinning: Option<(Pins, Plan)>,
+        fingerprint: u64,
+    ) -> Result<Self, AttachError> {
+        let is_classic = features
+            .iter()
+            .any(|status| status.mechanism == MECHANISM_CLASSIC);
         let mut steering = Steering::new(take(&mut object, "STATE")?);
         let (pins, plan) = pinning.unzip();
         let plan = plan.unwrap_or(Plan::UNPINNED);
@@ -177,13 +200,18 @@ impl Probes {
         }
         let live = Arc::new(LiveIterators::new(&running));
         let rings = Rings::take(leftovers.rings, |name| take(&mut object, name))?;
+        let connections = if is_classic {
+            "CLASSIC_CONNECTIONS"
+        } else {
+            "CONNECTIONS"
+        };
         let maps = ControlMaps {
             counts: take(&mut object, "COUNTS")?,
-            connections: take(&mut object, "CONNECTIONS")?,
+            connections: take_raw(&mut object, connections)?,
             spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
             steering,
         };
-        let programs = AttachedPrograms::new(running, maps, pins, leftovers.spill);
+        let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spill);
         Ok(Self {
             rings,
             programs,
@@ -224,14 +252,18 @@ fn open_pins(
 }
 
 /// Why a feature is not even tried, and whether it is wanted.
-fn obstacle<'a>(
+pub(super) fn obstacle<'a>(
     feature: Feature,
     settings: &ProbeSettings,
     unmade: &'a [(Feature, String)],
     before: &[FeatureStatus],
 ) -> Option<(bool, &'a str)> {
     let part_of = feature.part_of();
-    let wanted = feature == Feature::Identity || settings.features.contains(&part_of);
+    let wanted = match part_of {
+        Feature::Identity => true,
+        Feature::Restart => settings.pin_directory.is_some(),
+        asked_for => settings.features.contains(&asked_for),
+    };
     if !wanted {
         return Some((false, "switched off in the configuration"));
     }
@@ -239,12 +271,12 @@ fn obstacle<'a>(
         return Some((true, reason));
     }
     let whole = before.iter().find(|status| status.feature == part_of);
-    let is_off = whole.is_some_and(|status| status.state != FeatureState::On);
+    let is_off = whole.is_some_and(|status| !status.is_on());
     is_off.then_some((true, "what it is part of is off"))
 }
 
 /// Whether any program that somebody asked for works.
-fn captures_something(status: &FeatureStatus) -> bool {
+pub(super) fn captures_something(status: &FeatureStatus) -> bool {
     let asked_for = matches!(status.feature, Feature::Process | Feature::Tcp);
     asked_for
         && status
@@ -279,61 +311,32 @@ fn climb(
     keeping: Option<Keeping<'_>>,
     absent: &[String],
 ) -> (FeatureStatus, Vec<Running>) {
-    let mut tried = Vec::new();
+    let mut best = None;
     for rung in LADDER.iter().filter(|rung| rung.feature == feature) {
         let mut running = Vec::new();
-        let mut programs = Vec::new();
-        for program in rung.programs {
-            let problem = match program.start(object, btf, keeping) {
-                Ok(started) => {
-                    running.push(started);
-                    None
-                }
-                Err(error) => Some(describe(&error, absent)),
-            };
-            programs.push(ProgramStatus {
-                program: program.name,
-                problem,
-            });
+        let programs = rung.programs.iter().map(|program| {
+            let started = program.start(object, btf, keeping);
+            let result = started.map(|started| running.push(started));
+            ProgramStatus::new(program.name, result, absent)
+        });
+        let status = FeatureStatus::of_programs(feature, rung.mechanism, programs.collect());
+        if status.is_on() {
+            return (status, running);
         }
-        let works = programs.iter().all(|program| program.problem.is_none());
-        tried.push((rung.mechanism, programs, running));
-        if works {
-            break;
-        }
+        // Where none works, as much as possible of the first does.
+        best.get_or_insert((status, running));
     }
-    let works = |programs: &[ProgramStatus]| programs.iter().all(|one| one.problem.is_none());
-    // Where none works, as much as possible of the first does.
-    let best = match tried.last() {
-        Some((_, programs, _)) if works(programs) => tried.len() - 1,
-        _ => 0,
-    };
-    if tried.is_empty() {
-        return (
-            FeatureStatus::off(feature, true, "not in this build"),
-            Vec::new(),
-        );
-    }
-    let (mechanism, programs, running) = tried.swap_remove(best);
-    let problems: Vec<String> = programs.iter().filter_map(problem_of).collect();
-    let (mechanism, state) = if problems.is_empty() {
-        (mechanism, FeatureState::On)
-    } else {
-        ("none", FeatureState::Off(problems.join("; ")))
-    };
-    let status = FeatureStatus {
-        feature,
-        wanted: true,
-        mechanism,
-        state,
-        programs,
-    };
-    (status, running)
+    best.unwrap_or_else(|| {
+        let status = FeatureStatus::off(feature, true, "there is no program for it");
+        (status, Vec::new())
+    })
 }
 
-fn problem_of(status: &ProgramStatus) -> Option<String> {
-    let problem = status.problem.as_ref()?;
-    Some(format!("{}: {problem}", status.program))
+fn take_raw(object: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {
+    match object.take_map(name) {
+        Some(Map::HashMap(map)) => Ok(map),
+        _ => Err(AttachError::Map { name }),
+    }
 }
 
 fn take<M: TryFrom<Map>>(object: &mut Ebpf, name: &'static str) -> Result<M, AttachError> {
@@ -363,7 +366,7 @@ fn list(capabilities: &[Capability]) -> String {
 fn reasons(features: &[FeatureStatus]) -> String {
     let mut reasons = Vec::new();
     for status in features {
-        if let FeatureState::Off(reason) = &status.state {
+        if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
             reasons.push(format!("{}: {reason}", status.feature.as_str()));
         }
     }

@@ -11,7 +11,7 @@ use aya::{
 };
 use thiserror::Error;
 
-use super::{Feature, bpf, pins::Pins};
+use super::{Feature, bpf, features::MECHANISM_BTF, pins::Pins};
 
 /// One way to get a feature: all its programs together.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ const fn iterator(name: &'static str, over: &'static str) -> Program {
 pub(crate) const LADDER: &[Rung] = &[
     Rung {
         feature: Feature::Identity,
-        mechanism: "tp_btf",
+        mechanism: MECHANISM_BTF,
         programs: &[
             tracepoint("cgroup_mkdir"),
             tracepoint("cgroup_rmdir"),
@@ -61,7 +61,7 @@ pub(crate) const LADDER: &[Rung] = &[
     },
     Rung {
         feature: Feature::Process,
-        mechanism: "tp_btf",
+        mechanism: MECHANISM_BTF,
         programs: &[
             tracepoint("sched_process_fork"),
             tracepoint("sched_process_exec"),
@@ -71,7 +71,7 @@ pub(crate) const LADDER: &[Rung] = &[
     },
     Rung {
         feature: Feature::Tcp,
-        mechanism: "tp_btf",
+        mechanism: MECHANISM_BTF,
         programs: &[tracepoint("inet_sock_set_state")],
     },
     Rung {
@@ -109,12 +109,18 @@ pub(crate) enum ProgramError {
     /// The object lacks it: the build is broken.
     #[error("the embedded object has no program of that name and kind")]
     Absent,
+    /// Its tracepoint cannot be used.
+    #[error("{0}")]
+    Tracepoint(String),
     /// The kernel did not accept it.
     #[error("cannot load")]
     Load(#[source] aya::programs::ProgramError),
     /// The kernel accepted it and did not attach it.
     #[error("cannot attach")]
     Attach(#[source] std::io::Error),
+    /// Likewise, or tracefs did not say where.
+    #[error("cannot attach")]
+    Tracefs(#[source] aya::programs::ProgramError),
     /// It runs, but would not outlive the agent.
     #[error("cannot pin")]
     Pin(#[source] std::io::Error),
@@ -125,16 +131,30 @@ pub(crate) enum ProgramError {
 pub(crate) struct Running {
     pub(crate) name: &'static str,
     program: OwnedFd,
-    link: Arc<OwnedFd>,
+    /// `None` if the object it is from holds it.
+    link: Option<Arc<OwnedFd>>,
 }
 
 impl Running {
+    /// A program whose link the object holds.
+    pub(super) fn held_by_object(
+        name: &'static str,
+        program: BorrowedFd<'_>,
+    ) -> Result<Self, ProgramError> {
+        let program = program.try_clone_to_owned().map_err(ProgramError::Attach)?;
+        Ok(Self {
+            name,
+            program,
+            link: None,
+        })
+    }
+
     pub(crate) fn program(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
     }
 
-    pub(crate) fn link(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.link)
+    pub(crate) fn link(&self) -> Option<Arc<OwnedFd>> {
+        self.link.clone()
     }
 }
 
@@ -161,8 +181,10 @@ impl Program {
                     return running(name, program.as_fd(), link);
                 }
                 let running = attach_tracepoint(name, object, btf)?;
-                if let Some(Keeping { pins, generation }) = keeping {
-                    pins.keep(generation, name, &running.program, &running.link)
+                if let (Some(place), Some(link)) = (keeping, &running.link) {
+                    place
+                        .pins
+                        .keep(place.generation, name, &running.program, link)
                         .map_err(ProgramError::Pin)?;
                 }
                 Ok(running)
@@ -214,10 +236,9 @@ fn running(
     link: OwnedFd,
 ) -> Result<Running, ProgramError> {
     let program = program.try_clone_to_owned().map_err(ProgramError::Attach)?;
-    let link = Arc::new(link);
     Ok(Running {
         name,
         program,
-        link,
+        link: Some(Arc::new(link)),
     })
 }

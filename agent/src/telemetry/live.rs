@@ -87,16 +87,16 @@ type Attributes = Vec<(&'static str, Value)>;
 
 fn exec_attributes(exec: &Exec<'_>, arguments: Arguments) -> Attributes {
     let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
-    let mut attributes = vec![
-        ("process.pid", number(exec.process.pid)),
-        ("process.parent_pid", number(exec.parent_pid)),
+    let mut attributes = vec![("process.pid", number(exec.process.pid))];
+    attributes.extend(parent(exec.parent_pid));
+    attributes.extend([
         ("process.user.id", number(exec.uid)),
         ("process.executable.name", Value::Str(name.into())),
         (
             "process.executable.path",
             Value::Str(String::from_utf8_lossy(exec.file_name).into()),
         ),
-    ];
+    ]);
     if let Some(arguments) = command_arguments(exec.arguments, arguments) {
         attributes.push(("process.command_args", arguments));
         if exec.arguments_truncated {
@@ -107,22 +107,29 @@ fn exec_attributes(exec: &Exec<'_>, arguments: Arguments) -> Attributes {
 }
 
 fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
-    let mut attributes = vec![
-        ("process.pid", number(exit.process.pid)),
-        ("process.parent_pid", number(exit.parent_pid)),
-        ("process.user.id", number(exit.uid)),
-    ];
+    let mut attributes = vec![("process.pid", number(exit.process.pid))];
+    attributes.extend(parent(exit.parent_pid));
+    attributes.push(("process.user.id", number(exit.uid)));
     push_executable(&mut attributes, occurrence, &exit.comm);
-    attributes.push(match exit.status {
-        ExitStatus::Code(code) => ("process.exit.code", Value::Int(i64::from(code))),
-        ExitStatus::Signal(signal) => ("wellhead.process.signal", signal_name(signal)),
-    });
-    let lived = occurrence
-        .event
-        .boot_ns
-        .saturating_sub(exit.process.start_ns);
-    attributes.push(("wellhead.duration", nanoseconds(lived)));
+    match exit.status {
+        ExitStatus::Code(code) => {
+            attributes.push(("process.exit.code", Value::Int(i64::from(code))));
+        }
+        ExitStatus::Signal(signal) => {
+            attributes.push(("wellhead.process.signal", signal_name(signal)));
+        }
+        ExitStatus::Unknown => {}
+    }
+    if let Some(since) = exit.process.started_ns() {
+        let lived = occurrence.event.boot_ns.saturating_sub(since);
+        attributes.push(("wellhead.duration", nanoseconds(lived)));
+    }
     attributes
+}
+
+/// The parent; no process but the first has 0, which otherwise stands for unknown.
+fn parent(pid: u32) -> Option<(&'static str, Value)> {
+    (pid != 0).then(|| ("process.parent_pid", number(pid)))
 }
 
 fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
@@ -149,14 +156,16 @@ fn open_attributes(connection: &Connection) -> Attributes {
 
 fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
     let mut attributes = connection_attributes(&end.connection);
-    attributes.extend([
-        ("wellhead.tcp.bytes_sent", large(end.totals.bytes_sent)),
-        (
-            "wellhead.tcp.bytes_received",
-            large(end.totals.bytes_received),
-        ),
-        ("wellhead.tcp.retransmits", large(end.totals.retransmits)),
-    ]);
+    if !end.lifecycle_only {
+        attributes.extend([
+            ("wellhead.tcp.bytes_sent", large(end.totals.bytes_sent)),
+            (
+                "wellhead.tcp.bytes_received",
+                large(end.totals.bytes_received),
+            ),
+            ("wellhead.tcp.retransmits", large(end.totals.retransmits)),
+        ]);
+    }
     if let Some(rtt) = end.totals.srtt_us {
         attributes.push(("wellhead.tcp.rtt", nanoseconds(u64::from(rtt) * 1_000)));
     }
@@ -173,7 +182,9 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
 fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
     let mut attributes = connection_attributes(&end.connection);
     attributes.push(("error.type", Value::Static(connect_failure(end))));
-    attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
+    if !end.lifecycle_only {
+        attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
+    }
     if let Some(since) = end.connection.started_ns {
         let tried = occurrence.event.boot_ns.saturating_sub(since);
         attributes.push(("wellhead.duration", nanoseconds(tried)));

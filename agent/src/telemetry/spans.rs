@@ -54,6 +54,8 @@ impl SpanBuilder {
         exit: &Exit,
         to_unix_nano: impl Fn(u64) -> u64,
     ) -> Option<Span> {
+        // Its start is part of its ids: without it, another process could get the same.
+        exit.process.started_ns()?;
         let process = occurrence.process?;
         let name = process.executable.clone()?;
         let mut attributes = vec![
@@ -75,6 +77,7 @@ impl SpanBuilder {
                 attributes.push(("wellhead.process.signal", name));
                 error
             }
+            ExitStatus::Unknown => None,
         };
         Some(Span {
             trace_id: self.trace_id(process.root),
@@ -107,6 +110,7 @@ impl SpanBuilder {
             return None;
         }
         // The span of a process that only forked is that of the ancestor whose program it runs.
+        let process = process.filter(|(id, _)| id.started_ns().is_some());
         let line = process.map(|(id, process)| {
             let span = if process.executed_ns.is_some() {
                 Some(id)
@@ -283,6 +287,16 @@ mod tests {
     }
 
     #[test]
+    fn a_process_whose_start_is_unknown_makes_no_span() {
+        let builder = SpanBuilder::new("boot", true, None);
+        let unknown = ProcessId {
+            start_ns: 0,
+            ..ROOT
+        };
+        assert!(exit_span(&builder, unknown, None, ExitStatus::Unknown).is_none());
+    }
+
+    #[test]
     fn only_what_is_wanted_becomes_a_span() {
         let builder = SpanBuilder::new("boot", false, Some(1));
         assert!(exit_span(&builder, ROOT, None, ExitStatus::Code(3)).is_none());
@@ -310,6 +324,7 @@ mod tests {
             totals: Totals::default(),
             reported: Totals::default(),
             errno,
+            lifecycle_only: false,
         };
         let event = Event {
             boot_ns: 900,

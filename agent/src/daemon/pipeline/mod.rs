@@ -33,7 +33,7 @@ use crate::export::live::Subscription;
 use crate::export::otlp::SpanQueue;
 use crate::identity::kube::KubeStatus;
 use crate::identity::{Identity, PodUpdate};
-use crate::kernel::{Clock, Probes, Ring, Rings, wait_for_programs};
+use crate::kernel::{AttachedPrograms, Clock, Probes, Ring, Rings, wait_for_programs};
 use crate::telemetry::handle::SnapshotRequest;
 
 /// Records taken from one ring before the others get their turn.
@@ -105,11 +105,7 @@ impl Pipeline {
             switched,
         } = probes;
         let cgroups = settings.cgroups;
-        if settings.program_stats
-            && let Err(error) = programs.measure_run_time()
-        {
-            tracing::warn!(%error, "the kernel does not measure its programs (program_stats)");
-        }
+        let program_stats = settings.program_stats && measure(&mut programs);
         let about = About {
             start_unix_nano: Clock::new().now_unix_nano(),
             programs,
@@ -117,7 +113,7 @@ impl Pipeline {
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
             budget: settings.budget.clone(),
-            program_stats: settings.program_stats,
+            program_stats,
         };
         let snapshots = Snapshots::new(live, settings.snapshot_interval);
         let seam = Seam::new(switched);
@@ -250,6 +246,16 @@ impl Pipeline {
             self.state.cgroups_scanned(&found.scanned, found.started_ns);
         }
     }
+}
+
+/// Has the kernel measure the programs; says whether it does. If not, nothing is said of what they cost.
+fn measure(programs: &mut AttachedPrograms) -> bool {
+    let result = programs.measure_run_time();
+    if let Err(error) = &result {
+        let needs = "CAP_SYS_ADMIN";
+        tracing::warn!(%error, needs, "the kernel does not measure its programs (program_stats)");
+    }
+    result.is_ok()
 }
 
 /// Learns from the identity ring all there is.

@@ -154,6 +154,7 @@ fn tells_codes_from_signals() {
         );
     };
     check(0, ExitStatus::Code(0));
+    check(u32::MAX, ExitStatus::Unknown);
     check(0x300, ExitStatus::Code(3));
     check(0xff00, ExitStatus::Code(255));
     check(9, ExitStatus::Signal(9));

@@ -40,20 +40,23 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
     let outcome = outcome(exit.status);
     let name: Attributes = vec![(Attr::ProcessExecutableName, executable)];
     let mut name_and_outcome = name.clone();
-    name_and_outcome.push(outcome);
+    name_and_outcome.extend(outcome);
     let attributes = store.intern(&name_and_outcome);
     store.add(Metric::ProcessExits, owner, attributes, 1, unix_nano);
 
-    let attributes = store.intern(&name);
-    let lived = seconds(event.boot_ns.saturating_sub(exit.process.start_ns));
-    store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+    if let Some(since) = exit.process.started_ns() {
+        let attributes = store.intern(&name);
+        let lived = seconds(event.boot_ns.saturating_sub(since));
+        store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
+    }
 }
 
-/// The attribute that says how a process ended.
-pub(super) fn outcome(status: ExitStatus) -> (Attr, Value) {
+/// The attribute that says how a process ended, where that is known.
+pub(super) fn outcome(status: ExitStatus) -> Option<(Attr, Value)> {
     match status {
-        ExitStatus::Code(code) => (Attr::ProcessExitCode, Value::Int(i64::from(code))),
-        ExitStatus::Signal(signal) => (Attr::ProcessSignal, signal_name(signal)),
+        ExitStatus::Code(code) => Some((Attr::ProcessExitCode, Value::Int(i64::from(code)))),
+        ExitStatus::Signal(signal) => Some((Attr::ProcessSignal, signal_name(signal))),
+        ExitStatus::Unknown => None,
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn count(
         SpilledWhat::Execs(comm) => add(Metric::ProcessExecs, &named(comm)),
         SpilledWhat::Exits(comm, status) => {
             let mut attributes = named(comm);
-            attributes.extend(status.map(outcome));
+            attributes.extend(status.and_then(outcome));
             add(Metric::ProcessExits, &attributes);
         }
         SpilledWhat::OomKills(comm) => add(Metric::ProcessOomKills, &named(comm)),

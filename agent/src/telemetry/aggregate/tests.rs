@@ -120,6 +120,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         totals,
         reported: Totals::default(),
         errno,
+        lifecycle_only: false,
     }
 }
 
@@ -336,6 +337,7 @@ fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
         connection,
         totals: totals(sent),
         reported: totals(told),
+        lifecycle_only: false,
         errno: 0,
     }
 }

@@ -77,6 +77,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
         },
         reported: Totals::default(),
         errno: if all { libc::ECONNRESET } else { 0 },
+        lifecycle_only: false,
     }
 }
 
@@ -203,11 +204,13 @@ fn spans_are_as_catalogued() {
     let half_known = ConnectionEnd {
         reported: Totals::default(),
         errno: libc::ECONNRESET,
+        lifecycle_only: false,
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
         reported: Totals::default(),
         errno: 0,
+        lifecycle_only: false,
         ..begun(Everything, Role::Source)
     };
     let mut samples = vec![
