@@ -47,18 +47,12 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
     let tap = Tap::attach(settings)?;
     let all = descriptors()?;
     let ours: Vec<_> = all.iter().filter(|info| !before.contains(info)).collect();
-    let programs: Vec<&str> = ours
-        .iter()
-        .filter_map(|info| value(info, "prog_type"))
-        .collect();
+    let programs = kinds(&ours, "prog_type", "prog_id");
     let features = tap.probes.features.iter();
     let expected: usize = features.map(|feature| feature.programs.len()).sum();
-    assert_eq!(programs.len(), expected, "one descriptor for each program");
+    assert_eq!(programs.len(), expected, "each program once");
     assert!(programs.iter().all(|found| *found == kind), "{programs:?}");
-    let links: Vec<&str> = ours
-        .iter()
-        .filter_map(|info| value(info, "link_type"))
-        .collect();
+    let links = kinds(&ours, "link_type", "link_id");
     // Before 5.15 a classic tracepoint has none: the program hangs on a perf event.
     let linkless = kind == TRACEPOINT && links.is_empty();
     ensure!(
@@ -77,6 +71,15 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
         .collect();
     assert!(left.is_empty(), "left behind: {left:?}");
     Ok(())
+}
+
+/// The kind of each object, by however many descriptors it is held.
+fn kinds<'a>(infos: &[&'a String], kind: &str, id: &str) -> Vec<&'a str> {
+    let found = infos
+        .iter()
+        .filter_map(|info| Some((value(info, id)?, value(info, kind)?)));
+    let distinct: BTreeSet<_> = found.collect();
+    distinct.into_iter().map(|(_, kind)| kind).collect()
 }
 
 /// `/proc/self/fdinfo` of BPF programs and links.
@@ -109,7 +112,7 @@ pub(crate) fn helpers_in_the_object() -> Result<()> {
     }
     assert!(!sections.is_empty());
     for section in &sections {
-        let is_ours = ["tp_btf/", "iter/", "tracepoint/"]
+        let is_ours = ["tp_btf", "iter", "tracepoint"]
             .iter()
             .any(|kind| section.starts_with(kind))
             || *section == ".text";

@@ -50,7 +50,13 @@ impl Tap {
     /// Something cannot be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self> {
         let probes = Probes::attach(settings)?;
+        let needs_btf =
+            |feature| matches!(feature, Feature::LiveProcesses | Feature::LiveConnections);
+        let has_btf = settings.hooks.btf.is_none();
         for status in probes.features.iter().filter(|status| status.wanted) {
+            if !has_btf && needs_btf(status.feature) {
+                continue;
+            }
             if let FeatureState::Off(reason) | FeatureState::Unknown(reason) = &status.state {
                 bail!("{} is off: {reason}", status.feature.as_str());
             }
