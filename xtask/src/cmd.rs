@@ -1,6 +1,7 @@
 //! Running other programs: every command is printed before it runs, and a failure names the command.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -123,8 +124,11 @@ impl Cmd {
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed no text"))
     }
 
-    /// Starts it and does not wait.
-    pub(crate) fn start(mut self, stdin: Stdio) -> Result<Child> {
+    /// Starts it and does not wait. All its output goes to a file if one is given.
+    pub(crate) fn start(mut self, stdin: Stdio, output: Option<File>) -> Result<Child> {
+        if let Some(output) = output {
+            self.command.stderr(output.try_clone()?).stdout(output);
+        }
         self.command
             .stdin(stdin)
             .spawn()

@@ -51,7 +51,15 @@ enum Task {
         args: Vec<OsString>,
     },
     /// Run tests: the unit and the kernel tests if none are named
-    Test { suite: Option<Suite> },
+    Test {
+        suite: Option<Suite>,
+        /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
+        #[arg(long)]
+        bless: bool,
+        /// Only tests with this in their name (`test vm`)
+        #[arg(last = true)]
+        filter: Vec<OsString>,
+    },
     /// Run a command on another kernel, in a virtual machine; a shell if none is given
     Vm {
         /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
@@ -98,7 +106,11 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
         Task::Run { args } => agent::run(args)?,
-        Task::Test { suite } => return test::run(suite),
+        Task::Test {
+            suite,
+            bless,
+            filter,
+        } => return test::run(suite, bless, &filter),
         Task::Vm {
             kernel,
             cgroups,

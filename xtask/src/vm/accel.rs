@@ -10,6 +10,7 @@ use super::image;
 use super::kernels::Image;
 use super::qemu::{End, Guest, Terminal};
 use crate::cmd::{say, write_if_changed};
+use crate::test;
 
 /// How long a kernel may take to boot where virtualisation works: there it is a second.
 const PROBE: Duration = Duration::from_secs(20);
@@ -34,9 +35,9 @@ impl Accelerator {
         {
             return Ok(Self::Software);
         }
-        let host = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let host = test::release()?;
         let remembered = kernel.directory().join("accelerator");
-        let answer = |accelerator: Self| format!("{} {}\n", accelerator.name(), host.trim());
+        let answer = |accelerator: Self| format!("{} {}\n", accelerator.name(), host);
         let known = fs::read_to_string(&remembered).unwrap_or_default();
         for accelerator in [Self::Kvm, Self::Software] {
             if known == answer(accelerator) {

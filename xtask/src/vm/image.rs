@@ -18,6 +18,14 @@ pub(crate) struct Program {
     pub(crate) file: PathBuf,
 }
 
+impl Program {
+    /// One that is on this machine's path.
+    pub(crate) fn of_this_machine(name: &'static str) -> Result<Self> {
+        let file = which(name).with_context(|| format!("{name} is missing"))?;
+        Ok(Self { name, file })
+    }
+}
+
 /// Writes the archive of a guest that runs `command`, a shell script, with `programs` on its path.
 pub(crate) fn write(to: &Path, programs: &[Program], command: &str) -> Result<()> {
     let place = to.parent().context("a file lies in a directory")?;

@@ -1,12 +1,17 @@
-//! `cargo xtask vm`: a command on another kernel, in a virtual machine that lives in memory.
+//! `cargo xtask vm`: a command on another kernel, in a virtual machine that lives in memory; `cargo xtask test vm`: the
+//! kernel tests on all of them.
 
 mod accel;
 mod apt;
 mod cpio;
+mod golden;
 mod image;
 mod kernels;
+mod matrix;
+mod pages;
 mod qemu;
 mod report;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -17,8 +22,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use self::accel::Accelerator;
+pub(crate) use self::golden::{Bless, document};
 use self::image::Program;
 pub(crate) use self::kernels::Cgroups;
+pub(crate) use self::matrix::run as test;
 use self::qemu::{End, Guest, Terminal};
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
@@ -86,6 +93,7 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     if named("kernel-tests") {
         programs.push(kernel_tests()?);
+        programs.push(Program::of_this_machine("true")?);
     }
     if named("wellhead") {
         programs.push(Program {

@@ -1,7 +1,6 @@
 //! One guest, from its start to its end.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
@@ -11,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::accel::Accelerator;
 use super::kernels::{Cgroups, Image};
-use super::report::Line;
+use super::report::{Line, Reports};
 use crate::cmd::Cmd;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -60,8 +59,8 @@ impl Guest<'_> {
     pub(crate) fn run(&self, mut reported: impl FnMut(Line)) -> Result<End> {
         fs::create_dir_all(self.logs)
             .with_context(|| format!("cannot create {}", self.logs.display()))?;
-        let mut report = Report::new(&self.logs.join("report"))?;
-        let mut running = Running(self.command().start(self.stdin())?);
+        let mut report = Reports::new(&self.logs.join("report"))?;
+        let mut running = Running(self.command().start(self.stdin(), None)?);
         let start = Instant::now();
         let mut exit = None;
         let mut note = |line: Line| match line {
@@ -167,37 +166,6 @@ impl Drop for Running {
         // It may have ended already.
         self.0.kill().unwrap_or_default();
         self.0.wait().map(drop).unwrap_or_default();
-    }
-}
-
-/// The file of what a guest's programs report, while it is written.
-struct Report {
-    file: File,
-    begun: Vec<u8>,
-}
-
-impl Report {
-    fn new(path: &Path) -> Result<Self> {
-        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let file = File::open(path)?;
-        Ok(Self {
-            file,
-            begun: Vec::new(),
-        })
-    }
-
-    /// Hands on the lines that have become whole.
-    fn read(&mut self, note: &mut impl FnMut(Line)) -> Result<()> {
-        let position = self.file.stream_position()?;
-        self.file.seek(SeekFrom::Start(position))?;
-        self.file.read_to_end(&mut self.begun)?;
-        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.begun.drain(..=end).collect();
-            if let Some(line) = Line::parse(&String::from_utf8_lossy(&line)) {
-                note(line);
-            }
-        }
-        Ok(())
     }
 }
 

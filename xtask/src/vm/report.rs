@@ -1,5 +1,10 @@
-//! What the programs of a guest report on a line of its own, apart from everything they print: JSON, one object a line.
+//! What programs, in a guest or here, report on a line of its own, apart from everything they print: JSON, one object a line.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value};
 
 /// One line.
@@ -50,6 +55,39 @@ impl Line {
             },
             milliseconds: object.get("milliseconds").and_then(Value::as_u64)?,
         }))
+    }
+}
+
+/// A file of such lines, while it is written.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    file: File,
+    begun: Vec<u8>,
+}
+
+impl Reports {
+    /// Makes it anew.
+    pub(crate) fn new(path: &Path) -> Result<Self> {
+        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file = File::open(path)?;
+        Ok(Self {
+            file,
+            begun: Vec::new(),
+        })
+    }
+
+    /// Hands on the lines that have become whole.
+    pub(crate) fn read(&mut self, note: &mut impl FnMut(Line)) -> Result<()> {
+        let position = self.file.stream_position()?;
+        self.file.seek(SeekFrom::Start(position))?;
+        self.file.read_to_end(&mut self.begun)?;
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.begun.drain(..=end).collect();
+            if let Some(line) = Line::parse(&String::from_utf8_lossy(&line)) {
+                note(line);
+            }
+        }
+        Ok(())
     }
 }
 
