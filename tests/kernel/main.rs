@@ -28,12 +28,12 @@ mod tcp_odd;
 mod tcp_script;
 mod tcp_states;
 
-use std::process::ExitCode;
+use std::{panic, process::ExitCode};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use wellhead_tests::{
-    report, require,
+    capture, report, require,
     workload::{self, Workload},
 };
 
@@ -160,7 +160,7 @@ fn trial(name: &'static str, test: Test) -> Trial {
     let run = move || {
         report::test(name, || {
             if require::kernel(name)? {
-                test()?;
+                run_twice_at_most(name, test)?;
             }
             Ok(())
         })
@@ -168,4 +168,22 @@ fn trial(name: &'static str, test: Test) -> Trial {
     Trial::test(name, move || {
         run().map_err(|error: anyhow::Error| Failed::from(format!("{error:#}")))
     })
+}
+
+/// A test that fails while the kernel did not run a program is run once more, and everybody is told.
+fn run_twice_at_most(name: &str, test: Test) -> Result<()> {
+    capture::take_skipped_runs();
+    let first = panic::catch_unwind(test);
+    let skipped = capture::take_skipped_runs();
+    match first {
+        Ok(Ok(())) => Ok(()),
+        failed if skipped > 0 => {
+            require::say(format_args!(
+                "WARNING: {name} failed, and the kernel skipped {skipped} runs of the programs; once more: {failed:?}"
+            ));
+            test()
+        }
+        Ok(failed) => failed,
+        Err(panic) => panic::resume_unwind(panic),
+    }
 }

@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 
 use super::accel::Accelerator;
 use super::golden::{self, Bless};
-use super::image::{self, Program};
+use super::image;
 use super::kernels::{Image, KERNELS, Kernel};
 use super::qemu::{End, Guest, Terminal};
 use super::report::{Line, Outcome, Reports, Test};
-use super::{kernel_tests, table, work_directory};
+use super::{companions, kernel_tests, table, work_directory};
 use crate::cmd::{Cmd, quoted, say};
 use crate::{setup, test};
 
@@ -58,13 +58,10 @@ pub(crate) fn run(filter: &[OsString], bless: Bless) -> Result<()> {
     let work = work_directory()?;
     let jobs = jobs(&work)?;
     let initrd = work.join("tests.cpio");
-    let programs = [
-        tests,
-        // busybox is the guest's `true` otherwise, and does nothing under another name.
-        Program::of_this_machine("true")?,
-    ];
+    let [shell_true, chrt] = companions()?;
+    let programs = [tests, shell_true, chrt];
     image::write(&initrd, &programs, &script(filter)?)?;
-    let [tests, _] = programs;
+    let [tests, ..] = programs;
 
     let mut columns = vec![on_this_machine(&tests.file, filter, &work)?];
     columns.extend(in_guests(&jobs, &initrd, &work)?);
@@ -94,7 +91,11 @@ fn jobs(work: &Path) -> Result<Vec<Job>> {
 }
 
 fn script(filter: &[OsString]) -> Result<String> {
-    let mut words = vec!["kernel-tests".to_owned(), "--color=never".to_owned()];
+    // Where programs can be preempted (7.x), a task of the same processor may meet one that is already running, which the
+    // kernel then skips. Tasks of one real-time priority do not preempt each other.
+    let mut words = ["chrt", "-f", "1", "kernel-tests", "--color=never"]
+        .map(str::to_owned)
+        .to_vec();
     for word in filter {
         words.push(quoted(word.to_str().context("the filter is not UTF-8")?));
     }

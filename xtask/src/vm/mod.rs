@@ -93,7 +93,7 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     if named("kernel-tests") {
         programs.push(kernel_tests()?);
-        programs.push(Program::of_this_machine("true")?);
+        programs.extend(companions()?);
     }
     if named("wellhead") {
         programs.push(Program {
@@ -102,6 +102,14 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
         });
     }
     Ok(programs)
+}
+
+/// What the kernel tests want that busybox does not give: a `true` that is one under any name, and `chrt`.
+fn companions() -> Result<[Program; 2]> {
+    Ok([
+        Program::of_this_machine("true")?,
+        Program::of_this_machine("chrt")?,
+    ])
 }
 
 /// The program of the kernel tests, built as `cargo test` builds it.
