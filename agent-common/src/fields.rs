@@ -8,6 +8,9 @@
 //! ```
 //!
 //! The first path that exists wins. A field found nowhere has the offset [`ABSENT`].
+//!
+//! A socket's cgroup has two rows because the two are read in different ways: a pointer, or before 5.15 (and in early
+//! releases of 5.10) a number that is a pointer unless its lowest bits say otherwise. Every kernel lacks one of them.
 
 /// Offset of a field the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -57,6 +60,7 @@ macro_rules! kernel_fields {
             SOCK_V6_RCV_SADDR: 16, "sock", ["__sk_common.skc_v6_rcv_saddr"];
             SOCK_NET: 8, "sock", ["__sk_common.skc_net.net"];
             SOCK_CGROUP: 8, "sock", ["sk_cgrp_data.cgroup"];
+            SOCK_CGROUP_TAGGED: 8, "sock", ["sk_cgrp_data.val"];
             NET_INUM: 4, "net", ["ns.inum"];
             TCP_SPORT: 2, "tcp_sock", ["inet_conn.icsk_inet.inet_sport"];
             TCP_BYTES_SENT: 8, "tcp_sock", ["bytes_sent"];

@@ -91,6 +91,23 @@ pub(crate) unsafe fn cgroup_id(cgroup: Struct) -> u64 {
     }
 }
 
+/// As [`cgroup_id`], for a pointer that came as a number: the helper copies what direct loads cannot reach. 0 if it points
+/// nowhere.
+///
+/// # Safety
+/// None of its own: the helper checks every address.
+#[inline(always)]
+pub(crate) unsafe fn cgroup_id_of_untyped(cgroup: Struct) -> u64 {
+    // SAFETY: the helper reads nothing that is not there.
+    unsafe {
+        let node = bpf_probe_read_kernel(address(cgroup, &offset::CGROUP_KN).cast::<Struct>());
+        node.and_then(|node| {
+            bpf_probe_read_kernel(address(node, &offset::KERNFS_NODE_ID).cast::<u64>())
+        })
+        .unwrap_or(0)
+    }
+}
+
 /// The id of the cgroup (v2) a task is in.
 ///
 /// # Safety

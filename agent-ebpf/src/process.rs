@@ -212,10 +212,14 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
         let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
         let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
         // As `wait_task_zombie` does (`kernel/exit.c`).
+        // Both are loaded, whichever is used: out of two branches the compiler would make one load of a pointer and an offset
+        // chosen before, which the verifiers of older kernels do not know to belong together.
+        let group_status: u32 = field(signal, &offset::SIGNAL_EXIT_CODE);
+        let own_status: u32 = field(leader, &offset::TASK_EXIT_CODE);
         let status = if field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
-            field(signal, &offset::SIGNAL_EXIT_CODE)
+            group_status
         } else {
-            field(leader, &offset::TASK_EXIT_CODE)
+            own_status
         };
         let comm = bpf_get_current_comm().unwrap_or([0; COMM]);
         let sent = PROCESS.put::<Exit>(Kind::Exit, |record| {
@@ -237,23 +241,27 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
 
 /// Whether this thread's exit ends the process, on kernels that do not say so.
 ///
-/// `signal->live` was already lowered. Two threads exiting at once can both find it 0, so a process that still has more
-/// than one thread linked is reported by whichever gets its key into the map.
+/// `signal->live` was already lowered. Two threads exiting at once can both find it 0. The first reports and leaves the
+/// process's key in the map; it is unlinked only after that, so whoever finds itself alone finds the key too.
 #[inline(always)]
 unsafe fn is_last_thread(signal: Struct, pid: u32, start_ns: u64) -> bool {
     // SAFETY: `signal` is a `struct signal_struct`.
-    unsafe {
-        if field::<u32>(signal, &offset::SIGNAL_LIVE) != 0 {
-            return false;
-        }
-        if field::<u32>(signal, &offset::SIGNAL_THREADS) <= 1 {
-            return true;
-        }
+    let (live, threads): (u32, u32) = unsafe {
+        (
+            field(signal, &offset::SIGNAL_LIVE),
+            field(signal, &offset::SIGNAL_THREADS),
+        )
+    };
+    if live != 0 {
+        return false;
     }
     let key = ProcessKey {
         pid: u64::from(pid),
         start_ns,
     };
+    if threads <= 1 {
+        return EXITED.get_ptr(&key).is_none();
+    }
     EXITED.insert(&key, &0, u64::from(BPF_NOEXIST)).is_ok()
 }
 

@@ -13,7 +13,9 @@ use wellhead_common::{
     record::{Socket, tcp_flag},
 };
 
-use crate::kernel::{Struct, address, cgroup_id, field, offset, present, prototype};
+use crate::kernel::{
+    Struct, address, cgroup_id, cgroup_id_of_untyped, field, offset, present, prototype,
+};
 
 const IPPROTO_TCP: u16 = 6;
 const AF_INET: u16 = 2;
@@ -21,6 +23,8 @@ const AF_INET6: u16 = 10;
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN`: what `close(2)` sets first.
 const SHUTDOWN_MASK: u8 = 3;
+/// Bits of `sk_cgrp_data.val` that are not set in a pointer: `is_data` and `no_refcnt`.
+const NOT_A_CGROUP: u64 = 3;
 /// Bit of `SOCK_DONE` in `skc_flags` (`include/net/sock.h`): the peer's FIN was received and counted as one byte.
 const SOCK_DONE: u64 = 1 << 1;
 
@@ -159,11 +163,21 @@ pub(crate) fn tcp_sock(sock: Struct) -> Option<Struct> {
 /// The cgroup the socket was made in: its owner, whoever happens to be running.
 #[inline(always)]
 pub(crate) fn sock_cgroup_id(sock: Struct) -> u64 {
-    if !present(&offset::SOCK_CGROUP) {
+    if present(&offset::SOCK_CGROUP) {
+        // SAFETY: `sock` is a `struct sock`.
+        return unsafe { cgroup_id(field(sock, &offset::SOCK_CGROUP)) };
+    }
+    if !present(&offset::SOCK_CGROUP_TAGGED) {
         return 0;
     }
     // SAFETY: `sock` is a `struct sock`.
-    unsafe { cgroup_id(field(sock, &offset::SOCK_CGROUP)) }
+    let value: u64 = unsafe { field(sock, &offset::SOCK_CGROUP_TAGGED) };
+    // As `sock_cgroup_ptr` does (`include/linux/cgroup.h`): a class of `net_cls` or a priority of `net_prio` took its place.
+    if value == 0 || value & NOT_A_CGROUP != 0 {
+        return 0;
+    }
+    // SAFETY: a pointer to a `struct cgroup` whose type the verifier does not know.
+    unsafe { cgroup_id_of_untyped(value as Struct) }
 }
 
 #[inline(always)]

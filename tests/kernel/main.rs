@@ -2,12 +2,15 @@
 //!
 //! The same program is the workload it watches (`--workload NAME`), so it needs nothing else on the machine. Tests run one
 //! after another: each counts in a cgroup of its own, but the programs of one slow down what another measures.
+//!
+//! With `--facts` it runs no test but tells what the running kernel looks like to the agent.
 
 mod classic;
 mod collisions;
 mod connections;
 mod endings;
 mod executions;
+mod facts;
 mod failures;
 mod icmp;
 mod ladder;
@@ -25,12 +28,12 @@ mod tcp_odd;
 mod tcp_script;
 mod tcp_states;
 
-use std::process::ExitCode;
+use std::{panic, process::ExitCode};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use wellhead_tests::{
-    require,
+    capture, report, require,
     workload::{self, Workload},
 };
 
@@ -139,6 +142,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    match facts::tell_if_asked() {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(error) => {
+            require::say(format_args!("no facts: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trials = TESTS.iter().map(|(name, test)| trial(name, *test));
@@ -147,12 +158,32 @@ fn main() -> ExitCode {
 
 fn trial(name: &'static str, test: Test) -> Trial {
     let run = move || {
-        if require::kernel(name)? {
-            test()?;
-        }
-        Ok(())
+        report::test(name, || {
+            if require::kernel(name)? {
+                run_twice_at_most(name, test)?;
+            }
+            Ok(())
+        })
     };
     Trial::test(name, move || {
         run().map_err(|error: anyhow::Error| Failed::from(format!("{error:#}")))
     })
+}
+
+/// A test that fails while the kernel did not run a program is run once more, and everybody is told.
+fn run_twice_at_most(name: &str, test: Test) -> Result<()> {
+    capture::take_skipped_runs();
+    let first = panic::catch_unwind(test);
+    let skipped = capture::take_skipped_runs();
+    match first {
+        Ok(Ok(())) => Ok(()),
+        failed if skipped > 0 => {
+            require::say(format_args!(
+                "WARNING: {name} failed, and the kernel skipped {skipped} runs of the programs; once more: {failed:?}"
+            ));
+            test()
+        }
+        Ok(failed) => failed,
+        Err(panic) => panic::resume_unwind(panic),
+    }
 }

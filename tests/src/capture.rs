@@ -1,7 +1,10 @@
 //! Readers of what the kernel reports: record by record, or through the agent's whole pipeline.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +18,16 @@ use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
 use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes, embedded_object};
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
+
+/// How often the kernel did not run a program, in all readers that are gone.
+static SKIPPED_RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the kernel has not run a program since the last call, because the same program was already running on that
+/// processor: in an interrupt that came while it ran, or, where programs can be preempted (7.x), in another task. It is
+/// counted, but what happened then nobody was told; so a test that counts exactly shows nothing.
+pub fn take_skipped_runs() -> u64 {
+    SKIPPED_RUNS.swap(0, Ordering::Relaxed)
+}
 
 /// How long something that has happened may take to show.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -108,6 +121,17 @@ impl Tap {
         }
         self.drain();
         Ok(())
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let programs = self.probes.programs.stats();
+        let skipped = programs
+            .iter()
+            .map(|program| program.recursion_misses)
+            .sum();
+        SKIPPED_RUNS.fetch_add(skipped, Ordering::Relaxed);
     }
 }
 
@@ -237,6 +261,10 @@ impl Live {
 
     fn stop_capture(&mut self) {
         if let Some(capture) = self.capture.take() {
+            // A reading brings the counters up to date; without one they stay as they are.
+            self.snapshot().map(drop).unwrap_or_default();
+            let skipped = self.counters.discards(Discard::KernelRecursion);
+            SKIPPED_RUNS.fetch_add(skipped, Ordering::Relaxed);
             self.runtime.block_on(capture.stop());
         }
     }

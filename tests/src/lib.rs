@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod execute;
 pub mod netns;
+pub mod report;
 pub mod require;
 pub mod snapshot;
 pub mod workload;

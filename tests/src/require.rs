@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use wellhead::identity::scan::find_mount;
 use wellhead::kernel::{Capabilities, Capability};
 
+use crate::report;
+
 /// Set to `1` where the kernel tests must run: what would be skipped fails.
 pub const REQUIRE: &str = "WELLHEAD_REQUIRE_KERNEL";
 
@@ -26,6 +28,7 @@ pub fn kernel(test: &str) -> Result<bool> {
 
 /// Says that a test does not apply to this machine, whatever is required.
 pub fn skip(test: &str, reason: &dyn Display) {
+    report::note_skip(reason.to_string());
     say(format_args!("SKIPPED: {test}: because {reason}"));
 }
 

@@ -1,10 +1,11 @@
 //! Running other programs: every command is printed before it runs, and a failure names the command.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::{env, fs, io};
 
 use anyhow::{Context as _, Result, bail};
@@ -92,8 +93,13 @@ impl Cmd {
     }
 
     /// Runs to the end; anything but exit status 0 is an error.
-    pub(crate) fn run(mut self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         say(format!("$ {self}"));
+        self.run_quietly()
+    }
+
+    /// As [`Self::run`], without printing the command.
+    pub(crate) fn run_quietly(mut self) -> Result<()> {
         let status = self
             .command
             .status()
@@ -102,6 +108,31 @@ impl Cmd {
             bail!("`{self}` failed: {status}");
         }
         Ok(())
+    }
+
+    /// As [`Self::run`]; returns its standard output instead of showing it.
+    pub(crate) fn output(mut self) -> Result<String> {
+        say(format!("$ {self}"));
+        let output = self
+            .command
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot start `{self}`"))?;
+        if !output.status.success() {
+            bail!("`{self}` failed: {}", output.status);
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed no text"))
+    }
+
+    /// Starts it and does not wait. All its output goes to a file if one is given.
+    pub(crate) fn start(mut self, stdin: Stdio, output: Option<File>) -> Result<Child> {
+        if let Some(output) = output {
+            self.command.stderr(output.try_clone()?).stdout(output);
+        }
+        self.command
+            .stdin(stdin)
+            .spawn()
+            .with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Replaces this process; returns only if that fails.
@@ -207,7 +238,8 @@ fn passed_through_sudo() -> String {
     names.join(",")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

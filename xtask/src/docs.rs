@@ -1,5 +1,5 @@
-//! `cargo xtask docs`: the parts of `docs/` that are generated from the agent's code. A test of the
-//! agent compares them, and writes them when told to.
+//! `cargo xtask docs`: the parts of `docs/` that are generated. Those from the agent's code a test of the
+//! agent compares, and writes when told to; the page of kernels comes from what was written down of them.
 
 use anyhow::Result;
 
@@ -7,6 +7,7 @@ use crate::cmd::Cmd;
 use crate::ebpf::{self, Warnings};
 use crate::paths;
 use crate::test::UNIT_PACKAGES;
+use crate::vm;
 
 const UPDATE: &str = "UPDATE_EXPECT";
 
@@ -20,8 +21,9 @@ pub(crate) fn run(check: bool) -> Result<()> {
         .args(UNIT_PACKAGES)
         .args(["--test", "docs"]);
     if check {
-        test.env_remove(UPDATE).run()
+        test.env_remove(UPDATE).run()?;
     } else {
-        test.env(UPDATE, "1").run()
+        test.env(UPDATE, "1").run()?;
     }
+    vm::document(check)
 }

@@ -11,6 +11,7 @@ mod test;
 mod test_tools;
 mod tidy;
 mod toolchain;
+mod vm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::ebpf::Warnings;
 use crate::test::Suite;
+use crate::vm::Cgroups;
 
 /// Builds, runs and tests Wellhead
 #[derive(Parser)]
@@ -36,6 +38,9 @@ enum Task {
         /// Also what the kernel tests use
         #[arg(long)]
         tests: bool,
+        /// Also what virtual machines need
+        #[arg(long)]
+        vm: bool,
     },
     /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
     BuildEbpf,
@@ -46,7 +51,26 @@ enum Task {
         args: Vec<OsString>,
     },
     /// Run tests: the unit and the kernel tests if none are named
-    Test { suite: Option<Suite> },
+    Test {
+        suite: Option<Suite>,
+        /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
+        #[arg(long)]
+        bless: bool,
+        /// Only tests with this in their name (`test vm`)
+        #[arg(last = true)]
+        filter: Vec<OsString>,
+    },
+    /// Run a command on another kernel, in a virtual machine; a shell if none is given
+    Vm {
+        /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
+        kernel: String,
+        /// Which cgroup hierarchies the machine has, instead of those the tests choose for that kernel
+        #[arg(long)]
+        cgroups: Option<Cgroups>,
+        /// With `kernel-tests` (and its flags) and `wellhead` on its path, and busybox for everything else
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
     /// Write the parts of docs/ that come from the code
     Docs {
         /// Write nothing, fail if something is out of date
@@ -71,14 +95,27 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup { tests: false } => setup::build().map(drop)?,
-        Task::Setup { tests: true } => {
+        Task::Setup { tests, vm } => {
             setup::build()?;
-            setup::tests()?;
+            if tests {
+                setup::tests()?;
+            }
+            if vm {
+                setup::vm()?;
+            }
         }
         Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
         Task::Run { args } => agent::run(args)?,
-        Task::Test { suite } => return test::run(suite),
+        Task::Test {
+            suite,
+            bless,
+            filter,
+        } => return test::run(suite, bless, &filter),
+        Task::Vm {
+            kernel,
+            cgroups,
+            command,
+        } => return vm::run(&kernel, cgroups, &command),
         Task::Docs { check } => docs::run(check)?,
         Task::Tidy => tidy::run()?,
         Task::Ci => ci::run()?,

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: what the machine needs for building, and with `--tests` for the kernel tests.
+//! `cargo xtask setup`: what the machine needs for building, with `--tests` for the kernel tests, with `--vm` for virtual
+//! machines.
 //! It looks before it acts, so it is quick where nothing is missing.
 
 use anyhow::{Result, bail};
@@ -76,6 +77,21 @@ const TESTS: [Need; 3] = [
     },
 ];
 
+const VM: [Need; 2] = [
+    Need {
+        what: "QEMU, for virtual machines",
+        present: || which("qemu-system-x86_64").is_some(),
+        debian: &["qemu-system-x86"],
+        by_hand: "dnf install qemu-system-x86-core",
+    },
+    Need {
+        what: "a static busybox, for virtual machines",
+        present: || which("busybox").is_some(),
+        debian: &["busybox-static"],
+        by_hand: "dnf install busybox",
+    },
+];
+
 /// Everything the build needs. Returns the compiler for the kernel programs, its linker installed.
 pub(crate) fn build() -> Result<Toolchain> {
     ensure(&BUILD)?;
@@ -93,6 +109,11 @@ pub(crate) fn build() -> Result<Toolchain> {
 pub(crate) fn tests() -> Result<TestTools> {
     ensure(&TESTS)?;
     test_tools::ensure()
+}
+
+/// What virtual machines need.
+pub(crate) fn vm() -> Result<()> {
+    ensure(&VM)
 }
 
 fn ensure(needs: &[Need]) -> Result<()> {

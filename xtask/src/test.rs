@@ -1,5 +1,5 @@
 //! `cargo xtask test`: the unit tests, which need no privileges, and the kernel tests, which load
-//! the agent's programs into the kernel of this machine.
+//! the agent's programs into the kernel of this machine or of virtual machines.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
+use crate::vm::{self, Bless};
 use crate::{agent, paths, setup};
 
 /// Which tests to run.
@@ -20,7 +21,7 @@ pub(crate) enum Suite {
     Unit,
     /// The agent on the kernel of this machine, as root
     Kernel,
-    /// The kernel tests on other kernels, in virtual machines (not part of this version)
+    /// The kernel tests on this and on other kernels, those in virtual machines
     Vm,
     /// The agent on a Kubernetes node (not part of this version)
     Kube,
@@ -42,7 +43,12 @@ pub(crate) const UNIT_PACKAGES: [&str; 5] = [
 const USAGE: u8 = 2;
 
 /// Runs one suite, or the unit and the kernel tests if none is named.
-pub(crate) fn run(suite: Option<Suite>) -> Result<ExitCode> {
+pub(crate) fn run(suite: Option<Suite>, bless: bool, filter: &[OsString]) -> Result<ExitCode> {
+    if suite != Some(Suite::Vm) && (bless || !filter.is_empty()) {
+        say("error: --bless and filters are for `test vm`");
+        return Ok(ExitCode::from(USAGE));
+    }
+    let bless = if bless { Bless::Yes } else { Bless::No };
     match suite {
         None => {
             unit()?;
@@ -50,12 +56,13 @@ pub(crate) fn run(suite: Option<Suite>) -> Result<ExitCode> {
         }
         Some(Suite::Unit) => unit()?,
         Some(Suite::Kernel) => kernel()?,
-        Some(Suite::Vm) => return Ok(not_built("vm")),
+        Some(Suite::Vm) => vm::test(filter, bless)?,
         Some(Suite::Kube) => return Ok(not_built("kube")),
         Some(Suite::All) => {
             unit()?;
             kernel()?;
-            return Ok(not_built("vm and kube"));
+            vm::test(filter, bless)?;
+            return Ok(not_built("kube"));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -85,10 +92,7 @@ pub(crate) fn kernel() -> Result<()> {
     if env::var_os("CI").is_some() {
         cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
     }
-    if is_root() || which("sudo").is_some() {
-        mount("tracefs", "/sys/kernel/tracing")?;
-        mount("bpf", "/sys/fs/bpf")?;
-    }
+    mount_what_the_kernel_shows()?;
     if !is_root() && which("sudo").is_some() {
         // cargo itself stays this user's: only the test programs become root.
         cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
@@ -101,6 +105,24 @@ fn not_built(suites: &str) -> ExitCode {
         "error: the {suites} tests are not part of this version"
     ));
     ExitCode::from(USAGE)
+}
+
+/// Mounts what the agent reads of the kernel, where that can be done.
+pub(crate) fn mount_what_the_kernel_shows() -> Result<()> {
+    if is_root() || which("sudo").is_some() {
+        mount("tracefs", "/sys/kernel/tracing")?;
+        mount("bpf", "/sys/fs/bpf")?;
+    }
+    Ok(())
+}
+
+/// What `uname -r` says.
+pub(crate) fn release() -> Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    Ok(release
+        .context("cannot read the kernel's release")?
+        .trim()
+        .to_owned())
 }
 
 /// Mounts a kernel file system at its usual place, unless it is there.

@@ -261,6 +261,10 @@ pub struct ProgramStats {
     pub recursion_misses: u64,
     /// Instructions the verifier walked (since 5.16).
     pub verified_instructions: u32,
+    /// Bytes of its instructions as the verifier left them.
+    pub translated_bytes: u32,
+    /// Bytes of machine code; 0 if the kernel interprets it.
+    pub machine_code_bytes: u32,
 }
 
 impl ProgramStats {
@@ -285,5 +289,7 @@ fn stats_of(running: &Running) -> Option<ProgramStats> {
         runs: info.run_cnt,
         recursion_misses: info.recursion_misses,
         verified_instructions: info.verified_insns,
+        translated_bytes: info.xlated_prog_len,
+        machine_code_bytes: info.jited_prog_len,
     })
 }

@@ -12,6 +12,7 @@ mod features;
 mod handover;
 mod hooks;
 mod kernel_config;
+mod layout;
 mod live;
 mod live_tcp;
 mod load;
@@ -38,6 +39,7 @@ pub use self::{
     environment::{Environment, Fact},
     features::{Feature, FeatureState, FeatureStatus},
     hooks::{HookError, Hooks},
+    layout::{Argument, Layout},
     live::LiveIterators,
     live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
     load::embedded_object,

@@ -94,6 +94,15 @@ pub(crate) const LADDER: &[Rung] = &[
     },
 ];
 
+/// The tracepoints that programs sit on.
+pub(super) fn tracepoints() -> impl Iterator<Item = &'static str> {
+    LADDER
+        .iter()
+        .flat_map(|rung| rung.programs)
+        .filter(|program| matches!(program.kind, Kind::Tracepoint))
+        .map(|program| program.name)
+}
+
 /// Tells the processes there are.
 pub(super) const LIVE_TASKS: &str = "live_tasks";
 /// Learns who listens.
