@@ -120,3 +120,25 @@ pub(crate) fn are_counted(kind: &str) -> Result<()> {
     check(Metric::TcpConnectionFailures, &[], REFUSED);
     live.ensure_nothing_lost()
 }
+
+/// Connections to a server of its own, one after another.
+pub(crate) struct Exchange(TcpListener);
+
+impl Exchange {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(TcpListener::bind("127.0.0.1:0")?))
+    }
+
+    /// Opens one, sends both ways, and closes it from the side that connected.
+    pub(crate) fn one(&mut self, up: &[u8], down: &[u8]) -> Result<()> {
+        let mut source = TcpStream::connect(self.0.local_addr()?)?;
+        let (mut destination, _) = self.0.accept()?;
+        source.write_all(up)?;
+        destination.read_exact(&mut vec![0; up.len()])?;
+        destination.write_all(down)?;
+        source.read_exact(&mut vec![0; down.len()])?;
+        drop(source);
+        ensure!(destination.read(&mut [0])? == 0, "more than was sent");
+        Ok(())
+    }
+}

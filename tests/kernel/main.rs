@@ -14,14 +14,17 @@ mod facts;
 mod failures;
 mod icmp;
 mod ladder;
+mod live;
 mod lost_opens;
 mod oom;
 mod passive;
 mod pods;
 mod processes;
 mod program_stats;
+mod restart;
 mod sock_diag;
 mod socket_owner;
+mod spill;
 mod storm;
 mod tcp_closes;
 mod tcp_odd;
@@ -58,6 +61,10 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("fork", program_stats::fork),
     ("classic_lives", classic::lives),
     ("classic_attempts", classic::attempts),
+    ("long_lived", live::long_lived),
+    ("flood", spill::flood),
+    ("agent", restart::agent),
+    ("load", restart::load),
 ];
 
 type Test = fn() -> Result<()>;
@@ -131,6 +138,18 @@ const TESTS: &[(&str, Test)] = &[
         sock_diag::hundred_namespaces,
     ),
     ("sock_diag_without_privilege", sock_diag::without_privilege),
+    ("live_older_connections", live::older_connections),
+    ("live_open_connections", live::open_connections),
+    ("live_owners", live::owners),
+    ("spill_connections", spill::connections_are_counted),
+    ("spill_full", spill::totals_outlive_a_full_map),
+    ("spill_processes", spill::processes_are_counted),
+    ("restart_after_kill", restart::after_kill),
+    ("restart_by_upgrade", restart::by_upgrade),
+    ("restart_with_losses", restart::with_losses),
+    ("restart_with_other_sizes", restart::with_other_sizes),
+    ("restart_of_open_connections", restart::of_open_connections),
+    ("restart_only_one", restart::only_one),
 ];
 
 fn main() -> ExitCode {

@@ -55,7 +55,7 @@ pub(crate) fn spawn(arguments: &[String]) -> Result<Value> {
     Ok(json!({ "microseconds": u64::try_from(start.elapsed().as_micros())? }))
 }
 
-fn processes() -> Result<u64> {
+pub(crate) fn processes() -> Result<u64> {
     match env::var(PROCESSES) {
         Ok(number) => Ok(number.parse::<u64>()?.next_multiple_of(SPAWNERS)),
         Err(_unset) => Ok(100_000),

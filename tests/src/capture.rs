@@ -13,7 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 use wellhead::config::Config;
 use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
-use wellhead::daemon::{Capture, Settings, pipeline::Inputs};
+use wellhead::daemon::{
+    Capture, Settings,
+    pipeline::{Inputs, PipelineSettings},
+};
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
 use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes, embedded_object};
@@ -151,12 +154,24 @@ impl Live {
     /// # Errors
     /// Nothing can be attached.
     pub fn start(probes: ProbeSettings) -> Result<Self> {
+        Self::start_with(probes, |_| {})
+    }
+
+    /// As [`Self::start`], with other settings of the pipeline.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start_with(
+        probes: ProbeSettings,
+        change: impl FnOnce(&mut PipelineSettings),
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()?;
         let mut settings = Settings::new(&Config::default())?;
         settings.probes = probes;
+        change(&mut settings.pipeline);
         let (snapshots, requests) = SnapshotHandle::channel(1);
         let (subscriptions, subscribers) = mpsc::channel(1);
         let inputs = Inputs {

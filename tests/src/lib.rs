@@ -9,4 +9,5 @@ pub mod netns;
 pub mod report;
 pub mod require;
 pub mod snapshot;
+pub mod steps;
 pub mod workload;

@@ -24,6 +24,8 @@ pub struct Hooks {
     pub btf: Option<PathBuf>,
     /// Offsets that replace those found there.
     pub offsets: Vec<(&'static str, u32)>,
+    /// Programs left out, as if from a version that did not have them. No variable sets it.
+    pub left_out: Vec<&'static str>,
 }
 
 /// A hook that cannot be followed.
@@ -56,6 +58,7 @@ impl Hooks {
                 Some(text) => parse_offsets(&text)?,
                 None => Vec::new(),
             },
+            left_out: Vec::new(),
         })
     }
 

@@ -77,6 +77,9 @@ impl Facts {
         for feature in &settings.features {
             hash.add(feature.as_str().as_bytes());
         }
+        for program in &settings.hooks.left_out {
+            hash.add(program.as_bytes());
+        }
         hash.add(&settings.only_cgroup.unwrap_or_default().to_ne_bytes());
         // 0 stands for none.
         hash.0.max(1)

@@ -160,7 +160,7 @@ impl Probes {
             }
             let (status, programs) = match obstacle(feature, settings, &unmade, &features) {
                 Some((wanted, reason)) => (FeatureStatus::off(feature, wanted, reason), Vec::new()),
-                None => climb(feature, &mut object, &btf, keeping, absent),
+                None => climb(feature, settings, &mut object, &btf, keeping, absent),
             };
             features.push(status);
             running.extend(programs);
@@ -306,6 +306,7 @@ pub fn check_privilege() -> Result<(), AttachError> {
 /// else.
 fn climb(
     feature: Feature,
+    settings: &ProbeSettings,
     object: &mut Ebpf,
     btf: &AyaBtf,
     keeping: Option<Keeping<'_>>,
@@ -314,7 +315,10 @@ fn climb(
     let mut best = None;
     for rung in LADDER.iter().filter(|rung| rung.feature == feature) {
         let mut running = Vec::new();
-        let programs = rung.programs.iter().map(|program| {
+        let left_out = &settings.hooks.left_out;
+        let programs = rung.programs.iter();
+        let programs = programs.filter(|program| !left_out.contains(&program.name));
+        let programs = programs.map(|program| {
             let started = program.start(object, btf, keeping);
             let result = started.map(|started| running.push(started));
             ProgramStatus::new(program.name, result, absent)

@@ -1,0 +1,410 @@
+//! One agent after another: what happens in between reaches the next, and nothing is counted twice.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use wellhead::counters::RecordKind;
+use wellhead::kernel::{AttachError, ProbeSettings, Probes, embedded_object, remove_pins};
+use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead_tests::{
+    capture::{DEADLINE, Live, settings},
+    cgroup::CgroupGuard,
+    netns,
+    require::say,
+    snapshot,
+    steps::Steps,
+    workload::{self, Running},
+};
+
+/// Processes, and connections, that a load makes.
+const EACH: i64 = 300;
+const UP: i64 = 100;
+const DOWN: i64 = 200;
+
+/// Where an agent keeps its programs; removed in the end.
+struct PinGuard(PathBuf);
+
+impl PinGuard {
+    fn new(name: &str) -> Self {
+        let name = format!("wellhead-test-{}-{name}", process::id());
+        Self(Path::new("/sys/fs/bpf").join(name))
+    }
+
+    fn path(&self) -> Result<&str> {
+        self.0.to_str().context("UTF-8")
+    }
+}
+
+impl Drop for PinGuard {
+    fn drop(&mut self) {
+        if let Err(error) = remove_pins(&self.0) {
+            say(format_args!("pins stay behind: {error}"));
+        }
+    }
+}
+
+/// The workload that is an agent: tells its totals when asked, until it is killed.
+///
+/// Arguments: pins, cgroup, steps, version (`old` lacks a program), bytes of the network ring.
+pub(crate) fn agent(arguments: &[String]) -> Result<Value> {
+    let [pins, cgroup, steps, version, ring] = arguments else {
+        anyhow::bail!("five arguments, please: {arguments:?}");
+    };
+    let steps = Steps::at(steps);
+    let live = Live::start_with(
+        settings_of(pins, cgroup.parse()?, version, ring.parse()?),
+        |pipeline| pipeline.snapshot_interval = Duration::from_millis(300),
+    )?;
+    steps.say("ready", "")?;
+    loop {
+        steps.hear("ask")?;
+        steps.say("answer", &totals(&live)?.to_string())?;
+    }
+}
+
+fn settings_of(pins: &str, cgroup: u64, version: &str, network_ring: u32) -> ProbeSettings {
+    let mut settings = ProbeSettings {
+        pin_directory: Some(PathBuf::from(pins)),
+        network_ring,
+        ..settings(Some(cgroup))
+    };
+    if version == "old" {
+        // Another object: ELF ignores what comes behind its sections.
+        let object = [embedded_object(), b"older"].concat();
+        settings.object = Box::leak(object.into_boxed_slice());
+        settings.hooks.left_out = vec!["mark_victim"];
+    }
+    settings
+}
+
+fn totals(live: &Live) -> Result<Value> {
+    let read = live.snapshot()?;
+    let total = |metric| snapshot::total(&read, metric, &[]);
+    let transmit = [(Attr::NetworkIoDirection, "transmit")];
+    let lost: u64 = RecordKind::ALL
+        .iter()
+        .map(|kind| live.counters.lost(*kind))
+        .sum();
+    Ok(json!({
+        "forks": total(Metric::ProcessForks),
+        "execs": total(Metric::ProcessExecs),
+        "exits": total(Metric::ProcessExits),
+        "opened": total(Metric::TcpConnectionsOpened),
+        "closed": total(Metric::TcpConnectionsClosed),
+        "active": total(Metric::TcpConnectionsActive),
+        "sent": snapshot::total(&read, Metric::TcpIo, &transmit),
+        "io": total(Metric::TcpIo),
+        "lost": lost,
+    }))
+}
+
+/// The workload that is a load: so many processes and connections, one after another.
+pub(crate) fn load(arguments: &[String]) -> Result<Value> {
+    let each: i64 = arguments.first().context("how many?")?.parse()?;
+    netns::isolate()?;
+    let mut exchange = crate::connections::Exchange::new()?;
+    for _ in 0..each {
+        let status = process::Command::new("/bin/true").status()?;
+        ensure!(status.success(), "{status}");
+        exchange.one(&[b'u'; UP as usize], &[b'd'; DOWN as usize])?;
+    }
+    Ok(json!({}))
+}
+
+/// What an agent has to count of loads.
+fn loads(number: i64) -> BTreeMap<&'static str, i64> {
+    let all = number * EACH;
+    BTreeMap::from([
+        ("forks", all),
+        // The load itself is executed and ends too.
+        ("execs", all + number),
+        ("exits", all + number),
+        ("opened", 2 * all),
+        ("closed", 2 * all),
+        ("active", 0),
+        ("sent", all * (UP + DOWN)),
+        ("io", 2 * all * (UP + DOWN)),
+    ])
+}
+
+struct Bench {
+    cgroup: CgroupGuard,
+    steps: Steps,
+    pins: PinGuard,
+}
+
+impl Bench {
+    fn new(name: &str) -> Result<Self> {
+        Ok(Self {
+            cgroup: CgroupGuard::new()?,
+            steps: Steps::new()?,
+            pins: PinGuard::new(name),
+        })
+    }
+
+    /// An agent outside of the cgroup it watches.
+    fn agent(&self, version: &str, ring: u32) -> Result<Agent<'_>> {
+        let home = CgroupGuard::new()?;
+        let (cgroup, ring) = (self.cgroup.id().to_string(), ring.to_string());
+        let arguments = [
+            self.pins.path()?,
+            &cgroup,
+            self.steps.path()?,
+            version,
+            &ring,
+        ];
+        let running = workload::start(&home, "agent", &arguments)?;
+        Ok(Agent {
+            running,
+            steps: &self.steps,
+            _home: home,
+        })
+    }
+
+    fn start_load(&self) -> Result<Running> {
+        workload::start(&self.cgroup, "load", &[&EACH.to_string()])
+    }
+
+    fn load(&self) -> Result<()> {
+        self.start_load()?.finish().map(drop)
+    }
+}
+
+struct Agent<'a> {
+    running: Running,
+    steps: &'a Steps,
+    _home: CgroupGuard,
+}
+
+impl Agent<'_> {
+    fn ready(self) -> Result<Self> {
+        self.steps.hear("ready")?;
+        Ok(self)
+    }
+
+    fn totals(&self) -> Result<Value> {
+        self.steps.say("ask", "")?;
+        Ok(serde_json::from_str(&self.steps.hear("answer")?)?)
+    }
+
+    /// It has counted these loads, and nothing besides.
+    fn has_counted(&self, number: i64) -> Result<Value> {
+        let expected = loads(number);
+        let start = std::time::Instant::now();
+        loop {
+            let found = self.totals()?;
+            let differs = expected.iter().find(|(key, value)| found[**key] != **value);
+            match differs {
+                None => return Ok(found),
+                Some(_) if start.elapsed() < DEADLINE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Some((key, value)) => anyhow::bail!("{key} is not {value} in {found}"),
+            }
+        }
+    }
+
+    /// With SIGKILL: nothing of it gets to say goodbye.
+    fn kill(self) {
+        drop(self.running);
+    }
+}
+
+const RING: u32 = 4 << 20;
+
+pub(crate) fn after_kill() -> Result<()> {
+    let bench = Bench::new("kill")?;
+    let first = bench.agent("new", RING)?.ready()?;
+    bench.load()?;
+    first.has_counted(1)?;
+    first.kill();
+    bench.load()?;
+    // The next starts amid a load.
+    let running = bench.start_load()?;
+    let second = bench.agent("new", RING)?.ready()?;
+    running.finish()?;
+    let found = second.has_counted(2)?;
+    assert_eq!(found["lost"], 0, "{found}");
+    assert_eq!(generations(&bench)?, ["1"], "adopted");
+    Ok(())
+}
+
+pub(crate) fn by_upgrade() -> Result<()> {
+    let bench = Bench::new("upgrade")?;
+    let first = bench.agent("old", RING)?.ready()?;
+    bench.load()?;
+    first.has_counted(1)?;
+    let before = programs(&bench, 1)?;
+    first.kill();
+    bench.load()?;
+    let running = bench.start_load()?;
+    let second = bench.agent("new", RING)?.ready()?;
+    running.finish()?;
+    let found = second.has_counted(2)?;
+    assert_eq!(found["lost"], 0, "{found}");
+    assert_eq!(generations(&bench)?, ["2"], "the old programs are gone");
+    let after = programs(&bench, 2)?;
+    assert_eq!(after.len(), before.len() + 1, "{before:?}, then {after:?}");
+    // And once more, to the same.
+    second.kill();
+    bench.load()?;
+    let third = bench.agent("new", RING)?.ready()?;
+    third.has_counted(1)?;
+    assert_eq!(generations(&bench)?, ["2"], "adopted");
+    Ok(())
+}
+
+/// While nobody reads, the smallest ring overflows: what does not fit is spilled.
+pub(crate) fn with_losses() -> Result<()> {
+    let page = u32::try_from(rustix::param::page_size())?;
+    let bench = Bench::new("losses")?;
+    let first = bench.agent("new", page)?.ready()?;
+    first.totals()?;
+    first.kill();
+    bench.load()?;
+    let second = bench.agent("new", page)?.ready()?;
+    let found = second.has_counted(1)?;
+    ensure!(
+        found["lost"].as_i64() > Some(0),
+        "nothing was lost: {found}"
+    );
+    say(format_args!(
+        "  {} records lost while nobody read",
+        found["lost"]
+    ));
+    // An agent that starts now has nothing to do with those losses.
+    second.kill();
+    let third = bench.agent("new", page)?.ready()?;
+    let found = third.has_counted(0)?;
+    assert_eq!(found["lost"], 0, "{found}");
+    Ok(())
+}
+
+/// Rings of another size: the old one is read to its end.
+pub(crate) fn with_other_sizes() -> Result<()> {
+    let bench = Bench::new("sizes")?;
+    let first = bench.agent("new", RING)?.ready()?;
+    first.totals()?;
+    first.kill();
+    bench.load()?;
+    let second = bench.agent("new", RING / 2)?.ready()?;
+    bench.load()?;
+    second.has_counted(2)?;
+    assert_eq!(generations(&bench)?, ["2"]);
+    Ok(())
+}
+
+/// Connections that are open all the time: each agent goes on where the last stopped.
+pub(crate) fn of_open_connections() -> Result<()> {
+    let bench = Bench::new("open")?;
+    let long = Steps::new()?;
+    let first = bench.agent("new", RING)?.ready()?;
+    let running = workload::start(&bench.cgroup, "long_lived", &[long.path()?])?;
+    long.hear("open")?;
+    let all = crate::live::CONNECTIONS as i64;
+    let (up, down) = crate::live::FIRST;
+    let both = all * (up + down) as i64;
+    wait_for(
+        &first,
+        &[("opened", 2 * all), ("active", 2 * all), ("io", 2 * both)],
+    )?;
+    // Past the next snapshot, so that what was counted is noted as told.
+    std::thread::sleep(Duration::from_millis(800));
+    first.kill();
+    long.say("go", "")?;
+    long.hear("sent")?;
+    let second = bench.agent("old", RING)?.ready()?;
+    let (up, down) = crate::live::ROUND;
+    let round = all * (up + down) as i64;
+    wait_for(
+        &second,
+        &[("opened", 0), ("active", 2 * all), ("io", 2 * round)],
+    )?;
+    for _ in 1..crate::live::ROUNDS {
+        long.say("go", "")?;
+        long.hear("sent")?;
+    }
+    long.say("go", "")?;
+    running.finish()?;
+    let rounds = crate::live::ROUNDS as i64;
+    wait_for(
+        &second,
+        &[
+            ("opened", 0),
+            ("active", 0),
+            ("closed", 2 * all),
+            ("io", 2 * rounds * round),
+        ],
+    )
+}
+
+fn wait_for(agent: &Agent<'_>, expected: &[(&str, i64)]) -> Result<()> {
+    let start = std::time::Instant::now();
+    loop {
+        let found = agent.totals()?;
+        if expected.iter().all(|(key, value)| found[*key] == *value) {
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < DEADLINE,
+            "{found} instead of {expected:?}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Two agents at once would read each other's records away.
+pub(crate) fn only_one() -> Result<()> {
+    let bench = Bench::new("two")?;
+    let first = bench.agent("new", RING)?.ready()?;
+    let pins = bench.pins.path()?;
+    let second = Probes::attach(&settings_of(pins, bench.cgroup.id(), "new", RING));
+    let error = second.err().context("it attached")?;
+    ensure!(matches!(error, AttachError::Held(_)), "{error}");
+    ensure!(
+        error.to_string().contains("another wellhead agent"),
+        "{error}"
+    );
+    ensure!(
+        remove_pins(&bench.pins.0).is_err(),
+        "pins in use were removed"
+    );
+    bench.load()?;
+    first.has_counted(1)?;
+    first.kill();
+    ensure!(remove_pins(&bench.pins.0)?, "there was nothing to remove");
+    ensure!(!bench.pins.0.exists(), "something is left");
+    Ok(())
+}
+
+/// The generations that are pinned.
+fn generations(bench: &Bench) -> Result<Vec<String>> {
+    Ok(names(&bench.pins.0.join("v1"))?
+        .into_iter()
+        .filter(|name| name != "maps")
+        .collect())
+}
+
+fn programs(bench: &Bench, generation: u32) -> Result<Vec<String>> {
+    let names = names(&bench.pins.0.join("v1").join(generation.to_string()))?;
+    Ok(names
+        .into_iter()
+        .filter(|name| name.ends_with("-link"))
+        .collect())
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
