@@ -275,15 +275,17 @@ impl End {
         let is_source = connection.role != u32::from(role::DESTINATION);
         let total = traffic(self.sock, self.tcp, 0);
         let told = &connection.reported;
+        // Both are loaded, whichever is used: out of two branches the compiler would make one load of a pointer chosen
+        // before, of which the verifiers of older kernels do not know what it points to.
+        let local_port = local_port(self.tcp);
         // SAFETY: `sock` is a `struct sock`.
-        let (port, error) = unsafe {
-            let port = if is_source {
-                u16::from_be(field(self.sock, &offset::SOCK_DPORT))
-            } else {
-                local_port(self.tcp)
-            };
-            (port, field::<u32>(self.sock, &offset::SOCK_ERROR))
+        let (remote_port, error): (u16, u32) = unsafe {
+            (
+                u16::from_be(field(self.sock, &offset::SOCK_DPORT)),
+                field(self.sock, &offset::SOCK_ERROR),
+            )
         };
+        let port = if is_source { remote_port } else { local_port };
         let failed = kind as u32 == Kind::TcpConnectFailed as u32;
         let key = SpillKey {
             cgroup_id: self.cgroup_id,
