@@ -255,10 +255,13 @@ pub(crate) fn count_without(arguments: &[String]) -> Result<Value> {
     for (inode, result) in &live.namespaces {
         if let Err(error) = result {
             let expected = NamespaceError::NotPermitted { inode: *inode };
-            ensure!(matches!(
-                error,
-                LiveTcpError::Namespace(NamespaceError::NotPermitted { .. })
-            ));
+            ensure!(
+                matches!(
+                    error,
+                    LiveTcpError::Namespace(NamespaceError::NotPermitted { .. })
+                ),
+                "another error in namespace {inode}: {error:?}"
+            );
             assert_eq!(error.to_string(), expected.to_string());
             not_permitted += 1;
             if *inode == other {

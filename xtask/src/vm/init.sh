@@ -38,6 +38,9 @@ mount_cgroups() {
 # A parameter of the kernel's command line that the kernel does not know becomes a variable of the first process.
 mount_cgroups
 
+# As on a server: tests hold thousands of sockets.
+ulimit -n 65536
+
 # Held open, so that the settings last.
 exec 3> /dev/ttyS2
 stty raw -echo < /dev/ttyS2

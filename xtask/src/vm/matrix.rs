@@ -25,9 +25,13 @@ use crate::{setup, test};
 const AT_A_TIME: usize = 2;
 /// A guest in software emulation takes two minutes.
 const LIMIT: Duration = Duration::from_mins(20);
-/// Emulated processors are slow: fewer processes than on a real one, counted just as exactly.
-const PROCESSES: (&str, &str) = ("WELLHEAD_TEST_PROCESSES", "4000");
-const REQUIRE: (&str, &str) = ("WELLHEAD_REQUIRE_KERNEL", "1");
+/// What the tests are told. Emulated processors are slow: fewer processes and connections than on real ones, counted just
+/// as exactly.
+const SETTINGS: [(&str, &str); 3] = [
+    ("WELLHEAD_TEST_PROCESSES", "4000"),
+    ("WELLHEAD_TEST_CONNECTIONS", "3000"),
+    ("WELLHEAD_REQUIRE_KERNEL", "1"),
+];
 const REPORT: &str = "WELLHEAD_TEST_REPORT";
 
 /// One kernel's tests.
@@ -103,11 +107,10 @@ fn script(filter: &[OsString]) -> Result<String> {
     for word in filter {
         words.push(quoted(word.to_str().context("the filter is not UTF-8")?));
     }
-    let set = |(name, value): (&str, &str)| format!("export {name}={value}\n");
+    let settings = SETTINGS.map(|(name, value)| format!("export {name}={value}\n"));
     Ok(format!(
-        "{}{}{}\nstatus=$?\nkernel-tests --facts || status=$?\nexit $status\n",
-        set(PROCESSES),
-        set(REQUIRE),
+        "{}{}\nstatus=$?\nkernel-tests --facts || status=$?\nexit $status\n",
+        settings.concat(),
         words.join(" ")
     ))
 }
