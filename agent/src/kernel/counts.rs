@@ -131,6 +131,11 @@ impl AttachedPrograms {
             counters.set_lost(*record, lost);
             full[*ring as usize] += lost;
         }
+        for stats in self.stats() {
+            if let Some(kind) = told_by(stats.program) {
+                counters.set_skipped(kind, stats.recursion_misses);
+            }
+        }
         let [identity, process, network] = full;
         counters.set_discards(Discard::RingIdentityFull, identity);
         counters.set_discards(Discard::RingProcessFull, process);
@@ -218,6 +223,21 @@ pub fn wait_for_programs() {
     bpf::wait_for_programs();
 }
 
+/// The kind of records that are missing if a program does not run. (Of those for connections one stands for all.)
+fn told_by(program: &str) -> Option<RecordKind> {
+    Some(match program.strip_prefix("classic_").unwrap_or(program) {
+        "cgroup_mkdir" => RecordKind::CgroupMkdir,
+        "cgroup_rmdir" => RecordKind::CgroupRmdir,
+        "cgroup_attach_task" => RecordKind::CgroupAttach,
+        "sched_process_fork" | "task_newtask" => RecordKind::Fork,
+        "sched_process_exec" => RecordKind::Exec,
+        "sched_process_exit" => RecordKind::Exit,
+        "mark_victim" => RecordKind::OomKill,
+        "inet_sock_set_state" => RecordKind::TcpClose,
+        _ => return None,
+    })
+}
+
 #[derive(Clone, Copy)]
 enum InRing {
     Identity,
@@ -272,6 +292,9 @@ impl ProgramStats {
         Self {
             run_time_ns: self.run_time_ns.saturating_sub(before.run_time_ns),
             runs: self.runs.saturating_sub(before.runs),
+            recursion_misses: self
+                .recursion_misses
+                .saturating_sub(before.recursion_misses),
             ..self
         }
     }

@@ -105,11 +105,12 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
     snapshot.families.extend(families.families);
 }
 
-/// Share of a signal's records that were consumed since the start. Losses are mirrored from the kernel
-/// later than the records themselves are counted, so this is exact once both have come to rest.
+/// Share of a signal's records that were consumed since the start; a run of a program that the kernel skipped counts as a
+/// lost record. Losses are mirrored from the kernel later than the records themselves are counted, so this is exact once both have come to rest.
 pub fn completeness(counters: &Counters, kinds: &[RecordKind]) -> f64 {
     let consumed: u64 = kinds.iter().map(|kind| counters.records(*kind)).sum();
-    let lost: u64 = kinds.iter().map(|kind| counters.lost(*kind)).sum();
+    let lost = |kind: &RecordKind| counters.lost(*kind) + counters.skipped(*kind);
+    let lost: u64 = kinds.iter().map(lost).sum();
     if lost == 0 {
         return 1.0;
     }

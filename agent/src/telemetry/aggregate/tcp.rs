@@ -35,6 +35,10 @@ pub(super) fn found_open(
     end: &ConnectionEnd,
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
+    if connection.open_lost {
+        // Nothing was told of it yet: whoever is followed under its id was there before.
+        vanished(flows, store, connection.socket_id, now);
+    }
     let (flow, counted) = match flows.opened(connection.socket_id) {
         Some(open) => (open.flow, std::mem::replace(&mut open.counted, end.totals)),
         None => {
@@ -62,6 +66,10 @@ pub(super) fn closed(
     // It was never counted as active, and how much of its traffic is from before the agent is unknown.
     if connection.unmet {
         return;
+    }
+    if connection.open_lost {
+        // Nothing was told of it yet: whoever is followed under its id was there before.
+        vanished(flows, store, connection.socket_id, now);
     }
     // Its ends are called what they were called when it was opened, or `active` would never come back to 0.
     let known = flows.close(connection.socket_id);

@@ -411,6 +411,28 @@ fn a_lost_open_is_counted_with_the_next_snapshot() {
 }
 
 #[test]
+fn an_id_used_again_while_events_are_lost_names_another_connection() {
+    let again = Connection {
+        open_lost: true,
+        ..connection(Some(Role::Source))
+    };
+    check(
+        vec![
+            Body::TcpOpen(connection(Some(Role::Source))),
+            // Its end was lost, and so was that the next one opened.
+            Body::TcpClose(grown(7, 0, again)),
+        ],
+        &expect_test::expect![[r#"
+            wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 2
+            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
+            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
+            wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 2x 1
+            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
+            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 7"#]],
+    );
+}
+
+#[test]
 fn a_connection_whose_end_was_lost_is_not_active() {
     let mut all = Fixture::new();
     all.count(Body::TcpOpen(connection(Some(Role::Source))));
