@@ -46,6 +46,9 @@ pub(crate) type Struct = *const u8;
 
 /// Loads a field.
 ///
+/// Never load from structures of different types in the branches of one condition: the compiler makes that one load of a
+/// pointer and an offset chosen before, which the verifiers before 6.12 do not know to belong together. Load both, then choose.
+///
 /// # Safety
 /// `base` must be a pointer the verifier knows the type of, `offset` the offset of a field of that type as wide as `T`:
 /// the verifier refuses the program otherwise. A null or stale `base` reads as zero.

@@ -212,8 +212,7 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
         let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
         let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
         // As `wait_task_zombie` does (`kernel/exit.c`).
-        // Both are loaded, whichever is used: out of two branches the compiler would make one load of a pointer and an offset
-        // chosen before, which the verifiers of older kernels do not know to belong together.
+        // Both are loaded, whichever is used: see `field`.
         let group_status: u32 = field(signal, &offset::SIGNAL_EXIT_CODE);
         let own_status: u32 = field(leader, &offset::TASK_EXIT_CODE);
         let status = if field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {

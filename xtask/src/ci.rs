@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
+use crate::vm::{self, Bless};
 use crate::{docs, paths, setup, test, tidy};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -15,7 +16,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "setup",
         run: || setup::build().map(drop),
@@ -51,6 +52,10 @@ const STEPS: [Step; 9] = [
     Step {
         name: "test kernel",
         run: test::kernel,
+    },
+    Step {
+        name: "test vm",
+        run: || vm::test(&[], Bless::No),
     },
 ];
 

@@ -77,7 +77,7 @@ const TESTS: [Need; 3] = [
     },
 ];
 
-const VM: [Need; 2] = [
+const VM: [Need; 3] = [
     Need {
         what: "QEMU, for virtual machines",
         present: || which("qemu-system-x86_64").is_some(),
@@ -89,6 +89,12 @@ const VM: [Need; 2] = [
         present: || which("busybox").is_some(),
         debian: &["busybox-static"],
         by_hand: "dnf install busybox",
+    },
+    Need {
+        what: "xz, for modules of kernels",
+        present: || which("xz").is_some(),
+        debian: &["xz-utils"],
+        by_hand: "dnf install xz",
     },
 ];
 

@@ -77,7 +77,7 @@ impl Accelerator {
 
 fn works(kernel: &Image, work: &Path) -> Result<bool> {
     let initrd = work.join("probe.cpio");
-    image::write(&initrd, &[], "exit 0\n")?;
+    image::write(&initrd, kernel, &[], "exit 0\n")?;
     let guest = Guest {
         image: kernel,
         accelerator: Accelerator::Kvm,

@@ -10,6 +10,8 @@ use crate::cmd::{Cmd, which};
 
 /// Depends on the newest kernel of its release.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
+/// Modules that guests have, each after those it needs: the kernel's own count of sockets (`sock_diag`).
+const MODULES: [&str; 2] = ["net/ipv4/inet_diag.ko", "net/ipv4/tcp_diag.ko"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A Debian release.
@@ -24,9 +26,9 @@ pub(crate) struct Suite {
 pub(crate) struct Found {
     /// What `uname -r` will say.
     pub(crate) release: String,
-    /// The package that holds the image.
-    package: String,
-    /// The version of that package.
+    /// The packages that hold the image and the modules.
+    packages: Vec<String>,
+    /// The version of them all.
     pub(crate) version: String,
 }
 
@@ -85,18 +87,14 @@ impl Suite {
         let image = depends_on(&shown(META_PACKAGE)?, "linux-image-")?;
         let release = image.trim_start_matches("linux-image-").to_owned();
         let description = shown(&image)?;
-        // Later ones have the image itself in a package of its own.
-        let (package, description) = match depends_on(&description, "linux-binary-") {
-            Ok(binary) => {
-                let description = shown(&binary)?;
-                (binary, description)
-            }
-            Err(_) => (image, description),
-        };
         let version = field(&description, "Version").context("a package without a version")?;
+        // Later ones have the image itself and the modules in packages of their own.
+        let parts =
+            ["linux-binary-", "linux-modules-"].map(|prefix| depends_on(&description, prefix));
+        let packages = parts.into_iter().flatten().chain([image]).collect();
         Ok(Found {
             release,
-            package,
+            packages,
             version: version.to_owned(),
         })
     }
@@ -139,7 +137,7 @@ impl Suite {
     }
 }
 
-/// Downloads a kernel and leaves its image, and nothing else of its package, in `place`.
+/// Downloads a kernel and leaves its image, some of its modules, and nothing else in `place`.
 pub(crate) fn unpack_kernel(
     found: &Found,
     suite: &Suite,
@@ -148,49 +146,64 @@ pub(crate) fn unpack_kernel(
 ) -> Result<()> {
     let work = directory.join(format!("unpacking-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    let done = unpack_in(&work, found, suite, directory, place);
+    let tree = work.join("tree");
+    let done = unpack(&work, &tree, found, suite, directory)
+        .and_then(|()| keep(&tree, &found.release, place));
     fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     done
 }
 
-fn unpack_in(
-    work: &Path,
-    found: &Found,
-    suite: &Suite,
-    directory: &Path,
-    place: &Path,
-) -> Result<()> {
+fn unpack(work: &Path, tree: &Path, found: &Found, suite: &Suite, directory: &Path) -> Result<()> {
+    let versioned = |package: &String| format!("{package}={}", found.version);
     suite
         .apt("apt-get", directory)
         .dir(work)
         .args(["--quiet", "download"])
-        .arg(format!("{}={}", found.package, found.version))
+        .args(found.packages.iter().map(versioned))
         .run()?;
-    let package = downloaded(work)?;
-    let tree = work.join("tree");
-    Cmd::new("dpkg-deb")
-        .arg("--extract")
-        .arg(&package)
-        .arg(&tree)
-        .run()?;
-    let image = [
-        tree.join("boot").join(format!("vmlinuz-{}", found.release)),
-        tree.join("usr/lib/modules")
-            .join(&found.release)
-            .join("vmlinuz"),
-    ];
-    let image = image.iter().find(|file| file.is_file());
-    let image = image.with_context(|| format!("no image in {}", found.package))?;
-    fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
-    // Renamed last: a file of that name is whole.
-    fs::rename(image, place.join("vmlinuz")).context("cannot keep the image")
+    for entry in fs::read_dir(work)? {
+        let package = entry?.path();
+        if package
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
+            Cmd::new("dpkg-deb")
+                .arg("--extract")
+                .arg(&package)
+                .arg(tree)
+                .run()?;
+        }
+    }
+    Ok(())
 }
 
-fn downloaded(directory: &Path) -> Result<PathBuf> {
-    fs::read_dir(directory)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("nothing was downloaded to {}", directory.display()))
+/// Keeps what guests use.
+fn keep(tree: &Path, release: &str, place: &Path) -> Result<()> {
+    let first = |candidates: [PathBuf; 2]| {
+        let found = candidates.iter().find(|file| file.exists()).cloned();
+        found.with_context(|| format!("no {} in the packages", candidates[0].display()))
+    };
+    let modules = first([
+        tree.join("lib/modules").join(release),
+        tree.join("usr/lib/modules").join(release),
+    ])?;
+    let image = first([
+        tree.join("boot").join(format!("vmlinuz-{release}")),
+        modules.join("vmlinuz"),
+    ])?;
+    let kept = place.join("modules");
+    fs::create_dir_all(&kept).with_context(|| format!("cannot create {}", kept.display()))?;
+    for name in MODULES {
+        let file = kept.join(Path::new(name).file_name().context("a module has a name")?);
+        let plain = modules.join("kernel").join(name);
+        let compressed = plain.with_extension("ko.xz");
+        if !plain.is_file() {
+            Cmd::new("xz").arg("--decompress").arg(&compressed).run()?;
+        }
+        fs::rename(&plain, &file).with_context(|| format!("cannot keep {}", file.display()))?;
+    }
+    // Renamed last: where there is an image, there is all of it.
+    fs::rename(image, place.join("vmlinuz")).context("cannot keep the image")
 }
 
 /// Where this machine's own packages come from.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
+use super::kernels::Image;
 use crate::cmd::{Cmd, quoted, which};
 
 const INIT: &str = include_str!("init.sh");
@@ -26,14 +27,18 @@ impl Program {
     }
 }
 
-/// Writes the archive of a guest that runs `command`, a shell script, with `programs` on its path.
-pub(crate) fn write(to: &Path, programs: &[Program], command: &str) -> Result<()> {
+/// Writes the archive of a guest of this kernel that runs `command`, a shell script, with `programs` on its path.
+pub(crate) fn write(to: &Path, kernel: &Image, programs: &[Program], command: &str) -> Result<()> {
     let place = to.parent().context("a file lies in a directory")?;
     fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
     let mut archive = Archive::default();
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("command", 0o644, command.as_bytes())?;
     archive.file("bin/busybox", 0o755, &read(&busybox()?)?)?;
+    for module in kernel.modules()? {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("modules/{name}"), 0o644, &read(&module)?)?;
+    }
     let mut libraries = Vec::new();
     for program in programs {
         let stripped = to.with_extension(program.name);

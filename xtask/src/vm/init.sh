@@ -17,6 +17,7 @@ for place in /tmp /run /dev/shm; do mount -t tmpfs tmpfs "$place"; done
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
+for module in /modules/*; do insmod "$module"; done
 
 mount_cgroups() {
     if [ "$cgroups" = v2 ]; then

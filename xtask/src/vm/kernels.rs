@@ -107,7 +107,7 @@ impl Kernel {
             return Ok(None);
         };
         let image = Image::new(release, package)?;
-        if !image.file.is_file() {
+        if !image.is_whole() {
             return Ok(None);
         }
         let age = SystemTime::now().duration_since(fs::metadata(&current)?.modified()?);
@@ -118,7 +118,7 @@ impl Kernel {
         let directory = directory()?;
         let found = self.suite.newest_kernel(&directory)?;
         let image = Image::new(&found.release, &found.version)?;
-        if !image.file.is_file() {
+        if !image.is_whole() {
             say(format!("downloading the kernel {}", found.release));
             let place = image.file.parent().context("a file lies in a directory")?;
             apt::unpack_kernel(&found, &self.suite, &directory, place)?;
@@ -142,6 +142,20 @@ impl Image {
             release: release.to_owned(),
             package: package.to_owned(),
         })
+    }
+
+    /// Modules to be loaded in this order: those a module needs have a name before its own.
+    pub(crate) fn modules(&self) -> Result<Vec<PathBuf>> {
+        let place = self.directory().join("modules");
+        let entries = fs::read_dir(&place);
+        let entries = entries.with_context(|| format!("cannot read {}", place.display()))?;
+        let mut files: Vec<PathBuf> = entries.filter_map(|one| Some(one.ok()?.path())).collect();
+        files.sort();
+        Ok(files)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.file.is_file() && self.modules().is_ok_and(|modules| !modules.is_empty())
     }
 
     /// The directory that is this kernel's alone.

@@ -49,6 +49,7 @@ struct Job {
     kernel: &'static Kernel,
     image: Image,
     accelerator: Accelerator,
+    initrd: PathBuf,
 }
 
 /// Runs them all, or those with `filter` in their name, and compares what the kernels look like with what they were.
@@ -57,14 +58,16 @@ pub(crate) fn run(filter: &[OsString], bless: Bless) -> Result<()> {
     let tests = kernel_tests()?;
     let work = work_directory()?;
     let jobs = jobs(&work)?;
-    let initrd = work.join("tests.cpio");
     let [shell_true, chrt] = companions()?;
     let programs = [tests, shell_true, chrt];
-    image::write(&initrd, &programs, &script(filter)?)?;
+    let script = script(filter)?;
+    for job in &jobs {
+        image::write(&job.initrd, &job.image, &programs, &script)?;
+    }
     let [tests, ..] = programs;
 
     let mut columns = vec![on_this_machine(&tests.file, filter, &work)?];
-    columns.extend(in_guests(&jobs, &initrd, &work)?);
+    columns.extend(in_guests(&jobs, &work)?);
     for line in table::lines(&columns) {
         say(line);
     }
@@ -85,6 +88,7 @@ fn jobs(work: &Path) -> Result<Vec<Job>> {
             kernel,
             image,
             accelerator,
+            initrd: work.join(kernel.name).join("tests.cpio"),
         })
     };
     KERNELS.iter().map(job).collect()
@@ -135,7 +139,7 @@ fn on_this_machine(tests: &Path, filter: &[OsString], work: &Path) -> Result<Col
     Ok(column)
 }
 
-fn in_guests(jobs: &[Job], initrd: &Path, work: &Path) -> Result<Vec<Column>> {
+fn in_guests(jobs: &[Job], work: &Path) -> Result<Vec<Column>> {
     let waiting: Mutex<VecDeque<(usize, &Job)>> = Mutex::new(jobs.iter().enumerate().collect());
     let done = Mutex::new(Vec::new());
     let next = || {
@@ -148,7 +152,7 @@ fn in_guests(jobs: &[Job], initrd: &Path, work: &Path) -> Result<Vec<Column>> {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some((place, job)) = next() {
-                    let column = job.run_twice_at_most(initrd, work);
+                    let column = job.run_twice_at_most(work);
                     done.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push((place, column));
@@ -163,8 +167,8 @@ fn in_guests(jobs: &[Job], initrd: &Path, work: &Path) -> Result<Vec<Column>> {
 
 impl Job {
     /// An emulated guest may crash for no fault of ours. Then it gets one more chance, and everybody is told.
-    fn run_twice_at_most(&self, initrd: &Path, work: &Path) -> Result<Column> {
-        let (column, end) = self.run(initrd, work)?;
+    fn run_twice_at_most(&self, work: &Path) -> Result<Column> {
+        let (column, end) = self.run(work)?;
         let End::Crash(words) = end else {
             return Ok(column);
         };
@@ -172,16 +176,16 @@ impl Job {
             "WARNING: the guest with {} CRASHED and is run once more: {words}",
             self.image.release
         ));
-        Ok(self.run(initrd, work)?.0)
+        Ok(self.run(work)?.0)
     }
 
-    fn run(&self, initrd: &Path, work: &Path) -> Result<(Column, End)> {
+    fn run(&self, work: &Path) -> Result<(Column, End)> {
         let logs = work.join(self.kernel.name);
         let guest = Guest {
             image: &self.image,
             accelerator: self.accelerator,
             cgroups: self.kernel.cgroups,
-            initrd,
+            initrd: &self.initrd,
             logs: &logs,
             terminal: Terminal::File,
             limit: Some(LIMIT),

@@ -51,7 +51,7 @@ pub(crate) fn run(
         image::script(command)?
     };
     let initrd = work.join("initrd.cpio");
-    image::write(&initrd, &programs(command)?, &script)?;
+    image::write(&initrd, &image, &programs(command)?, &script)?;
     let guest = Guest {
         image: &image,
         accelerator,
