@@ -13,9 +13,11 @@ mod executions;
 mod facts;
 mod failures;
 mod icmp;
+mod invariants;
 mod ladder;
 mod live;
 mod lost_opens;
+mod many_live;
 mod oom;
 mod passive;
 mod pods;
@@ -59,6 +61,9 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("many_namespaces", sock_diag::many_namespaces),
     ("count_without", sock_diag::count_without),
     ("fork", program_stats::fork),
+    ("of_every_age", invariants::of_every_age),
+    ("beyond_room", invariants::beyond_room),
+    ("hold", many_live::hold),
     ("classic_lives", classic::lives),
     ("classic_attempts", classic::attempts),
     ("long_lived", live::long_lived),
@@ -120,6 +125,16 @@ const TESTS: &[(&str, Test)] = &[
         "passive_helpers_in_the_object",
         passive::helpers_in_the_object,
     ),
+    (
+        "live_more_than_the_ring_holds",
+        many_live::more_than_the_ring_holds,
+    ),
+    ("live_in_each_namespace", many_live::in_each_namespace),
+    ("invariants_at_rest", || invariants::at_rest("first")),
+    ("invariants_at_rest_by_socket", || {
+        invariants::at_rest("iter/tcp")
+    }),
+    ("invariants_of_a_wrong_table", invariants::wrong_table),
     ("ladder_one_feature_off", ladder::one_feature_off),
     ("ladder_broken_offsets", ladder::broken_offsets),
     ("ladder_without_privilege", ladder::without_privilege),

@@ -16,7 +16,7 @@ use super::{
     handover::turn_switch,
     load::{Facts, Loaded, aya_btf, load},
     pins::{PinError, Pins, Plan},
-    programs::{Keeping, LADDER, Running},
+    programs::{Keeping, LADDER, ProgramError, Running},
     spill::SpillMap,
     steering::Steering,
 };
@@ -319,7 +319,11 @@ fn climb(
         let programs = rung.programs.iter();
         let programs = programs.filter(|program| !left_out.contains(&program.name));
         let programs = programs.map(|program| {
-            let started = program.start(object, btf, keeping);
+            let started = if settings.hooks.refuse(program.name) {
+                Err(ProgramError::Refused)
+            } else {
+                program.start(object, btf, keeping)
+            };
             let result = started.map(|started| running.push(started));
             ProgramStatus::new(program.name, result, absent)
         });

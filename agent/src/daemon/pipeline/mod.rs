@@ -4,6 +4,7 @@
 //! ring fills up or somebody asks for a reading.
 
 mod about;
+mod invariants;
 mod live;
 mod marks;
 mod outbox;
@@ -22,7 +23,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::about::About;
-use self::live::{Snapshots, Step};
+use self::invariants::KernelCount;
+use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
@@ -78,6 +80,7 @@ pub struct Pipeline {
     inputs: Inputs,
     rescan: Rescan,
     snapshots: Snapshots,
+    kernel_count: KernelCount,
     /// Records lost by the time what they would have told was counted last; `None` before the first time.
     accounted: Option<u64>,
 }
@@ -129,6 +132,7 @@ impl Pipeline {
             inputs,
             rescan,
             snapshots,
+            kernel_count: KernelCount::default(),
             accounted: None,
         })
     }
@@ -166,13 +170,20 @@ impl Pipeline {
                     let _asker_may_have_gone = done.send(());
                 }
                 found = self.rescan.found() => self.learn(found),
-                step = self.snapshots.next() => match step {
+                next = self.snapshots.next() => match next {
                     Step::Due => self.snapshots.begin(self.state.programs()),
                     Step::RoundDone => {
                         self.drain_all().await;
-                        self.snapshots.go_on(self.state.programs());
+                        if self.snapshots.go_on(self.state.programs()) == Progress::Complete {
+                            self.count_in_kernel();
+                        }
                     }
                 },
+                counted = self.kernel_count.done() => {
+                    // What happened while it counted.
+                    self.drain_all().await;
+                    self.state.check(counted);
+                }
                 _ = housekeeping.tick() => {
                     self.account_for_losses().await;
                     self.look_after_tables();
@@ -232,6 +243,13 @@ impl Pipeline {
         });
         more |= connections >= BATCH;
         more
+    }
+
+    /// All open connections are known by now: has the kernel count them as well.
+    fn count_in_kernel(&mut self) {
+        if self.kernel_count.start() {
+            self.state.check_begins();
+        }
     }
 
     fn look_after_tables(&mut self) {

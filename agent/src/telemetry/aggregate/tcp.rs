@@ -46,6 +46,8 @@ pub(super) fn found_open(
             let flow = flows.of(identity, occurrence, connection);
             if connection.open_lost {
                 count_open(flows, store, flow, connection, now);
+            } else {
+                flows.balance.met();
             }
             follow(flows, store, flow, connection, end.totals, now);
             (flow, end.reported)
@@ -63,6 +65,7 @@ pub(super) fn closed(
     end: &ConnectionEnd,
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
+    flows.balance.touch(connection.netns);
     // It was never counted as active, and how much of its traffic is from before the agent is unknown.
     if connection.unmet {
         return;
@@ -83,7 +86,7 @@ pub(super) fn closed(
             count_open(flows, store, flow, connection, now);
             flows.measure(store, flow, FlowSeries::Active, Measurement::Add(0), now);
         }
-        None => {}
+        None => flows.balance.met(),
     }
     flows.measure(store, flow, FlowSeries::Closed, ONE, now);
     if let Some(since) = connection.established_ns {
@@ -107,7 +110,9 @@ pub(super) fn closed(
 
 /// A connection is not open any more, and nothing was told of its end: what it carried is spilled.
 pub(super) fn vanished(flows: &mut Flows, store: &mut Store, socket: u64, now: u64) {
-    if let Some(Open { flow, .. }) = flows.close(socket) {
+    if let Some(Open { flow, netns, .. }) = flows.close(socket) {
+        flows.balance.vanished();
+        flows.balance.touch(netns);
         flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now);
         flows.release(flow);
     }
@@ -143,9 +148,11 @@ fn follow(
         counted,
         netns: connection.netns,
     };
+    flows.balance.touch(connection.netns);
     if flows.open(connection.socket_id, open) {
         flows.measure(store, flow, FlowSeries::Active, ONE, now);
     } else {
+        flows.balance.turned_away();
         store.discard(Discard::StoreConnectionsFull);
     }
 }

@@ -51,6 +51,7 @@ impl Fixture {
 
     /// Every series as `name{attributes} value`, flow attributes but the reporter left out.
     fn series(&self) -> Vec<String> {
+        assert_eq!(self.aggregator.imbalance(), 0);
         let node = self.identity.node_resource();
         let snapshot = self
             .store
