@@ -59,7 +59,7 @@ fn all_is_well() {
     }
     assert!(report["problem"].is_null());
     let features = report["features"].as_array().expect("a list");
-    assert_eq!(features.len(), 3);
+    assert_eq!(features.len(), 6);
     for feature in features {
         assert_eq!(
             (text(feature, "state"), text(feature, "mechanism")),
