@@ -24,6 +24,8 @@ mod otlp;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

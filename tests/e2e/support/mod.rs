@@ -11,7 +11,7 @@ mod requirements;
 mod wait;
 mod work;
 
-pub(crate) use self::agent::Agent;
+pub(crate) use self::agent::{Agent, AgentBuilder};
 pub(crate) use self::cgroup::Container;
 pub(crate) use self::command::{Finished, finish, kill, wellhead, wrapped};
 pub(crate) use self::exposition::{Format, Page, judged};
@@ -20,4 +20,4 @@ pub(crate) use self::pins::Pins;
 pub(crate) use self::receiver::{OtlpPoint, Receiver, attribute, text};
 pub(crate) use self::requirements::{Need, ready, tool};
 pub(crate) use self::wait::{eventually, until};
-pub(crate) use self::work::{Exchanged, Program, Programs, exchange, refused};
+pub(crate) use self::work::{Connected, Program, Programs, Served, exchange, refused};

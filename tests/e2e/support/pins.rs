@@ -1,7 +1,7 @@
 //! A place for agents to keep their programs that no other agent uses.
 
 use std::path::{Path, PathBuf};
-use std::process;
+use std::{fs, process};
 
 use super::command::{Finished, finish, wellhead};
 use super::work::unique;
@@ -34,6 +34,16 @@ impl Pins {
             "pins.keep=on".to_owned(),
             format!("pins.directory={}", self.0.display()),
         ]
+    }
+
+    /// The one generation of programs that is here.
+    pub(crate) fn generation(&self) -> u64 {
+        let names = fs::read_dir(self.0.join("v1")).expect("pins");
+        let numbers: Vec<u64> = names
+            .filter_map(|name| name.expect("a name").file_name().to_str()?.parse().ok())
+            .collect();
+        assert_eq!(numbers.len(), 1, "{numbers:?}");
+        numbers[0]
     }
 
     /// `wellhead uninstall`, of what is here and in a runtime directory.
