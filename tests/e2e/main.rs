@@ -22,6 +22,8 @@ mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod pins;
+#[cfg(test)]
 mod receivers;
 #[cfg(test)]
 mod restart;

@@ -309,8 +309,13 @@ pub fn remove_pins(root: &Path) -> Result<bool, PinError> {
         path: root.to_owned(),
         source,
     };
+    let is_there = match fs::symlink_metadata(root) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) if is_absence(&error) => false,
+        Err(error) => return Err(unusable(error)),
+    };
     // Elsewhere no agent ever pinned anything, and directories of such names are somebody's.
-    if !root.is_dir() || !is_on_bpffs(root).map_err(unusable)? {
+    if !is_there || !is_on_bpffs(root).map_err(unusable)? {
         return Ok(false);
     }
     let _lock = lock(root)?;
@@ -325,6 +330,11 @@ pub fn remove_pins(root: &Path) -> Result<bool, PinError> {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(unusable(error)),
         _ => Ok(true),
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Makes a directory and those above it. Whoever can open one can lock it, and so keep the agent from starting.
