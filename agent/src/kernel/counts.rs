@@ -41,7 +41,7 @@ pub struct AttachedPrograms {
     running: Vec<Running>,
     maps: ControlMaps,
     /// Held, so that no other agent takes them over.
-    _pins: Option<Pins>,
+    pins: Option<Pins>,
     /// What an earlier agent's spill map held.
     left: Vec<(SpillKey, SpillValue)>,
     /// What earlier agents took notice of, by cell.
@@ -69,7 +69,7 @@ impl AttachedPrograms {
             _object: object,
             running,
             maps,
-            _pins: pins,
+            pins,
             left: left.map_or_else(Vec::new, SpillMap::read_all),
             before,
             stats_before,
@@ -98,6 +98,11 @@ impl AttachedPrograms {
             before.map_or(stats, |before| stats.since(before))
         })
         .collect()
+    }
+
+    /// Whether they go on without this agent, for the next one.
+    pub fn are_kept(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// Records of a kind that were put into their ring since the maps were made.

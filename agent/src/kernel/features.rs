@@ -99,6 +99,11 @@ pub struct FeatureStatus {
     pub programs: Vec<ProgramStatus>,
 }
 
+/// Why a feature is off that nobody asked for.
+pub(crate) const NOT_WANTED: &str = "switched off in the configuration";
+/// Why one is off that classic tracepoints cannot give.
+pub(crate) const NO_BTF: &str = "the kernel has no BTF";
+
 /// [`FeatureStatus::mechanism`] of BTF tracepoints.
 pub(crate) const MECHANISM_BTF: &str = "tp_btf";
 /// [`FeatureStatus::mechanism`] of classic tracepoints.
@@ -129,6 +134,11 @@ impl FeatureStatus {
             state: FeatureState::Off(reason.to_owned()),
             programs: Vec::new(),
         }
+    }
+
+    /// Whether it is captured in the way of kernels without BTF.
+    pub fn is_classic(&self) -> bool {
+        self.mechanism == MECHANISM_CLASSIC
     }
 
     /// Whether all of it works.

@@ -83,6 +83,8 @@ pub struct Pipeline {
     kernel_count: KernelCount,
     /// Records lost by the time what they would have told was counted last; `None` before the first time.
     accounted: Option<u64>,
+    /// The last reading is about to be exported: what still comes is left to the next agent.
+    closed: bool,
 }
 
 impl Pipeline {
@@ -134,13 +136,15 @@ impl Pipeline {
             snapshots,
             kernel_count: KernelCount::default(),
             accounted: None,
+            closed: false,
         })
     }
 
-    /// Runs until `stop`; then drains what is in the rings once more.
+    /// Runs until `stop`; then drains what is in the rings once more, unless the next agent will.
     ///
     /// Whoever sends to `settle` is answered when nothing waits for metadata any more, now or later: what comes last
-    /// leaves under the names that are known.
+    /// leaves under the names that are known. If there can be a next agent, nothing more is read from then on: it would
+    /// come too late to be exported.
     pub async fn run(
         mut self,
         stop: CancellationToken,
@@ -166,7 +170,9 @@ impl Pipeline {
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
                 Some(done) = settle.recv() => {
                     self.drain_all().await;
+                    self.account_for_losses().await;
                     self.state.settle();
+                    self.closed = self.state.programs().are_kept();
                     let _asker_may_have_gone = done.send(());
                 }
                 found = self.rescan.found() => self.learn(found),
@@ -184,12 +190,13 @@ impl Pipeline {
                     self.drain_all().await;
                     self.state.check(counted);
                 }
-                _ = housekeeping.tick() => {
+                _ = housekeeping.tick(), if !self.closed => {
                     self.account_for_losses().await;
                     self.look_after_tables();
                 }
             }
         }
+        self.closed |= self.state.programs().are_kept();
         self.drain_all().await;
         self.account_for_losses().await;
         self.state.settle();
@@ -197,6 +204,9 @@ impl Pipeline {
 
     /// Counts what records that found their ring full would have told.
     async fn account_for_losses(&mut self) {
+        if self.closed {
+            return;
+        }
         let lost = self.state.programs().losses();
         if self.accounted == Some(lost) {
             return;
@@ -215,6 +225,9 @@ impl Pipeline {
 
     /// Empties the rings; when they fill faster than that, only so far that others get an answer.
     async fn drain_all(&mut self) {
+        if self.closed {
+            return;
+        }
         for _ in 0..BATCHES {
             if !self.drain_batch() {
                 return;
