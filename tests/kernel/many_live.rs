@@ -87,7 +87,7 @@ pub(crate) fn more_than_the_ring_holds() -> Result<()> {
 
     let live = Live::start_with(settings, |pipeline| {
         // One snapshot is all there is.
-        pipeline.snapshot_interval = Duration::from_secs(3_600);
+        pipeline.snapshot_interval = Duration::from_hours(1);
     })?;
     let ends = i64::try_from(ends)?;
     let read = live.snapshot_when("all are active", |read| {

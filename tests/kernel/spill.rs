@@ -81,7 +81,7 @@ pub(crate) fn connections_are_counted() -> Result<()> {
             let having = [&[(Attr::Reporter, reporter)], more].concat();
             let found = snapshot::total(&read, metric, &having);
             let what = format!("{metric:?} {having:?}");
-            check_count(&live, &what, found, expected as i64);
+            check_count(&live, &what, found, snapshot::number(expected));
         };
         check(Metric::TcpConnectionsOpened, &[], all);
         check(Metric::TcpConnectionsClosed, &[], all);
@@ -112,7 +112,7 @@ pub(crate) fn totals_outlive_a_full_map() -> Result<()> {
     let check = |metric, expected: usize| {
         assert_eq!(
             snapshot::total(&read, metric, &[]),
-            expected as i64,
+            snapshot::number(expected),
             "{metric:?}"
         );
     };
@@ -161,7 +161,7 @@ fn flooded(spill: u32) -> Result<(Live, usize)> {
         ..settings(Some(cgroup.id()))
     })?;
     workload::run(&cgroup, "flood", &[&all.to_string()])?;
-    let ends = 2 * all as i64;
+    let ends = snapshot::number(2 * all);
     live.snapshot_when("all ends", |read| {
         snapshot::total(read, Metric::TcpConnectionsClosed, &[]) + skipped(&live) >= ends
     })?;
@@ -177,14 +177,15 @@ fn check_losses(live: &Live, read: &Snapshot, all: usize) -> Result<()> {
             kind.as_str()
         ));
         let found = i64::try_from(read + lost).unwrap_or(i64::MAX);
-        check_count(live, kind.as_str(), found, 2 * all as i64);
+        check_count(live, kind.as_str(), found, snapshot::number(2 * all));
         (read, lost)
     };
     let (opens, closes) = (both(RecordKind::TcpOpen), both(RecordKind::TcpClose));
     ensure!(closes.1 > 0, "no end was lost, so nothing was shown");
     let consumed = opens.0 + closes.0;
     let missing = opens.1 + closes.1 + live.counters.skipped(RecordKind::TcpClose);
-    let expected = consumed as f64 / (consumed + missing) as f64;
+    let exactly = |records: u64| u32::try_from(records).map(f64::from);
+    let expected = exactly(consumed)? / exactly(consumed + missing)?;
     let signal = [(Attr::Signal, "tcp")];
     let point = snapshot::points(read, Metric::AgentCompleteness, &signal).next();
     let point = point.context("completeness of tcp")?;

@@ -160,20 +160,18 @@ impl Flows {
             self.forget();
         }
         let named = (key.owner, attributes());
-        let flow = match self.by_attributes.get(&named) {
-            Some(known) => *known,
-            None => {
-                let flow = self.add(Flow {
-                    owner: key.owner,
-                    attributes: named.1.clone(),
-                    series: [None; SERIES],
-                    open: 0,
-                    current: true,
-                });
-                self.by_attributes.insert(named, flow);
-                flow
-            }
-        };
+        let known = self.by_attributes.get(&named).copied();
+        let flow = known.unwrap_or_else(|| {
+            let flow = self.add(Flow {
+                owner: key.owner,
+                attributes: named.1.clone(),
+                series: [None; SERIES],
+                open: 0,
+                current: true,
+            });
+            self.by_attributes.insert(named, flow);
+            flow
+        });
         self.by_key.insert(key, flow);
         flow
     }

@@ -39,19 +39,16 @@ pub(super) fn found_open(
         // Nothing was told of it yet: whoever is followed under its id was there before.
         vanished(flows, store, connection.socket_id, now);
     }
-    let (flow, counted) = match flows.opened(connection.socket_id) {
-        Some(open) => (open.flow, std::mem::replace(&mut open.counted, end.totals)),
-        None => {
-            // Older than the agent, or its opening was lost.
-            let flow = flows.of(identity, occurrence, connection);
-            if connection.open_lost {
-                count_open(flows, store, flow, connection, now);
-            } else {
-                flows.balance.met();
-            }
-            follow(flows, store, flow, connection, end.totals, now);
-            (flow, end.reported)
+    let (flow, counted) = if let Some(open) = flows.opened(connection.socket_id) {
+        (open.flow, std::mem::replace(&mut open.counted, end.totals))
+    } else {
+        // Older than the agent, or its opening was lost.
+        let flow = flows.of(identity, occurrence, connection);
+        if connection.open_lost {
+            count_open(flows, store, flow, connection, now);
         }
+        follow(flows, store, flow, connection, end.totals, now);
+        (flow, end.reported)
     };
     count_rtt(flows, store, flow, &end.totals, now);
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
