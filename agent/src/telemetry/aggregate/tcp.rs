@@ -46,6 +46,8 @@ pub(super) fn found_open(
         let flow = flows.of(identity, occurrence, connection);
         if connection.open_lost {
             count_open(flows, store, flow, connection, now);
+        } else {
+            flows.balance.met();
         }
         follow(flows, store, flow, connection, end.totals, now);
         (flow, end.reported)
