@@ -28,6 +28,8 @@ mod receivers;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;
