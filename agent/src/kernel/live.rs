@@ -63,6 +63,9 @@ impl LiveIterators {
     /// Tells every open connection that a process in the PID namespace of the calling thread holds; before Linux 5.11,
     /// every one in the network namespaces that can be entered. Blocks.
     ///
+    /// On two cores, 20 000 sockets of four processes in 22 ms, and 25 ms the first time: 1.1 and 1.2 µs each. It goes through
+    /// the files of all processes, whatever they are.
+    ///
     /// # Errors
     /// The kernel broke it off.
     pub fn tell_connections(&self) -> io::Result<()> {
