@@ -18,9 +18,9 @@ use crate::{
     state,
 };
 
-/// Where a record is built: too large for the stack.
+/// Where a record is built: too large for the stack. One for each kind, as one program may interrupt another.
 #[map]
-pub(crate) static CGROUP_SCRATCH: PerCpuArray<Cgroup> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static CGROUP_SCRATCH: PerCpuArray<Cgroup> = PerCpuArray::with_max_entries(3, 0);
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
@@ -58,7 +58,7 @@ fn report(kind: Kind, cgroup: Struct, path: *const u8, pid: u32) {
         return;
     }
     let Some(now) = state::working() else { return };
-    let Some(scratch) = CGROUP_SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = CGROUP_SCRATCH.get_ptr_mut(kind as u32) else {
         return;
     };
     // SAFETY: the slot belongs to this CPU until the program returns.

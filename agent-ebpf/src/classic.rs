@@ -156,7 +156,7 @@ fn report_cgroup(
     if read::<u32>(context, root) != 0 {
         return 0;
     }
-    let Some(scratch) = CGROUP_SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = CGROUP_SCRATCH.get_ptr_mut(kind as u32) else {
         return 0;
     };
     // SAFETY: the slot belongs to this CPU until the program returns.

@@ -1,5 +1,7 @@
 //! Rings, counters, and how a record gets from one to the other.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -49,9 +51,21 @@ static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counts::CELLS, 0
 #[inline(always)]
 pub(crate) fn count(cell: u32) {
     if let Some(value) = COUNTS.get_ptr_mut(cell) {
-        // SAFETY: the look-up returned this CPU's slot. A program in an interrupt may count between load and store, but
-        // not in the same cell: cells belong to record kinds, and the kernel does not run a program inside itself.
-        unsafe { *value += 1 }
+        // SAFETY: the look-up returned this CPU's slot. Atomic, because a program may be interrupted, and since 7.0
+        // preempted, by one that counts in the same cell.
+        unsafe { add_atomically(value, 1) }
+    }
+}
+
+/// Adds to a cell of a map entry, atomically and without reading it back, which kernels before 5.12 cannot.
+///
+/// # Safety
+/// `cell` must point into a map entry.
+#[inline(always)]
+pub(crate) unsafe fn add_atomically(cell: *mut u64, amount: u64) {
+    // SAFETY: one instruction on memory the caller vouches for, and the verifier.
+    unsafe {
+        asm!("lock *(u64 *)({cell} + 0) += {amount}", cell = in(reg) cell, amount = in(reg) amount);
     }
 }
 

@@ -1,7 +1,5 @@
 //! Where records go that find their ring full: added up by what they are about, so that no total is lost with them.
 
-use core::arch::asm;
-
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
 use wellhead_common::{
     counts,
@@ -9,7 +7,10 @@ use wellhead_common::{
     record::Kind,
 };
 
-use crate::{output::count, state as steering};
+use crate::{
+    output::{add_atomically, count},
+    state as steering,
+};
 
 /// What was lost. The loader sets its size, and makes an entry for each kind and epoch with everything else 0.
 #[map]
@@ -62,16 +63,4 @@ fn add_to(key: &SpillKey, value: &SpillValue) -> bool {
         add_atomically(&raw mut (*entry).retransmits, value.retransmits);
     }
     true
-}
-
-/// Adds to a cell of a map entry, atomically and without reading it back, which kernels before 5.12 cannot.
-///
-/// # Safety
-/// `cell` must point into a map entry.
-#[inline(always)]
-unsafe fn add_atomically(cell: *mut u64, amount: u64) {
-    // SAFETY: one instruction on memory the caller vouches for, and the verifier.
-    unsafe {
-        asm!("lock *(u64 *)({cell} + 0) += {amount}", cell = in(reg) cell, amount = in(reg) amount);
-    }
 }

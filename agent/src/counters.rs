@@ -70,7 +70,8 @@ macro_rules! discards {
 discards! {
     /// The map of open connections had no room; the connection is not counted.
     KernelMapFull = Kernel / "map_full",
-    /// A program was skipped because it interrupted itself on the same CPU (`recursion_misses` of the kernel).
+    /// The kernel skipped a program because the program was running on that CPU already: interrupted or, since Linux 7.0,
+    /// preempted. What it would have told is lost (`recursion_misses` of the kernel).
     KernelRecursion = Kernel / "recursion",
     /// Memory of a process or of the kernel could not be read; the record went out without that part.
     KernelReadFailed = Kernel / "read_failed",
@@ -150,6 +151,7 @@ pub struct Counters {
     discards: [AtomicU64; Discard::ALL.len()],
     records: [AtomicU64; RecordKind::ALL.len()],
     lost: [AtomicU64; RecordKind::ALL.len()],
+    skipped: [AtomicU64; RecordKind::ALL.len()],
 }
 
 impl Counters {
@@ -167,6 +169,16 @@ impl Counters {
     /// The kernel owns that number; the daemon only mirrors it.
     pub fn set_lost(&self, kind: RecordKind, records: u64) {
         self.lost[kind as usize].store(records, Ordering::Relaxed);
+    }
+
+    /// Sets how many runs of the program that makes records of a kind the kernel skipped. Not every run makes one.
+    pub fn set_skipped(&self, kind: RecordKind, runs: u64) {
+        self.skipped[kind as usize].store(runs, Ordering::Relaxed);
+    }
+
+    /// Runs of the program that makes records of this kind that the kernel skipped.
+    pub fn skipped(&self, kind: RecordKind) -> u64 {
+        self.skipped[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Sets a discard counter that the kernel owns.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::{Agent, Need, Programs, finish, ready, text, wellhead, wrapped};
+use crate::support::{Agent, Need, Pins, Programs, finish, ready, text, wellhead, wrapped};
 
 /// An environment variable that makes this kernel another one.
 type Hook<'a> = Option<(&'a str, &'a str)>;
@@ -12,15 +12,31 @@ type Hook<'a> = Option<(&'a str, &'a str)>;
 /// Feature, state, mechanism.
 type Said = BTreeSet<(String, String, String)>;
 
+/// All of them.
+const FEATURES: [&str; 6] = [
+    "identity",
+    "process",
+    "tcp",
+    "live_processes",
+    "live_connections",
+    "restart",
+];
+
 /// State and mechanism of identity, process and TCP; words that the reason why TCP is not whole has.
 fn check(hook: Hook<'_>, expected: [(&str, &str); 3], exit: i32, words: &[&str]) {
-    let expected: Said = ["identity", "process", "tcp"]
-        .into_iter()
-        .zip(expected)
-        .map(|(feature, (state, mechanism))| (feature.into(), state.into(), mechanism.into()))
-        .collect();
-    let mut builder = Agent::builder();
-    let mut doctor = wellhead(&["doctor", "--json", "--set", "kubernetes.mode=off"]);
+    let expected = said(expected);
+    let pins = Pins::new();
+    let mut builder = Agent::builder().pins(&pins);
+    let [keep, directory] = pins.settings();
+    let settings = [
+        "--set",
+        "kubernetes.mode=off",
+        "--set",
+        &keep,
+        "--set",
+        &directory,
+    ];
+    let mut doctor = wellhead(&[&["doctor", "--json"][..], &settings].concat());
     if let Some((name, value)) = hook {
         builder = builder.env(name, value);
         doctor.env(name, value);
@@ -44,6 +60,34 @@ fn check(hook: Hook<'_>, expected: [(&str, &str); 3], exit: i32, words: &[&str])
     }
     let warned = log.contains("is set:");
     assert_eq!(warned, hook.is_some(), "a hook is told of: {log}");
+}
+
+/// With the features that depend on these three, where programs and maps are to be kept.
+fn said(three: [(&str, &str); 3]) -> Said {
+    let [_, process, tcp] = three;
+    let on = |mechanism| ("on", mechanism);
+    let if_btf = |whole, mechanism| {
+        if whole == on("tp_btf") {
+            on(mechanism)
+        } else {
+            ("off", "none")
+        }
+    };
+    let rest = [
+        if_btf(process, "iter/task"),
+        if_btf(tcp, "iter/task_file"),
+        // Programs that need no BTF cannot be kept.
+        if process == on("tp_btf") {
+            on("bpffs")
+        } else {
+            ("off", "none")
+        },
+    ];
+    FEATURES
+        .into_iter()
+        .zip(three.into_iter().chain(rest))
+        .map(|(feature, (state, mechanism))| (feature.into(), state.into(), mechanism.into()))
+        .collect()
 }
 
 /// Of `doctor --json` and the status.
@@ -115,8 +159,12 @@ fn where_there_is_no_btf() {
         return;
     }
     let hook = ("WELLHEAD_TEST_BTF", "/nonexistent");
-    let words = ["no BTF: without bytes", "no BTF: without exit codes"];
-    check(Some(hook), [("on", "tracepoint"); 3], 0, &words);
+    let words = [
+        "no BTF: without bytes",
+        "no BTF: without exit codes",
+        "the kernel has no BTF",
+    ];
+    check(Some(hook), [("on", "tracepoint"); 3], 1, &words);
 }
 
 /// Root with all capabilities but these.
@@ -148,7 +196,7 @@ fn where_one_capability_is_missing() {
         doctor.check(77, &[]);
         let report: Value = serde_json::from_str(&doctor.stdout).expect("JSON");
         let unknown = |feature: &str| (feature.into(), "unknown".into(), "none".into());
-        let expected: Said = ["identity", "process", "tcp"].map(unknown).into();
+        let expected: Said = FEATURES.map(unknown).into();
         assert_eq!(listed(&report), expected, "{name}");
         for feature in report["features"].as_array().expect("a list") {
             assert_eq!(feature["missing_capabilities"], serde_json::json!([name]));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::exit_codes::POWERLESS;
 use crate::support::{
-    Agent, Finished, Need, Receiver, finish, ready, refused, text, wellhead, wrapped,
+    Agent, Finished, Need, Pins, Receiver, finish, ready, refused, text, wellhead, wrapped,
 };
 
 fn doctor(wrapper: &[&str], arguments: &[&str]) -> Finished {
@@ -24,7 +24,9 @@ fn all_is_well() {
     }
     let home = tempfile::tempdir().expect("a directory");
     let directory = format!("runtime_directory={}", home.path().display());
-    let nobody = ["--set", &directory];
+    let pins = Pins::new();
+    let [keep, place] = pins.settings();
+    let nobody = ["--set", &directory, "--set", &keep, "--set", &place];
     let human = doctor(&[], &nobody);
     human.check(0, &[]);
     for word in [
@@ -38,8 +40,9 @@ fn all_is_well() {
     ] {
         assert!(human.stdout.contains(word), "{word}: {}", human.stdout);
     }
-    let json = doctor(&[], &["--json", "--set", &directory]);
+    let json = doctor(&[], &[&["--json"], &nobody[..]].concat());
     json.check(0, &[]);
+    assert!(!pins.path().exists(), "nothing was pinned to find out");
     let report = report(&json);
     let environment = &report["environment"];
     let value = |fact: &str| text(&environment[fact], "value");
@@ -59,13 +62,20 @@ fn all_is_well() {
     }
     assert!(report["problem"].is_null());
     let features = report["features"].as_array().expect("a list");
-    assert_eq!(features.len(), 3);
+    let mechanism = |feature| (text(feature, "feature"), text(feature, "mechanism"));
+    assert_eq!(
+        features.iter().map(mechanism).collect::<Vec<_>>(),
+        [
+            ("identity", "tp_btf"),
+            ("process", "tp_btf"),
+            ("tcp", "tp_btf"),
+            ("live_processes", "iter/task"),
+            ("live_connections", "iter/task_file"),
+            ("restart", "bpffs"),
+        ]
+    );
     for feature in features {
-        assert_eq!(
-            (text(feature, "state"), text(feature, "mechanism")),
-            ("on", "tp_btf"),
-            "{feature}"
-        );
+        assert_eq!(text(feature, "state"), "on", "{feature}");
         assert_eq!(
             feature["capabilities"],
             serde_json::json!(["CAP_BPF", "CAP_PERFMON"])

@@ -7,7 +7,7 @@ use std::thread;
 
 use flate2::read::GzDecoder;
 
-use crate::support::{Agent, Page, Programs, ready, request, send};
+use crate::support::{Agent, Page, Pins, Programs, ready, request, send, text};
 
 #[test]
 fn every_page_answers() {
@@ -53,7 +53,8 @@ fn the_status_tells_what_is_captured() {
     if !ready(&[]) {
         return;
     }
-    let agent = Agent::start();
+    let pins = Pins::new();
+    let agent = Agent::builder().pins(&pins).start();
     let program = Programs::new().link("/bin/true", "true");
     let before = agent.status();
     program.run_times(5, &[]);
@@ -65,19 +66,21 @@ fn the_status_tells_what_is_captured() {
         .expect("a list")
         .iter()
         .collect();
-    let names: Vec<_> = features
+    let names = features
         .iter()
-        .filter_map(|feature| feature["feature"].as_str())
-        .collect();
-    assert_eq!(names, ["identity", "process", "tcp"]);
+        .map(|feature| (text(feature, "feature"), text(feature, "mechanism")));
+    let expected = [
+        ("identity", "tp_btf"),
+        ("process", "tp_btf"),
+        ("tcp", "tp_btf"),
+        ("live_processes", "iter/task"),
+        ("live_connections", "iter/task_file"),
+        ("restart", "bpffs"),
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
     assert!(
         features.iter().all(|feature| feature["state"] == "on"),
         "{features:?}"
-    );
-    assert!(
-        features
-            .iter()
-            .all(|feature| feature["mechanism"] == "tp_btf")
     );
     assert!(status["kubernetes"].is_null() && status["otlp"]["metrics"].is_null());
     let execs =

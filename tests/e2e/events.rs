@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Exchanged, Program, Programs, attribute, eventually, exchange, finish, kill, ready,
+    Agent, Program, Programs, Served, attribute, eventually, exchange, finish, kill, ready,
     refused, text, until, wellhead,
 };
 
@@ -187,7 +187,7 @@ fn check_process(events: &[Value], program: &Program) {
     assert!(exec["time_unix_nano"].as_u64() < exit["time_unix_nano"].as_u64());
 }
 
-fn check_connections(events: &Events, served: &Exchanged) {
+fn check_connections(events: &Events, served: &Served) {
     let port: i64 = served.port.parse().expect("a port");
     let closed = |end: &str| {
         events.select(|event| {

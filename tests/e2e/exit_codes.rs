@@ -18,7 +18,7 @@ use crate::support::{
 pub(crate) const POWERLESS: &[&str] = &["setpriv", "--inh-caps=-all", "--bounding-set=-all"];
 
 /// A mount namespace of its own, in which something is done first.
-fn after(preparation: &str) -> Vec<String> {
+pub(crate) fn after(preparation: &str) -> Vec<String> {
     let script = format!(r#"{preparation} && exec "$@""#);
     ["unshare", "--mount", "sh", "-c", &script, "sh"]
         .map(str::to_owned)

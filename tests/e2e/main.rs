@@ -22,7 +22,13 @@ mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod pins;
+#[cfg(test)]
 mod receivers;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

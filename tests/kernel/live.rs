@@ -88,8 +88,8 @@ impl Counted {
 
     /// All connections open after this many rounds, counted from the start or from when the agent came.
     fn open(opened: i64, first: (usize, usize), rounds: usize) -> Self {
-        let all = CONNECTIONS as i64;
-        let carried = |first: usize, round: usize| all * (first + rounds * round) as i64;
+        let all = snapshot::number(CONNECTIONS);
+        let carried = |first: usize, round: usize| all * snapshot::number(first + rounds * round);
         let (up, down) = (carried(first.0, ROUND.0), carried(first.1, ROUND.1));
         Self {
             opened: [opened; 2],
@@ -103,7 +103,7 @@ impl Counted {
     fn closed(self) -> Self {
         Self {
             active: [0; 2],
-            closed: [CONNECTIONS as i64; 2],
+            closed: [snapshot::number(CONNECTIONS); 2],
             ..self
         }
     }
@@ -157,7 +157,7 @@ pub(crate) fn open_connections() -> Result<()> {
     let live = start(&cgroup)?;
     let running = workload::start(&cgroup, "long_lived", &[steps.path()?])?;
     let port = steps.hear("open")?;
-    follow(&live, &steps, &port, (CONNECTIONS as i64, FIRST))?;
+    follow(&live, &steps, &port, (snapshot::number(CONNECTIONS), FIRST))?;
     running.finish()?;
     Ok(())
 }

@@ -13,9 +13,12 @@ mod executions;
 mod facts;
 mod failures;
 mod icmp;
+mod invariants;
 mod ladder;
+mod list;
 mod live;
 mod lost_opens;
+mod many_live;
 mod oom;
 mod passive;
 mod pods;
@@ -35,125 +38,10 @@ use std::{panic, process::ExitCode};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
-use wellhead_tests::{
-    capture, report, require,
-    workload::{self, Workload},
-};
-
-const WORKLOADS: &[(&str, Workload)] = &[
-    ("processes", processes::many),
-    ("endings", endings::all),
-    ("executions", executions::all),
-    ("tcp_close", tcp_script::run),
-    ("tcp_odd", tcp_odd::all),
-    ("connections", connections::many),
-    ("failures", failures::all),
-    ("socket_owner", socket_owner::hand_over),
-    ("sleep", pods::sleep),
-    ("storm", storm::spawn),
-    ("open_and_wait", lost_opens::open_and_wait),
-    ("powerless", ladder::powerless),
-    ("eat_memory", oom::eat_memory),
-    ("all_states", sock_diag::all_states),
-    ("many_connections", sock_diag::many_connections),
-    ("many_namespaces", sock_diag::many_namespaces),
-    ("count_without", sock_diag::count_without),
-    ("fork", program_stats::fork),
-    ("classic_lives", classic::lives),
-    ("classic_attempts", classic::attempts),
-    ("long_lived", live::long_lived),
-    ("flood", spill::flood),
-    ("agent", restart::agent),
-    ("load", restart::load),
-];
-
-type Test = fn() -> Result<()>;
-
-const TESTS: &[(&str, Test)] = &[
-    ("processes_are_counted", processes::are_counted),
-    ("endings_are_as_wait_tells", endings::are_as_wait_tells),
-    (
-        "executions_are_told_as_called",
-        executions::are_told_as_called,
-    ),
-    ("tcp_close_from_client", || tcp_closes::check("client")),
-    ("tcp_close_from_server", || tcp_closes::check("server")),
-    ("tcp_close_simultaneous", || {
-        tcp_closes::check("simultaneous")
-    }),
-    ("tcp_close_orphaned", || tcp_closes::check("orphaned")),
-    ("tcp_close_linger_0", || tcp_closes::check("linger_0")),
-    ("tcp_close_unread_data", || tcp_closes::check("unread_data")),
-    ("tcp_close_server_killed", || {
-        tcp_closes::check("server_killed")
-    }),
-    ("tcp_close_half", || tcp_closes::check("half")),
-    ("tcp_close_after_megabytes", || {
-        tcp_closes::check("megabytes")
-    }),
-    ("tcp_close_after_loss", || tcp_closes::check("loss")),
-    ("tcp_odd_lives_are_told_once", tcp_odd::lives_are_told_once),
-    (
-        "tcp_odd_begun_before_the_programs",
-        tcp_odd::begun_before_the_programs,
-    ),
-    ("connections_over_ipv4", || connections::are_counted("ipv4")),
-    ("connections_over_ipv6", || connections::are_counted("ipv6")),
-    ("connections_over_mapped_ipv4", || {
-        connections::are_counted("mapped")
-    }),
-    (
-        "lost_opens_are_told_with_the_end",
-        lost_opens::are_told_with_the_end,
-    ),
-    ("failures_have_their_type", failures::have_their_type),
-    ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
-    ("pods_of_short_life", pods::of_short_life),
-    ("v1_ids_do_not_collide", collisions::of_hierarchies),
-    ("storm_over_a_small_ring", storm::over_a_small_ring),
-    ("storm_through_the_pipeline", storm::through_the_pipeline),
-    (
-        "passive_programs_are_attached",
-        passive::programs_are_attached,
-    ),
-    (
-        "passive_helpers_in_the_object",
-        passive::helpers_in_the_object,
-    ),
-    ("ladder_one_feature_off", ladder::one_feature_off),
-    ("ladder_broken_offsets", ladder::broken_offsets),
-    ("ladder_without_privilege", ladder::without_privilege),
-    ("classic_features_are_on", classic::features_are_on),
-    ("classic_one_feature_off", classic::one_feature_off),
-    ("classic_cgroups", classic::cgroups),
-    ("classic_processes", classic::processes),
-    ("classic_connections", classic::connections),
-    ("classic_owners", classic::owners),
-    ("program_stats_count_runs", program_stats::count_runs),
-    ("oom_kill_names_its_victim", oom::names_its_victim),
-    ("sock_diag_every_state", sock_diag::every_state),
-    ("sock_diag_ten_thousand", sock_diag::ten_thousand),
-    (
-        "sock_diag_hundred_namespaces",
-        sock_diag::hundred_namespaces,
-    ),
-    ("sock_diag_without_privilege", sock_diag::without_privilege),
-    ("live_older_connections", live::older_connections),
-    ("live_open_connections", live::open_connections),
-    ("live_owners", live::owners),
-    ("spill_connections", spill::connections_are_counted),
-    ("spill_full", spill::totals_outlive_a_full_map),
-    ("spill_processes", spill::processes_are_counted),
-    ("restart_after_kill", restart::after_kill),
-    ("restart_by_upgrade", restart::by_upgrade),
-    ("restart_with_losses", restart::with_losses),
-    ("restart_with_other_sizes", restart::with_other_sizes),
-    ("restart_of_open_connections", restart::of_open_connections),
-    ("restart_only_one", restart::only_one),
-];
+use wellhead_tests::{capture, report, require, workload};
 
 fn main() -> ExitCode {
-    match workload::run_if_asked(WORKLOADS) {
+    match workload::run_if_asked(list::WORKLOADS) {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => {}
         Err(error) => {
@@ -171,11 +59,11 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials = TESTS.iter().map(|(name, test)| trial(name, *test));
+    let trials = list::TESTS.iter().map(|(name, test)| trial(name, *test));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn trial(name: &'static str, test: Test) -> Trial {
+fn trial(name: &'static str, test: list::Test) -> Trial {
     let run = move || {
         report::test(name, || {
             if require::kernel(name)? {
@@ -190,7 +78,7 @@ fn trial(name: &'static str, test: Test) -> Trial {
 }
 
 /// A test that fails while the kernel did not run a program is run once more, and everybody is told.
-fn run_twice_at_most(name: &str, test: Test) -> Result<()> {
+fn run_twice_at_most(name: &str, test: list::Test) -> Result<()> {
     capture::take_skipped_runs();
     let first = panic::catch_unwind(test);
     let skipped = capture::take_skipped_runs();

@@ -25,8 +25,8 @@ use wellhead_tests::{
 
 /// Processes, and connections, that a load makes.
 const EACH: i64 = 300;
-const UP: i64 = 100;
-const DOWN: i64 = 200;
+const UP: u8 = 100;
+const DOWN: u8 = 200;
 
 /// Where an agent keeps its programs; removed in the end.
 struct PinGuard(PathBuf);
@@ -113,7 +113,7 @@ pub(crate) fn load(arguments: &[String]) -> Result<Value> {
     for _ in 0..each {
         let status = process::Command::new("/bin/true").status()?;
         ensure!(status.success(), "{status}");
-        exchange.one(&[b'u'; UP as usize], &[b'd'; DOWN as usize])?;
+        exchange.one(&vec![b'u'; UP.into()], &vec![b'd'; DOWN.into()])?;
     }
     Ok(json!({}))
 }
@@ -121,6 +121,7 @@ pub(crate) fn load(arguments: &[String]) -> Result<Value> {
 /// What an agent has to count of loads.
 fn loads(number: i64) -> BTreeMap<&'static str, i64> {
     let all = number * EACH;
+    let each = i64::from(UP) + i64::from(DOWN);
     BTreeMap::from([
         ("forks", all),
         // The load itself is executed and ends too.
@@ -129,8 +130,8 @@ fn loads(number: i64) -> BTreeMap<&'static str, i64> {
         ("opened", 2 * all),
         ("closed", 2 * all),
         ("active", 0),
-        ("sent", all * (UP + DOWN)),
-        ("io", 2 * all * (UP + DOWN)),
+        ("sent", all * each),
+        ("io", 2 * all * each),
     ])
 }
 
@@ -308,9 +309,9 @@ pub(crate) fn of_open_connections() -> Result<()> {
     let first = bench.agent("new", RING)?.ready()?;
     let running = workload::start(&bench.cgroup, "long_lived", &[long.path()?])?;
     long.hear("open")?;
-    let all = crate::live::CONNECTIONS as i64;
+    let all = snapshot::number(crate::live::CONNECTIONS);
     let (up, down) = crate::live::FIRST;
-    let both = all * (up + down) as i64;
+    let both = all * snapshot::number(up + down);
     wait_for(
         &first,
         &[("opened", 2 * all), ("active", 2 * all), ("io", 2 * both)],
@@ -322,7 +323,7 @@ pub(crate) fn of_open_connections() -> Result<()> {
     long.hear("sent")?;
     let second = bench.agent("old", RING)?.ready()?;
     let (up, down) = crate::live::ROUND;
-    let round = all * (up + down) as i64;
+    let round = all * snapshot::number(up + down);
     wait_for(
         &second,
         &[("opened", 0), ("active", 2 * all), ("io", 2 * round)],
@@ -333,7 +334,7 @@ pub(crate) fn of_open_connections() -> Result<()> {
     }
     long.say("go", "")?;
     running.finish()?;
-    let rounds = crate::live::ROUNDS as i64;
+    let rounds = snapshot::number(crate::live::ROUNDS);
     wait_for(
         &second,
         &[

@@ -80,10 +80,14 @@ pub(crate) fn connections_are_counted() -> Result<()> {
         let check = |metric, more: &[_], expected: usize| {
             let having = [&[(Attr::Reporter, reporter)], more].concat();
             let found = snapshot::total(&read, metric, &having);
-            assert_eq!(found, expected as i64, "{metric:?} {having:?}");
+            let what = format!("{metric:?} {having:?}");
+            check_count(&live, &what, found, snapshot::number(expected));
         };
         check(Metric::TcpConnectionsOpened, &[], all);
         check(Metric::TcpConnectionsClosed, &[], all);
+        if skipped(&live) > 0 {
+            continue;
+        }
         check(Metric::TcpConnectionsActive, &[], 0);
         check(
             Metric::TcpIo,
@@ -108,7 +112,7 @@ pub(crate) fn totals_outlive_a_full_map() -> Result<()> {
     let check = |metric, expected: usize| {
         assert_eq!(
             snapshot::total(&read, metric, &[]),
-            expected as i64,
+            snapshot::number(expected),
             "{metric:?}"
         );
     };
@@ -124,6 +128,29 @@ pub(crate) fn totals_outlive_a_full_map() -> Result<()> {
     check_losses(&live, &read, all)
 }
 
+/// Runs of the programs that the kernel skipped, as newer kernels do with a program that was preempted: what these would
+/// have told, nobody can add up.
+fn skipped(live: &Live) -> i64 {
+    i64::try_from(live.counters.discards(Discard::KernelRecursion)).unwrap_or(i64::MAX)
+}
+
+/// Found is as expected; less, by no more than was skipped, where the kernel skipped runs of the programs.
+fn check_count(live: &Live, what: &str, found: i64, expected: i64) {
+    let skipped = skipped(live);
+    if skipped == 0 {
+        assert_eq!(found, expected, "{what}");
+        return;
+    }
+    say(format_args!(
+        "  {what}: {found} of {expected}, and the kernel skipped {skipped} runs"
+    ));
+    assert!(found <= expected, "{what}: {found}, more than {expected}");
+    assert!(
+        found + skipped >= expected,
+        "{what}: {found} of {expected}, {skipped} skipped"
+    );
+}
+
 /// A flood over the smallest ring there is, read to its end.
 fn flooded(spill: u32) -> Result<(Live, usize)> {
     let all = connections()?;
@@ -134,9 +161,9 @@ fn flooded(spill: u32) -> Result<(Live, usize)> {
         ..settings(Some(cgroup.id()))
     })?;
     workload::run(&cgroup, "flood", &[&all.to_string()])?;
-    let ends = 2 * all as i64;
+    let ends = snapshot::number(2 * all);
     live.snapshot_when("all ends", |read| {
-        snapshot::total(read, Metric::TcpConnectionsClosed, &[]) >= ends
+        snapshot::total(read, Metric::TcpConnectionsClosed, &[]) + skipped(&live) >= ends
     })?;
     Ok((live, all))
 }
@@ -149,13 +176,16 @@ fn check_losses(live: &Live, read: &Snapshot, all: usize) -> Result<()> {
             "  {}: {read} read, {lost} lost",
             kind.as_str()
         ));
-        assert_eq!(read + lost, 2 * all as u64, "{}", kind.as_str());
+        let found = i64::try_from(read + lost).unwrap_or(i64::MAX);
+        check_count(live, kind.as_str(), found, snapshot::number(2 * all));
         (read, lost)
     };
     let (opens, closes) = (both(RecordKind::TcpOpen), both(RecordKind::TcpClose));
     ensure!(closes.1 > 0, "no end was lost, so nothing was shown");
     let consumed = opens.0 + closes.0;
-    let expected = consumed as f64 / (consumed + opens.1 + closes.1) as f64;
+    let missing = opens.1 + closes.1 + live.counters.skipped(RecordKind::TcpClose);
+    let exactly = |records: u64| u32::try_from(records).map(f64::from);
+    let expected = exactly(consumed)? / exactly(consumed + missing)?;
     let signal = [(Attr::Signal, "tcp")];
     let point = snapshot::points(read, Metric::AgentCompleteness, &signal).next();
     let point = point.context("completeness of tcp")?;
@@ -184,7 +214,7 @@ pub(crate) fn processes_are_counted() -> Result<()> {
     let all = i64::try_from(processes)?;
     // The storm itself executes and ends too.
     let read = live.snapshot_when("all exits", |read| {
-        snapshot::total(read, Metric::ProcessExits, &[]) > all
+        snapshot::total(read, Metric::ProcessExits, &[]) + skipped(&live) > all
     })?;
     let lost: u64 = [RecordKind::Fork, RecordKind::Exec, RecordKind::Exit]
         .map(|kind| live.counters.lost(kind))

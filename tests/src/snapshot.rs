@@ -43,6 +43,11 @@ pub fn total_of(point: &Point) -> i64 {
     }
 }
 
+/// A count as totals are given.
+pub fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// An attribute of a point as text.
 pub fn attribute(point: &Point, attr: Attr) -> Option<String> {
     let (_, value) = point.attributes.iter().find(|(key, _)| *key == attr)?;

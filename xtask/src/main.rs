@@ -56,6 +56,9 @@ enum Task {
         /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
         #[arg(long)]
         bless: bool,
+        /// How long (`test soak`)
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
         /// Only tests with this in their name (`test vm`)
         #[arg(last = true)]
         filter: Vec<OsString>,
@@ -109,8 +112,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test {
             suite,
             bless,
+            minutes,
             filter,
-        } => return test::run(suite, bless, &filter),
+        } => return test::run(suite, bless, minutes, &filter),
         Task::Vm {
             kernel,
             cgroups,

@@ -25,7 +25,9 @@ pub(crate) enum Suite {
     Vm,
     /// The agent on a Kubernetes node (not part of this version)
     Kube,
-    /// All of these
+    /// Minutes of mixed load on this machine, with a look at memory and counts every ten seconds
+    Soak,
+    /// All of these but the soak
     All,
 }
 
@@ -43,7 +45,12 @@ pub(crate) const UNIT_PACKAGES: [&str; 5] = [
 const USAGE: u8 = 2;
 
 /// Runs one suite, or the unit and the kernel tests if none is named.
-pub(crate) fn run(suite: Option<Suite>, bless: bool, filter: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn run(
+    suite: Option<Suite>,
+    bless: bool,
+    minutes: u32,
+    filter: &[OsString],
+) -> Result<ExitCode> {
     if suite != Some(Suite::Vm) && (bless || !filter.is_empty()) {
         say("error: --bless and filters are for `test vm`");
         return Ok(ExitCode::from(USAGE));
@@ -57,6 +64,7 @@ pub(crate) fn run(suite: Option<Suite>, bless: bool, filter: &[OsString]) -> Res
         Some(Suite::Unit) => unit()?,
         Some(Suite::Kernel) => kernel()?,
         Some(Suite::Vm) => vm::test(filter, bless)?,
+        Some(Suite::Soak) => soak(minutes)?,
         Some(Suite::Kube) => return Ok(not_built("kube")),
         Some(Suite::All) => {
             unit()?;
@@ -95,6 +103,24 @@ pub(crate) fn kernel() -> Result<()> {
     mount_what_the_kernel_shows()?;
     if !is_root() && which("sudo").is_some() {
         // cargo itself stays this user's: only the test programs become root.
+        cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
+    }
+    cargo.run()
+}
+
+/// Runs the agent's release build under mixed load for so many minutes.
+fn soak(minutes: u32) -> Result<()> {
+    let binary = agent::build()?;
+    mount_what_the_kernel_shows()?;
+    let mut cargo = Cmd::cargo()
+        .dir(&paths::root()?)
+        .args(["test", "--package", "wellhead-tests", "--test", "e2e"])
+        .args(["--", "--ignored", "--exact", "--nocapture"])
+        .arg("soak::mixed_load")
+        .env("WELLHEAD_BIN", binary)
+        .env("WELLHEAD_REQUIRE_KERNEL", "1")
+        .env("WELLHEAD_SOAK_MINUTES", minutes.to_string());
+    if !is_root() && which("sudo").is_some() {
         cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
     }
     cargo.run()

@@ -77,9 +77,7 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
     unpinned.pin_directory = None;
     match Probes::attach(&unpinned) {
         Ok(Probes { mut features, .. }) => {
-            // Tried without, so that a daemon's is not disturbed.
-            features.retain(|status| status.feature != Feature::Restart);
-            features.push(restart_status(settings.probes.pin_directory.as_deref()));
+            tell_restart(&mut features, settings);
             let degraded = features
                 .iter()
                 .any(|status| status.wanted && status.state != FeatureState::On);
@@ -104,14 +102,25 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
     }
 }
 
+/// Pinning was not tried, so that a daemon's pins are not disturbed: tells whether it would work.
+fn tell_restart(features: &mut [FeatureStatus], settings: &Settings) {
+    let directory = settings.probes.pin_directory.as_deref();
+    let without_btf = features.iter().any(FeatureStatus::is_classic);
+    let restart = features
+        .iter_mut()
+        .find(|status| status.feature == Feature::Restart);
+    if let Some(restart) = restart {
+        *restart = restart_status(directory, without_btf);
+    }
+}
+
 /// Every feature, off or unknown for one common reason.
 fn not_tried(settings: &Settings, error: &AttachError) -> Vec<FeatureStatus> {
     let reason = chain(error);
     Feature::ALL
         .into_iter()
         .map(|feature| {
-            let wanted =
-                feature == Feature::Identity || settings.probes.features.contains(&feature);
+            let wanted = settings.probes.wants(feature);
             let state = match error {
                 AttachError::Privilege { .. } | AttachError::Refused(_) => {
                     FeatureState::Unknown(reason.clone())

@@ -50,6 +50,7 @@ fn not_removed(error: &PinError) -> Failure {
         PinError::Unusable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             Exit::NotPermitted
         }
+        PinError::Untrusted { .. } => Exit::NotPermitted,
         PinError::Unusable { .. } | PinError::NotBpfFs { .. } => Exit::Internal,
     };
     Failure {

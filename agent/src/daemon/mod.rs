@@ -33,7 +33,7 @@ use crate::export::console;
 use crate::export::otlp::OtlpExporter;
 use crate::export::prometheus::standard::BuildInfo;
 use crate::identity::kube::{self, KubeStatus, PodWatch};
-use crate::kernel::check_privilege;
+use crate::kernel::{check_privilege, remove_pins};
 use crate::telemetry::handle::SnapshotHandle;
 
 /// Updates of pods that may wait for the pipeline.
@@ -98,6 +98,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         spans: exporter.spans(),
         exports: Arc::clone(&exports),
     };
+    remove_unwanted_pins(config);
     let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
     capture.log_features();
     let listener = bound.listen(BACKLOG).map_err(cannot_listen)?;
@@ -152,6 +153,24 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
     drop(lock);
     Ok(())
+}
+
+/// Where nothing is to be kept, what an earlier agent kept goes: its programs would work beside this one's, and the next
+/// agent that keeps any would count again what this one counts.
+fn remove_unwanted_pins(config: &Config) {
+    if config.pins.keep.is_on() {
+        return;
+    }
+    match remove_pins(&config.pins.directory) {
+        Ok(true) => {
+            tracing::info!("removed what an earlier agent kept in the kernel (pins.keep: off)");
+        }
+        Ok(false) => {}
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(%error, "what an earlier agent kept in the kernel stays there");
+        }
+    }
 }
 
 /// Takes the address, but does not listen yet: only a listener that begins after the programs were attached is known to

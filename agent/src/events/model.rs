@@ -205,6 +205,10 @@ pub struct SocketOwner {
 }
 
 /// One end of a TCP connection.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a bit of the record, independent of the others"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// The same for all events of this end while the connection lives.

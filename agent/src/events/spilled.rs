@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn failures_keep_their_error() {
         let mut failed = key(Kind::TcpConnectFailed);
-        failed.status = 111 | SPILL_SHUT_DOWN;
+        failed.status = libc::ECONNREFUSED.cast_unsigned() | SPILL_SHUT_DOWN;
         let spilled = Spilled::new(&failed, &TWO).expect("spilled");
         let SpilledWhat::Failures {
             like: Some(like), ..
@@ -202,7 +202,10 @@ mod tests {
         else {
             panic!("{spilled:?}");
         };
-        assert_eq!((like.errno, like.connection.shut_down), (111, true));
+        assert_eq!(
+            (like.errno, like.connection.shut_down),
+            (libc::ECONNREFUSED, true)
+        );
     }
 
     #[test]

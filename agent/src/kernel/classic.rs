@@ -6,7 +6,7 @@ use aya::{Ebpf, maps::HashMap, programs::TracePoint};
 
 use super::{
     AttachError, BtfError, Feature, FeatureStatus, ProbeSettings, Probes,
-    features::{MECHANISM_CLASSIC, ProgramStatus},
+    features::{MECHANISM_CLASSIC, NO_BTF, ProgramStatus},
     load::{Facts, Loaded, load},
     positions::Positions,
     probes::{captures_something, obstacle},
@@ -93,7 +93,7 @@ fn start(
         })
         .collect();
     if programs.is_empty() {
-        return FeatureStatus::off(feature, true, "the kernel has no BTF");
+        return FeatureStatus::off(feature, true, NO_BTF);
     }
     FeatureStatus::of_programs(feature, MECHANISM_CLASSIC, programs)
 }

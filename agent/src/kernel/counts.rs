@@ -41,7 +41,7 @@ pub struct AttachedPrograms {
     running: Vec<Running>,
     maps: ControlMaps,
     /// Held, so that no other agent takes them over.
-    _pins: Option<Pins>,
+    pins: Option<Pins>,
     /// What an earlier agent's spill map held.
     left: Vec<(SpillKey, SpillValue)>,
     /// What earlier agents took notice of, by cell.
@@ -69,7 +69,7 @@ impl AttachedPrograms {
             _object: object,
             running,
             maps,
-            _pins: pins,
+            pins,
             left: left.map_or_else(Vec::new, SpillMap::read_all),
             before,
             stats_before,
@@ -98,6 +98,11 @@ impl AttachedPrograms {
             before.map_or(stats, |before| stats.since(before))
         })
         .collect()
+    }
+
+    /// Whether they go on without this agent, for the next one.
+    pub fn are_kept(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// Records of a kind that were put into their ring since the maps were made.
@@ -130,6 +135,11 @@ impl AttachedPrograms {
             let lost = self.lost(*kind);
             counters.set_lost(*record, lost);
             full[*ring as usize] += lost;
+        }
+        for stats in self.stats() {
+            if let Some(kind) = told_by(stats.program) {
+                counters.set_skipped(kind, stats.recursion_misses);
+            }
         }
         let [identity, process, network] = full;
         counters.set_discards(Discard::RingIdentityFull, identity);
@@ -218,6 +228,21 @@ pub fn wait_for_programs() {
     bpf::wait_for_programs();
 }
 
+/// The kind of records that are missing if a program does not run. (Of those for connections one stands for all.)
+fn told_by(program: &str) -> Option<RecordKind> {
+    Some(match program.strip_prefix("classic_").unwrap_or(program) {
+        "cgroup_mkdir" => RecordKind::CgroupMkdir,
+        "cgroup_rmdir" => RecordKind::CgroupRmdir,
+        "cgroup_attach_task" => RecordKind::CgroupAttach,
+        "sched_process_fork" | "task_newtask" => RecordKind::Fork,
+        "sched_process_exec" => RecordKind::Exec,
+        "sched_process_exit" => RecordKind::Exit,
+        "mark_victim" => RecordKind::OomKill,
+        "inet_sock_set_state" => RecordKind::TcpClose,
+        _ => return None,
+    })
+}
+
 #[derive(Clone, Copy)]
 enum InRing {
     Identity,
@@ -272,6 +297,9 @@ impl ProgramStats {
         Self {
             run_time_ns: self.run_time_ns.saturating_sub(before.run_time_ns),
             runs: self.runs.saturating_sub(before.runs),
+            recursion_misses: self
+                .recursion_misses
+                .saturating_sub(before.recursion_misses),
             ..self
         }
     }

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io};
 
 use serde::Serialize;
 
-use super::{Capability, load::describe};
+use super::{Capabilities, Capability, load::describe};
 use crate::causes::causes;
 
 /// Something Wellhead can capture.
@@ -99,10 +99,17 @@ pub struct FeatureStatus {
     pub programs: Vec<ProgramStatus>,
 }
 
+/// Why a feature is off that nobody asked for.
+pub(crate) const NOT_WANTED: &str = "switched off in the configuration";
+/// Why one is off that classic tracepoints cannot give.
+pub(crate) const NO_BTF: &str = "the kernel has no BTF";
+
 /// [`FeatureStatus::mechanism`] of BTF tracepoints.
 pub(crate) const MECHANISM_BTF: &str = "tp_btf";
 /// [`FeatureStatus::mechanism`] of classic tracepoints.
 pub(crate) const MECHANISM_CLASSIC: &str = "tracepoint";
+/// [`FeatureStatus::mechanism`] of open connections where the kernel does not tell the socket of a file.
+pub(crate) const MECHANISM_ITER_TCP: &str = "iter/tcp";
 /// [`FeatureStatus::mechanism`] of what is not attached.
 pub(crate) const MECHANISM_NONE: &str = "none";
 
@@ -127,6 +134,11 @@ impl FeatureStatus {
             state: FeatureState::Off(reason.to_owned()),
             programs: Vec::new(),
         }
+    }
+
+    /// Whether it is captured in the way of kernels without BTF.
+    pub fn is_classic(&self) -> bool {
+        self.mechanism == MECHANISM_CLASSIC
     }
 
     /// Whether all of it works.
@@ -161,23 +173,25 @@ impl FeatureStatus {
         }
     }
 
-    /// What is missing although the feature is on.
-    pub fn missing_details(&self) -> Option<&'static str> {
-        if self.mechanism != MECHANISM_CLASSIC {
-            return None;
+    /// What is missing although the feature is on, for a process with these capabilities.
+    pub fn missing_details(&self, held: Option<Capabilities>) -> Option<&'static str> {
+        let enters_namespaces = held.is_none_or(|held| held.has(Capability::SysAdmin));
+        match (self.mechanism, self.feature) {
+            (MECHANISM_CLASSIC, Feature::Process) => Some(
+                "no BTF: without exit codes and signals, durations, arguments, parents and spans",
+            ),
+            (MECHANISM_CLASSIC, Feature::Tcp) => Some(
+                "no BTF: without bytes, segments, retransmits, round-trip times, errors, and owners of accepted connections",
+            ),
+            (MECHANISM_ITER_TCP, _) if enters_namespaces => {
+                Some("before Linux 5.11: without the processes of connections older than the agent")
+            }
+            (MECHANISM_ITER_TCP, _) => Some(
+                "before Linux 5.11: without the processes of connections older than the agent, and in the agent's own network \
+                 namespace only: entering others needs CAP_SYS_ADMIN",
+            ),
+            _ => None,
         }
-        Some(match self.feature {
-            Feature::Identity
-            | Feature::LiveProcesses
-            | Feature::LiveConnections
-            | Feature::Restart => return None,
-            Feature::Process => {
-                "no BTF: without exit codes and signals, durations, arguments, parents and spans"
-            }
-            Feature::Tcp => {
-                "no BTF: without bytes, segments, retransmits, round-trip times, errors, and owners of accepted connections"
-            }
-        })
     }
 }
 

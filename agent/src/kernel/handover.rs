@@ -136,7 +136,7 @@ impl<const VALUE: usize> Pair<VALUE> {
 
     /// While the old programs work: everything there is.
     fn copy_all(&mut self) {
-        for entry in self.old.iter() {
+        for entry in &self.old {
             let Ok((key, value)) = entry else { continue };
             // The new map may be too small: what does not fit is met again by a snapshot.
             if self.new.insert(key, value, NO_EXIST).is_ok() {
@@ -148,7 +148,7 @@ impl<const VALUE: usize> Pair<VALUE> {
     /// After them: what came and went since.
     fn catch_up(&mut self) {
         let mut left: HashSet<[u8; 8]> = std::mem::take(&mut self.copied);
-        for entry in self.old.iter() {
+        for entry in &self.old {
             let Ok((key, value)) = entry else { continue };
             if !left.remove(&key) {
                 // Fails if the new programs know better already.

@@ -1,4 +1,4 @@
-//! Test hooks: two environment variables that make this kernel look like another one.
+//! Test hooks: three environment variables that make this kernel look like another one.
 //!
 //! They exist for tests of what happens on kernels that are not at hand, and for nothing else: see `CONTRIBUTING.md`.
 //! Nothing in the product sets or needs them, and whoever starts an agent with one is told so in its log.
@@ -10,12 +10,18 @@ use std::{
 
 use thiserror::Error;
 
-use super::{btf::VMLINUX, offsets::Offsets};
+use super::{
+    btf::VMLINUX,
+    offsets::Offsets,
+    programs::{LADDER, Rung},
+};
 
 /// Overrides offsets: `NAME=offset,…`, names as in `wellhead_common::fields`.
 const OFFSETS: &str = "WELLHEAD_TEST_OFFSETS";
 /// Reads the kernel's types from another file; a missing one stands for a kernel without BTF.
 const BTF: &str = "WELLHEAD_TEST_BTF";
+/// Programs that count as refused by the kernel: `NAME,…`.
+const REFUSED: &str = "WELLHEAD_TEST_REFUSED";
 
 /// What the hooks say; nothing, outside of tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub struct Hooks {
     pub offsets: Vec<(&'static str, u32)>,
     /// Programs left out, as if from a version that did not have them. No variable sets it.
     pub left_out: Vec<&'static str>,
+    /// Programs that are not even tried to load.
+    pub refused: Vec<&'static str>,
 }
 
 /// A hook that cannot be followed.
@@ -40,6 +48,12 @@ pub enum HookError {
     /// No program reads a field of that name.
     #[error("{OFFSETS}: there is no field {name:?}; known are {}", Offsets::names().collect::<Vec<_>>().join(", "))]
     UnknownField {
+        /// The name.
+        name: String,
+    },
+    /// There is no such program.
+    #[error("{REFUSED}: there is no program {name:?}; known are {}", programs().collect::<Vec<_>>().join(", "))]
+    UnknownProgram {
         /// The name.
         name: String,
     },
@@ -59,6 +73,10 @@ impl Hooks {
                 None => Vec::new(),
             },
             left_out: Vec::new(),
+            refused: match variable(REFUSED) {
+                Some(text) => parse_programs(&text)?,
+                None => Vec::new(),
+            },
         })
     }
 
@@ -76,6 +94,11 @@ impl Hooks {
         }
     }
 
+    /// Whether a program is not to be loaded.
+    pub(crate) fn refuse(&self, program: &str) -> bool {
+        self.refused.contains(&program)
+    }
+
     /// Says which hooks are set, if any is.
     pub(crate) fn warn(&self) {
         if let Some(path) = &self.btf {
@@ -88,7 +111,29 @@ impl Hooks {
                 "{OFFSETS} is set: an offset is not the kernel's own"
             );
         }
+        for program in &self.refused {
+            tracing::warn!(program, "{REFUSED} is set: a program is not loaded");
+        }
     }
+}
+
+/// The programs of kernels with BTF.
+fn programs() -> impl Iterator<Item = &'static str> {
+    let all = LADDER.iter().flat_map(|rung: &Rung| rung.programs);
+    all.map(|program| program.name)
+}
+
+fn parse_programs(text: &OsStr) -> Result<Vec<&'static str>, HookError> {
+    let text = text.to_string_lossy();
+    let names = text.split(',').map(str::trim);
+    names
+        .map(|name| {
+            let known = programs().find(|known| *known == name);
+            known.ok_or_else(|| HookError::UnknownProgram {
+                name: name.to_owned(),
+            })
+        })
+        .collect()
 }
 
 fn parse_offsets(text: &OsStr) -> Result<Vec<(&'static str, u32)>, HookError> {
@@ -139,6 +184,16 @@ mod tests {
         check("TCP_SRTT=3,", "\"\"");
         check("NO_SUCH=3", "\"NO_SUCH\"");
         check("NO_SUCH=3", "TCP_BYTES_SENT");
+    }
+
+    #[test]
+    fn reads_programs() {
+        let check = |text: &str| parse_programs(OsStr::new(text));
+        let both = vec!["live_listeners", "mark_victim"];
+        assert_eq!(check("live_listeners, mark_victim"), Ok(both));
+        let error = check("live_listeners,no_such").expect_err("no such");
+        let error = error.to_string();
+        assert!(error.contains("\"no_such\"") && error.contains("live_sockets"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use self::{
     features::{Feature, FeatureState, FeatureStatus},
     hooks::{HookError, Hooks},
     layout::{Argument, Layout},
-    live::LiveIterators,
+    live::{LiveIterators, NAMESPACES},
     live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
     load::embedded_object,
     netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},

@@ -1,5 +1,5 @@
 //! What stays in the kernel when the agent ends: maps, programs and links, pinned below a directory of a bpf filesystem
-//! (`pin_directory`), so that the next agent goes on where this one stopped.
+//! (`pins.directory`), so that the next agent goes on where this one stopped.
 //!
 //! ```text
 //! <directory>/v1/maps/<MAP>
@@ -13,7 +13,10 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::fd::OwnedFd,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -22,7 +25,12 @@ use rustix::fs::Access;
 use thiserror::Error;
 use wellhead_common::maps::state;
 
-use super::{Feature, FeatureStatus, ProbeSettings, bpf, maps::MAPS, steering::Steering};
+use super::{
+    Feature, FeatureStatus, ProbeSettings, bpf,
+    features::{NO_BTF, NOT_WANTED},
+    maps::MAPS,
+    steering::Steering,
+};
 use crate::causes::chain;
 
 /// Version of everything that is shared across agents: layouts of records and maps.
@@ -46,8 +54,14 @@ pub enum PinError {
         /// The directory.
         path: PathBuf,
     },
+    /// Somebody else could put things there, which would be taken for what an agent left, or removed.
+    #[error("{} (pins.directory) is not a directory that only this user can write to", path.display())]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It cannot be made or opened.
-    #[error("cannot use {} (pin_directory)", path.display())]
+    #[error("cannot use {} (pins.directory)", path.display())]
     Unusable {
         /// The directory.
         path: PathBuf,
@@ -100,9 +114,10 @@ impl Pins {
                 path: root.to_owned(),
             });
         }
-        let directory = root.join(LAYOUT);
-        fs::create_dir_all(directory.join("maps")).map_err(unusable)?;
+        make_directory(root).map_err(unusable)?;
         let lock = lock(root)?;
+        let directory = root.join(LAYOUT);
+        make_directory(&directory.join("maps")).map_err(unusable)?;
         Ok(Self {
             root: root.to_owned(),
             directory,
@@ -144,11 +159,14 @@ impl Pins {
         }
         let mut replaced = Vec::new();
         for spec in unfit {
-            let path = self.map(spec.name);
+            let (name, path) = (spec.name, self.map(spec.name));
             if let Ok(map) = MapData::from_pin(&path) {
-                fs::remove_file(&path)?;
-                let name = spec.name;
                 replaced.push(Replaced { name, map });
+            }
+            // Also what is no map: whatever has its place would be taken for it.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         let last = self.generations()?.into_iter().max().unwrap_or(0);
@@ -183,7 +201,7 @@ impl Pins {
 
     /// Makes the place for a generation's programs.
     pub(super) fn make_generation(&self, generation: u64) -> io::Result<()> {
-        fs::create_dir_all(self.generation_directory(generation))
+        make_directory(&self.generation_directory(generation))
     }
 
     /// Removes every generation but one, which detaches their programs, and what other versions left.
@@ -195,7 +213,7 @@ impl Pins {
         }
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            if entry.file_name() != LAYOUT && is_layout(&entry.file_name().to_string_lossy()) {
+            if entry.file_name() != LAYOUT && is_layout(&entry)? {
                 remove_tree(&entry.path())?;
             }
         }
@@ -253,29 +271,33 @@ impl Pins {
     }
 }
 
-/// Whether an agent could pin what it leaves to the next one, as far as can be told without doing it.
-pub fn restart_status(directory: Option<&Path>) -> FeatureStatus {
+/// Whether an agent could pin what it leaves to the next one, as far as can be told without doing it. Without BTF none
+/// can.
+pub fn restart_status(directory: Option<&Path>, without_btf: bool) -> FeatureStatus {
     let off = |wanted, reason: &str| FeatureStatus::off(Feature::Restart, wanted, reason);
-    let Some(directory) = directory else {
-        return off(false, "switched off in the configuration");
-    };
-    match is_on_bpffs(directory).and_then(|is| is.then(|| is_writable(directory)).transpose()) {
-        Ok(Some(())) => FeatureStatus::on(Feature::Restart, "bpffs"),
-        Ok(None) => {
-            let path = directory.to_owned();
-            off(true, &PinError::NotBpfFs { path }.to_string())
-        }
-        Err(source) => {
-            let path = directory.to_owned();
-            off(true, &chain(&PinError::Unusable { path, source }))
-        }
+    match directory.map(check) {
+        None => off(false, NOT_WANTED),
+        Some(_) if without_btf => off(true, NO_BTF),
+        Some(Ok(())) => FeatureStatus::on(Feature::Restart, "bpffs"),
+        Some(Err(error)) => off(true, &chain(&error)),
     }
 }
 
-fn is_writable(directory: &Path) -> io::Result<()> {
+fn check(directory: &Path) -> Result<(), PinError> {
+    let path = || directory.to_owned();
+    let unusable = |source| PinError::Unusable {
+        path: path(),
+        source,
+    };
+    if !is_on_bpffs(directory).map_err(unusable)? {
+        return Err(PinError::NotBpfFs { path: path() });
+    }
+    if directory.exists() && !is_ours(directory).map_err(unusable)? {
+        return Err(PinError::Untrusted { path: path() });
+    }
     let existing = directory.ancestors().find(|path| path.exists());
     let existing = existing.unwrap_or(Path::new("/"));
-    Ok(rustix::fs::access(existing, Access::WRITE_OK)?)
+    rustix::fs::access(existing, Access::WRITE_OK).map_err(|error| unusable(error.into()))
 }
 
 /// Removes everything an agent pinned below `root`; whether there was anything.
@@ -283,17 +305,23 @@ fn is_writable(directory: &Path) -> io::Result<()> {
 /// # Errors
 /// An agent runs, or the kernel refuses.
 pub fn remove_pins(root: &Path) -> Result<bool, PinError> {
-    if !root.is_dir() {
-        return Ok(false);
-    }
     let unusable = |source| PinError::Unusable {
         path: root.to_owned(),
         source,
     };
+    let is_there = match fs::symlink_metadata(root) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) if is_absence(&error) => false,
+        Err(error) => return Err(unusable(error)),
+    };
+    // Elsewhere no agent ever pinned anything, and directories of such names are somebody's.
+    if !is_there || !is_on_bpffs(root).map_err(unusable)? {
+        return Ok(false);
+    }
     let _lock = lock(root)?;
     for entry in fs::read_dir(root).map_err(unusable)? {
         let entry = entry.map_err(unusable)?;
-        if is_layout(&entry.file_name().to_string_lossy()) {
+        if is_layout(&entry).map_err(unusable)? {
             remove_tree(&entry.path()).map_err(unusable)?;
         }
     }
@@ -304,12 +332,36 @@ pub fn remove_pins(root: &Path) -> Result<bool, PinError> {
     }
 }
 
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// Makes a directory and those above it. Whoever can open one can lock it, and so keep the agent from starting.
+fn make_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+/// Whether nobody else can put anything into a directory: bpf filesystems are often made for all to write to.
+fn is_ours(directory: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(directory)?;
+    let own = rustix::process::geteuid().as_raw();
+    Ok(metadata.is_dir() && metadata.uid() == own && metadata.mode() & 0o022 == 0)
+}
+
+/// Takes the directory, if it is ours.
 fn lock(root: &Path) -> Result<File, PinError> {
     let path = || root.to_owned();
     let unusable = |source| PinError::Unusable {
         path: path(),
         source,
     };
+    if !is_ours(root).map_err(unusable)? {
+        return Err(PinError::Untrusted { path: path() });
+    }
     let file = File::open(root).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -327,7 +379,13 @@ fn is_on_bpffs(directory: &Path) -> io::Result<bool> {
     Ok(u64::try_from(kind).is_ok_and(|kind| kind == BPF_FS_MAGIC))
 }
 
-fn is_layout(name: &str) -> bool {
+/// Whether it is a directory of ours.
+fn is_layout(entry: &fs::DirEntry) -> io::Result<bool> {
+    let is_directory = entry.file_type()?.is_dir();
+    Ok(is_directory && is_layout_name(&entry.file_name().to_string_lossy()))
+}
+
+fn is_layout_name(name: &str) -> bool {
     name.strip_prefix('v').is_some_and(|number| {
         !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
     })
@@ -372,7 +430,7 @@ mod tests {
             ("vx", false),
             ("1", false),
         ] {
-            assert_eq!(is_layout(name), ours, "{name}");
+            assert_eq!(is_layout_name(name), ours, "{name}");
         }
     }
 

@@ -12,11 +12,11 @@ use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Clock, Feature, FeatureState,
     FeatureStatus, Hooks, LiveIterators, Rings, classic,
     counts::ControlMaps,
-    features::{MECHANISM_CLASSIC, ProgramStatus},
+    features::{NOT_WANTED, ProgramStatus},
     handover::turn_switch,
     load::{Facts, Loaded, aya_btf, load},
     pins::{PinError, Pins, Plan},
-    programs::{Keeping, LADDER, Running},
+    programs::{Keeping, LADDER, ProgramError, Running},
     spill::SpillMap,
     steering::Steering,
 };
@@ -47,6 +47,17 @@ pub struct ProbeSettings {
     pub object: &'static [u8],
     /// Only tests set any.
     pub hooks: Hooks,
+}
+
+impl ProbeSettings {
+    /// Whether a feature is asked for.
+    pub fn wants(&self, feature: Feature) -> bool {
+        match feature.part_of() {
+            Feature::Identity => true,
+            Feature::Restart => self.pin_directory.is_some(),
+            asked_for => self.features.contains(&asked_for),
+        }
+    }
 }
 
 /// No program could be attached.
@@ -184,9 +195,7 @@ impl Probes {
         pinning: Option<(Pins, Plan)>,
         fingerprint: u64,
     ) -> Result<Self, AttachError> {
-        let is_classic = features
-            .iter()
-            .any(|status| status.mechanism == MECHANISM_CLASSIC);
+        let is_classic = features.iter().any(FeatureStatus::is_classic);
         let mut steering = Steering::new(take(&mut object, "STATE")?);
         let (pins, plan) = pinning.unzip();
         let plan = plan.unwrap_or(Plan::UNPINNED);
@@ -230,7 +239,7 @@ fn open_pins(
 ) -> Result<(Option<(Pins, Plan)>, FeatureStatus), AttachError> {
     let off = |wanted, reason: &str| FeatureStatus::off(Feature::Restart, wanted, reason);
     let Some(directory) = &settings.pin_directory else {
-        return Ok((None, off(false, "switched off in the configuration")));
+        return Ok((None, off(false, NOT_WANTED)));
     };
     let planned = Pins::open(directory).and_then(|pins| {
         let plan = pins.plan(settings, fingerprint);
@@ -259,13 +268,8 @@ pub(super) fn obstacle<'a>(
     before: &[FeatureStatus],
 ) -> Option<(bool, &'a str)> {
     let part_of = feature.part_of();
-    let wanted = match part_of {
-        Feature::Identity => true,
-        Feature::Restart => settings.pin_directory.is_some(),
-        asked_for => settings.features.contains(&asked_for),
-    };
-    if !wanted {
-        return Some((false, "switched off in the configuration"));
+    if !settings.wants(feature) {
+        return Some((false, NOT_WANTED));
     }
     if let Some((_, reason)) = unmade.iter().find(|(of, _)| *of == feature) {
         return Some((true, reason));
@@ -319,7 +323,11 @@ fn climb(
         let programs = rung.programs.iter();
         let programs = programs.filter(|program| !left_out.contains(&program.name));
         let programs = programs.map(|program| {
-            let started = program.start(object, btf, keeping);
+            let started = if settings.hooks.refuse(program.name) {
+                Err(ProgramError::Refused)
+            } else {
+                program.start(object, btf, keeping)
+            };
             let result = started.map(|started| running.push(started));
             ProgramStatus::new(program.name, result, absent)
         });

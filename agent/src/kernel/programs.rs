@@ -11,7 +11,11 @@ use aya::{
 };
 use thiserror::Error;
 
-use super::{Feature, bpf, features::MECHANISM_BTF, pins::Pins};
+use super::{
+    Feature, bpf,
+    features::{MECHANISM_BTF, MECHANISM_ITER_TCP},
+    pins::Pins,
+};
 
 /// One way to get a feature: all its programs together.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +93,7 @@ pub(crate) const LADDER: &[Rung] = &[
     },
     Rung {
         feature: Feature::LiveConnections,
-        mechanism: "iter/tcp",
+        mechanism: MECHANISM_ITER_TCP,
         programs: &[iterator(LIVE_SOCKETS, "tcp")],
     },
 ];
@@ -118,6 +122,9 @@ pub(crate) enum ProgramError {
     /// The object lacks it: the build is broken.
     #[error("the embedded object has no program of that name and kind")]
     Absent,
+    /// A test does not want it.
+    #[error("not loaded: WELLHEAD_TEST_REFUSED names it")]
+    Refused,
     /// Its tracepoint cannot be used.
     #[error("{0}")]
     Tracepoint(String),

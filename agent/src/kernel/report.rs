@@ -43,7 +43,7 @@ impl FeatureReport {
                 FeatureState::On => None,
                 FeatureState::Off(reason) | FeatureState::Unknown(reason) => Some(reason.clone()),
             },
-            missing_details: status.missing_details(),
+            missing_details: status.missing_details(held),
             capabilities: names(needed),
             missing_capabilities: missing.as_deref().map(names),
             programs: status.programs.clone(),

@@ -9,7 +9,7 @@ use super::Clock;
 
 /// How long programs go on without a daemon. After that they return at once, so what a dead agent left behind costs
 /// nothing.
-pub(super) const UNATTENDED: Duration = Duration::from_secs(600);
+pub(super) const UNATTENDED: Duration = Duration::from_mins(10);
 
 /// The array the programs read.
 pub(super) struct Steering(Array<MapData, u64>);

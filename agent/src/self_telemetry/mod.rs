@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::counters::{Counters, Discard, ExportFailure, ExportStats, RecordKind, Signal};
 use crate::identity::Value;
-use crate::telemetry::catalogue::{Attr, Metric};
+use crate::telemetry::catalogue::{Attr, Invariant, Metric};
 use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};
 use crate::telemetry::store::Store;
 
@@ -30,6 +30,8 @@ pub struct SelfView<'a> {
     pub kube: &'a [KubeWatch],
     /// Share of the memory budget by component, in bytes.
     pub budget: &'a [(&'static str, u64)],
+    /// What the agent's checks of itself came to.
+    pub invariants: &'a [(Invariant, i64)],
 }
 
 /// One feature and what became of it.
@@ -95,6 +97,11 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
         families: Vec::new(),
     };
     records(&mut families, view.counters);
+    for (invariant, drift) in view.invariants {
+        let attributes = [(Attr::Invariant, Value::Static(invariant.as_str()))];
+        let drift = PointValue::Int(*drift);
+        families.push(Metric::AgentInvariantDrift, &attributes, drift);
+    }
     series(&mut families, view.store);
     memory_and_features(&mut families, view);
     programs(&mut families, view.programs);
@@ -105,11 +112,12 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
     snapshot.families.extend(families.families);
 }
 
-/// Share of a signal's records that were consumed since the start. Losses are mirrored from the kernel
-/// later than the records themselves are counted, so this is exact once both have come to rest.
+/// Share of a signal's records that were consumed since the start; a run of a program that the kernel skipped counts as a
+/// lost record. Losses are mirrored from the kernel later than the records themselves are counted, so this is exact once both have come to rest.
 pub fn completeness(counters: &Counters, kinds: &[RecordKind]) -> f64 {
     let consumed: u64 = kinds.iter().map(|kind| counters.records(*kind)).sum();
-    let lost: u64 = kinds.iter().map(|kind| counters.lost(*kind)).sum();
+    let lost = |kind: &RecordKind| counters.lost(*kind) + counters.skipped(*kind);
+    let lost: u64 = kinds.iter().map(lost).sum();
     if lost == 0 {
         return 1.0;
     }

@@ -73,6 +73,7 @@ fn everything_shows_where_it_belongs() {
             relists: 16,
         }],
         budget: &[("rings", 1_024)],
+        invariants: &[(Invariant::TcpBalance, -1)],
     };
     let mut snapshot = empty_snapshot();
     append(&mut snapshot, &view);
@@ -91,6 +92,7 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_discards_total{wellhead_reason="short_record",wellhead_stage="decode"} 7
         wellhead_agent_completeness_ratio{wellhead_signal="process"} 1
         wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.25
+        wellhead_agent_invariant_drift{wellhead_invariant="tcp_balance"} -1
         wellhead_agent_series{wellhead_metric="wellhead.tcp.io"} 1
         wellhead_agent_series_limit 20
         wellhead_agent_memory_budget_bytes{wellhead_component="rings"} 1024
@@ -133,6 +135,7 @@ fn attributes_are_those_of_the_catalogue_in_its_order() {
             relists: 0,
         }],
         budget: &[("rings", 0)],
+        invariants: &[(Invariant::TcpBalance, 0)],
     };
     let mut snapshot = empty_snapshot();
     append(&mut snapshot, &view);

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::command::{self, end, wrapped};
 use super::exposition::Page;
 use super::http::{Response, request};
+use super::pins::Pins;
 use super::receiver::Receiver;
 use super::wait::until;
 
@@ -50,6 +51,12 @@ impl AgentBuilder {
     /// Has the agent started by another program, which must become it.
     pub(crate) fn wrapper(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Keeps programs and maps for the next agent.
+    pub(crate) fn pins(mut self, pins: &Pins) -> Self {
+        self.settings.extend(pins.settings());
         self
     }
 

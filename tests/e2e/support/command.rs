@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::pins::Pins;
 use super::wait::PATIENCE;
 
 /// The binary under test: `WELLHEAD_BIN`, else the release build beside this test program.
@@ -25,7 +26,8 @@ pub(crate) fn binary() -> PathBuf {
     binary
 }
 
-/// The binary with these arguments, and with none of this machine's own settings.
+/// The binary with these arguments, and with none of this machine's own settings. It keeps nothing in the kernel, and
+/// leaves alone what an agent of this machine keeps there.
 pub(crate) fn wellhead(arguments: &[&str]) -> Command {
     wrapped(&[], arguments)
 }
@@ -46,6 +48,10 @@ pub(crate) fn wrapped(wrapper: &[&str], arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // `--set` says otherwise where pins are what is tested.
+    command
+        .env("WELLHEAD_PINS_KEEP", "off")
+        .env("WELLHEAD_PINS_DIRECTORY", Pins::none());
     command
 }
 

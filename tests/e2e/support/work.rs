@@ -70,34 +70,72 @@ impl Program {
     }
 }
 
-/// Connections that were made; the port stays taken while this lives.
+/// A port that accepts; it stays taken while this lives.
 #[derive(Debug)]
-pub(crate) struct Exchanged {
-    _listener: TcpListener,
+pub(crate) struct Served {
+    listener: TcpListener,
     /// The port of the accepting end.
     pub(crate) port: String,
 }
 
-/// Opens connections one after the other, sends `up` bytes to the accepting end and `down` bytes back on each, and
-/// closes it.
-pub(crate) fn exchange(connections: u64, up: usize, down: usize) -> Exchanged {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("an address");
-    for _ in 0..connections {
-        let mut client = TcpStream::connect(address).expect("a connection");
-        let (mut server, _) = listener.accept().expect("its other end");
+/// The two ends of a connection.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        Self {
+            listener,
+            port: port.to_string(),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Connected {
+        let address = self.listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).expect("a connection");
+        let (server, _) = self.listener.accept().expect("its other end");
+        Connected { client, server }
+    }
+
+    /// Opens connections one after the other, sends `up` bytes to the accepting end and `down` bytes back on each, and
+    /// closes it.
+    pub(crate) fn exchange(&self, connections: u64, up: usize, down: usize) {
+        for _ in 0..connections {
+            let mut connected = self.connect();
+            connected.exchange(up, down);
+            connected.close();
+        }
+    }
+}
+
+impl Connected {
+    /// Sends `up` bytes to the accepting end and `down` bytes back.
+    pub(crate) fn exchange(&mut self, up: usize, down: usize) {
+        let Self { client, server } = self;
         client.write_all(&vec![b'u'; up]).expect("sent");
         server.read_exact(&mut vec![0; up]).expect("received");
         server.write_all(&vec![b'd'; down]).expect("sent");
         client.read_exact(&mut vec![0; down]).expect("received");
+    }
+
+    pub(crate) fn close(self) {
+        let Self { client, mut server } = self;
         drop(client);
         // The end of the stream has been read: an orderly close.
         assert_eq!(server.read(&mut [0]).expect("the end"), 0);
     }
-    Exchanged {
-        _listener: listener,
-        port: address.port().to_string(),
-    }
+}
+
+/// Makes connections to a port of their own.
+pub(crate) fn exchange(connections: u64, up: usize, down: usize) -> Served {
+    let served = Served::new();
+    served.exchange(connections, up, down);
+    served
 }
 
 /// A port that refuses; nobody can take it while this lives.

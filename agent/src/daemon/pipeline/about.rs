@@ -8,6 +8,7 @@ use crate::counters::{Counters, ExportStats};
 use crate::identity::kube::KubeStatus;
 use crate::kernel::{AttachedPrograms, FeatureStatus, ProgramStats};
 use crate::self_telemetry::{self, SelfView};
+use crate::telemetry::catalogue::Invariant;
 use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::store::Store;
 
@@ -27,7 +28,13 @@ pub(super) struct About {
 
 impl About {
     /// Appends it to a reading.
-    pub(super) fn append(&self, snapshot: &mut Snapshot, counters: &Counters, store: &Store) {
+    pub(super) fn append(
+        &self,
+        snapshot: &mut Snapshot,
+        counters: &Counters,
+        store: &Store,
+        invariants: &[(Invariant, i64)],
+    ) {
         let features: Vec<_> = self.features.iter().map(feature).collect();
         let programs = if self.program_stats {
             self.programs.stats()
@@ -49,6 +56,7 @@ impl About {
             exports: Some(&self.exports),
             kube: &kube,
             budget: &self.budget,
+            invariants,
         };
         self_telemetry::append(snapshot, &view);
     }

@@ -21,6 +21,19 @@ pub(super) struct Snapshots {
     /// Connections left out before the running round.
     deferred: u64,
     is_first: bool,
+    /// Whether any round of the running snapshot broke off.
+    broke_off: bool,
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It goes on.
+    Running,
+    /// Every open connection was told.
+    Complete,
+    /// Some could not be told.
+    Incomplete,
 }
 
 /// What comes next.
@@ -44,6 +57,7 @@ impl Snapshots {
             rounds: 0,
             deferred: 0,
             is_first: true,
+            broke_off: false,
         }
     }
 
@@ -55,6 +69,7 @@ impl Snapshots {
         };
         let result = running.await;
         self.running = None;
+        self.broke_off |= !matches!(result, Ok(Ok(())));
         match result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a snapshot of open connections broke off"),
@@ -67,13 +82,20 @@ impl Snapshots {
     pub(super) fn begin(&mut self, programs: &mut AttachedPrograms) {
         programs.begin_snapshot();
         self.rounds = 0;
+        self.broke_off = false;
         self.run_round(programs);
     }
 
     /// Takes a snapshot up again that had to leave connections out, now that the rings are drained.
-    pub(super) fn go_on(&mut self, programs: &AttachedPrograms) {
-        if programs.deferred() > self.deferred && self.rounds < ROUNDS {
+    pub(super) fn go_on(&mut self, programs: &AttachedPrograms) -> Progress {
+        let left_out = programs.deferred() > self.deferred;
+        if left_out && self.rounds < ROUNDS {
             self.run_round(programs);
+            Progress::Running
+        } else if left_out || self.broke_off || !self.iterators.tells_connections() {
+            Progress::Incomplete
+        } else {
+            Progress::Complete
         }
     }
 

@@ -4,6 +4,7 @@
 //! ring fills up or somebody asks for a reading.
 
 mod about;
+mod invariants;
 mod live;
 mod marks;
 mod outbox;
@@ -22,7 +23,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::about::About;
-use self::live::{Snapshots, Step};
+use self::invariants::KernelCount;
+use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
@@ -78,8 +80,11 @@ pub struct Pipeline {
     inputs: Inputs,
     rescan: Rescan,
     snapshots: Snapshots,
+    kernel_count: KernelCount,
     /// Records lost by the time what they would have told was counted last; `None` before the first time.
     accounted: Option<u64>,
+    /// The last reading is about to be exported: what still comes is left to the next agent.
+    closed: bool,
 }
 
 impl Pipeline {
@@ -129,14 +134,17 @@ impl Pipeline {
             inputs,
             rescan,
             snapshots,
+            kernel_count: KernelCount::default(),
             accounted: None,
+            closed: false,
         })
     }
 
-    /// Runs until `stop`; then drains what is in the rings once more.
+    /// Runs until `stop`; then drains what is in the rings once more, unless the next agent will.
     ///
     /// Whoever sends to `settle` is answered when nothing waits for metadata any more, now or later: what comes last
-    /// leaves under the names that are known.
+    /// leaves under the names that are known. If there can be a next agent, nothing more is read from then on: it would
+    /// come too late to be exported.
     pub async fn run(
         mut self,
         stop: CancellationToken,
@@ -162,23 +170,33 @@ impl Pipeline {
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
                 Some(done) = settle.recv() => {
                     self.drain_all().await;
+                    self.account_for_losses().await;
                     self.state.settle();
+                    self.closed = self.state.programs().are_kept();
                     let _asker_may_have_gone = done.send(());
                 }
                 found = self.rescan.found() => self.learn(found),
-                step = self.snapshots.next() => match step {
+                next = self.snapshots.next() => match next {
                     Step::Due => self.snapshots.begin(self.state.programs()),
                     Step::RoundDone => {
                         self.drain_all().await;
-                        self.snapshots.go_on(self.state.programs());
+                        if self.snapshots.go_on(self.state.programs()) == Progress::Complete {
+                            self.count_in_kernel();
+                        }
                     }
                 },
-                _ = housekeeping.tick() => {
+                counted = self.kernel_count.done() => {
+                    // What happened while it counted.
+                    self.drain_all().await;
+                    self.state.check(counted);
+                }
+                _ = housekeeping.tick(), if !self.closed => {
                     self.account_for_losses().await;
                     self.look_after_tables();
                 }
             }
         }
+        self.closed |= self.state.programs().are_kept();
         self.drain_all().await;
         self.account_for_losses().await;
         self.state.settle();
@@ -186,6 +204,9 @@ impl Pipeline {
 
     /// Counts what records that found their ring full would have told.
     async fn account_for_losses(&mut self) {
+        if self.closed {
+            return;
+        }
         let lost = self.state.programs().losses();
         if self.accounted == Some(lost) {
             return;
@@ -204,6 +225,9 @@ impl Pipeline {
 
     /// Empties the rings; when they fill faster than that, only so far that others get an answer.
     async fn drain_all(&mut self) {
+        if self.closed {
+            return;
+        }
         for _ in 0..BATCHES {
             if !self.drain_batch() {
                 return;
@@ -232,6 +256,13 @@ impl Pipeline {
         });
         more |= connections >= BATCH;
         more
+    }
+
+    /// All open connections are known by now: has the kernel count them as well.
+    fn count_in_kernel(&mut self) {
+        if self.kernel_count.start() {
+            self.state.check_begins();
+        }
     }
 
     fn look_after_tables(&mut self) {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::about::About;
+use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::seam::Seam;
@@ -17,7 +18,7 @@ use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::SpanQueue;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
-use crate::kernel::{AttachedPrograms, Clock, Ring, SpillEpoch};
+use crate::kernel::{AttachedPrograms, Clock, LiveTcp, Ring, SpillEpoch};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::snapshot::Snapshot;
@@ -51,6 +52,7 @@ pub(super) struct State {
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
     seam: Seam,
+    invariants: Invariants,
     identity_lost: u64,
     overflowed: u64,
     seconds: u32,
@@ -82,6 +84,7 @@ impl State {
             scan_wanted: false,
             settled: false,
             seam,
+            invariants: Invariants::default(),
             identity_lost: 0,
             overflowed: 0,
             seconds: 0,
@@ -168,6 +171,20 @@ impl State {
             self.aggregator
                 .connection_vanished(&mut self.store, *socket, now);
         }
+    }
+
+    /// The kernel begins to count its connections.
+    pub(super) fn check_begins(&mut self) {
+        let lost = self.about.programs.losses();
+        self.invariants.begin(&mut self.aggregator, lost);
+    }
+
+    /// It is done, and everything is read that happened meanwhile.
+    pub(super) fn check(&mut self, counted: Option<LiveTcp>) {
+        let lost = self.about.programs.losses();
+        let waiting = !self.waiting.is_empty();
+        self.invariants
+            .compare(&mut self.aggregator, counted, lost, waiting);
     }
 
     /// Counts what the kernel added up of events whose details are lost.
@@ -262,8 +279,9 @@ impl State {
             |owner| identity.resolve(owner, patience),
             node,
         );
+        let invariants = self.invariants.all(&self.aggregator, &self.store);
         self.about
-            .append(&mut snapshot, &self.counters, &self.store);
+            .append(&mut snapshot, &self.counters, &self.store, &invariants);
         snapshot
     }
 

@@ -7,7 +7,7 @@ use std::iter;
 use super::names::FamilyName;
 use super::standard::{self, BuildInfo};
 use crate::counters::{Discard, ExportFailure, RecordKind};
-use crate::telemetry::catalogue::{Attr, FLOW, Instrument, Metric};
+use crate::telemetry::catalogue::{Attr, FLOW, Instrument, Invariant, Metric};
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -115,6 +115,16 @@ fn lists(page: &mut String) {
     });
     let heading = "`wellhead.stage` | `wellhead.reason` | Meaning";
     section(page, "Discards", heading, rows);
+
+    let rows = Invariant::ALL
+        .iter()
+        .map(|invariant| format!("`{}` | {}", invariant.as_str(), invariant.help().trim()));
+    section(
+        page,
+        "Checks of itself",
+        "`wellhead.invariant` | Compares",
+        rows,
+    );
 
     let rows = ExportFailure::ALL
         .iter()

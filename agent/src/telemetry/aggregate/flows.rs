@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::balance::Balance;
 use super::ends::flow_attributes;
 use super::{Attributes, Occurrence};
 use crate::events::{Connection, Role, Totals};
@@ -105,6 +106,7 @@ pub(super) struct Flows {
     open: HashMap<u64, Open>,
     open_limit: usize,
     limit: usize,
+    pub(super) balance: Balance,
 }
 
 /// Open connections for each flow there is room for: most nodes talk to few peers, many times.
@@ -121,6 +123,7 @@ impl Flows {
             open: HashMap::new(),
             open_limit: connections.max(1),
             limit: (connections / CONNECTIONS_PER_FLOW).max(1),
+            balance: Balance::default(),
         }
     }
 
@@ -157,20 +160,18 @@ impl Flows {
             self.forget();
         }
         let named = (key.owner, attributes());
-        let flow = match self.by_attributes.get(&named) {
-            Some(known) => *known,
-            None => {
-                let flow = self.add(Flow {
-                    owner: key.owner,
-                    attributes: named.1.clone(),
-                    series: [None; SERIES],
-                    open: 0,
-                    current: true,
-                });
-                self.by_attributes.insert(named, flow);
-                flow
-            }
-        };
+        let known = self.by_attributes.get(&named).copied();
+        let flow = known.unwrap_or_else(|| {
+            let flow = self.add(Flow {
+                owner: key.owner,
+                attributes: named.1.clone(),
+                series: [None; SERIES],
+                open: 0,
+                current: true,
+            });
+            self.by_attributes.insert(named, flow);
+            flow
+        });
         self.by_key.insert(key, flow);
         flow
     }
@@ -249,6 +250,7 @@ impl Flows {
         change: Measurement,
         now: u64,
     ) {
+        self.balance.measured(which, change);
         let Some(flow) = self.get_mut(id) else { return };
         let handle = &mut flow.series[which as usize];
         if handle.is_some_and(|series| store.update(series, change, now)) {

@@ -1,5 +1,6 @@
 //! From events to measurements in the store.
 
+mod balance;
 mod ends;
 mod flows;
 mod process;
@@ -8,7 +9,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use self::flows::Flows;
 use crate::events::{Body, Event, Spilled, executable_name};
@@ -108,6 +109,23 @@ impl Aggregator {
             *counts.entry(open.netns).or_default() += 1;
         }
         counts
+    }
+
+    /// Connections opened less those closed less those active, as they were counted: 0, or the counting is wrong. What was
+    /// opened and not followed is left out, and what was followed without being counted as opened.
+    pub fn imbalance(&self) -> i64 {
+        let active = i64::try_from(self.flows.all_open().len()).unwrap_or(i64::MAX);
+        self.flows.balance.drift(active)
+    }
+
+    /// From now on notes in which network namespaces connections come and go, for a short while.
+    pub fn watch_namespaces(&mut self) {
+        self.flows.balance.watch();
+    }
+
+    /// In which they came and went since.
+    pub fn take_changed_namespaces(&mut self) -> HashSet<u32> {
+        self.flows.balance.take_changed()
     }
 
     /// To be called whenever somebody may be called something else from now on.

@@ -38,6 +38,7 @@ pub(super) fn count(
             totals,
         } => {
             let flow = flow(flows, identity, (owner, now), like.as_ref());
+            flows.balance.ended_elsewhere(events - units(*opens));
             for (series, count) in [
                 (FlowSeries::Opened, units(*opens)),
                 (FlowSeries::Closed, events),

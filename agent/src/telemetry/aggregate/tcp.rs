@@ -35,17 +35,22 @@ pub(super) fn found_open(
     end: &ConnectionEnd,
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
-    let (flow, counted) = match flows.opened(connection.socket_id) {
-        Some(open) => (open.flow, std::mem::replace(&mut open.counted, end.totals)),
-        None => {
-            // Older than the agent, or its opening was lost.
-            let flow = flows.of(identity, occurrence, connection);
-            if connection.open_lost {
-                count_open(flows, store, flow, connection, now);
-            }
-            follow(flows, store, flow, connection, end.totals, now);
-            (flow, end.reported)
+    if connection.open_lost {
+        // Nothing was told of it yet: whoever is followed under its id was there before.
+        vanished(flows, store, connection.socket_id, now);
+    }
+    let (flow, counted) = if let Some(open) = flows.opened(connection.socket_id) {
+        (open.flow, std::mem::replace(&mut open.counted, end.totals))
+    } else {
+        // Older than the agent, or its opening was lost.
+        let flow = flows.of(identity, occurrence, connection);
+        if connection.open_lost {
+            count_open(flows, store, flow, connection, now);
+        } else {
+            flows.balance.met();
         }
+        follow(flows, store, flow, connection, end.totals, now);
+        (flow, end.reported)
     };
     count_rtt(flows, store, flow, &end.totals, now);
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
@@ -59,9 +64,14 @@ pub(super) fn closed(
     end: &ConnectionEnd,
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
+    flows.balance.touch(connection.netns);
     // It was never counted as active, and how much of its traffic is from before the agent is unknown.
     if connection.unmet {
         return;
+    }
+    if connection.open_lost {
+        // Nothing was told of it yet: whoever is followed under its id was there before.
+        vanished(flows, store, connection.socket_id, now);
     }
     // Its ends are called what they were called when it was opened, or `active` would never come back to 0.
     let known = flows.close(connection.socket_id);
@@ -75,7 +85,7 @@ pub(super) fn closed(
             count_open(flows, store, flow, connection, now);
             flows.measure(store, flow, FlowSeries::Active, Measurement::Add(0), now);
         }
-        None => {}
+        None => flows.balance.met(),
     }
     flows.measure(store, flow, FlowSeries::Closed, ONE, now);
     if let Some(since) = connection.established_ns {
@@ -99,7 +109,9 @@ pub(super) fn closed(
 
 /// A connection is not open any more, and nothing was told of its end: what it carried is spilled.
 pub(super) fn vanished(flows: &mut Flows, store: &mut Store, socket: u64, now: u64) {
-    if let Some(Open { flow, .. }) = flows.close(socket) {
+    if let Some(Open { flow, netns, .. }) = flows.close(socket) {
+        flows.balance.vanished();
+        flows.balance.touch(netns);
         flows.measure(store, flow, FlowSeries::Active, Measurement::Add(-1), now);
         flows.release(flow);
     }
@@ -135,9 +147,11 @@ fn follow(
         counted,
         netns: connection.netns,
     };
+    flows.balance.touch(connection.netns);
     if flows.open(connection.socket_id, open) {
         flows.measure(store, flow, FlowSeries::Active, ONE, now);
     } else {
+        flows.balance.turned_away();
         store.discard(Discard::StoreConnectionsFull);
     }
 }

@@ -1,5 +1,7 @@
 //! Events in, series out.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ impl Fixture {
 
     /// Every series as `name{attributes} value`, flow attributes but the reporter left out.
     fn series(&self) -> Vec<String> {
+        assert_eq!(self.aggregator.imbalance(), 0);
         let node = self.identity.node_resource();
         let snapshot = self
             .store
@@ -325,156 +328,4 @@ fn connections_beyond_those_followed_are_counted_but_as_active() {
     assert_eq!(ending(&active, " 0"), active.len());
     let left_out = all.counters.discards(Discard::StoreConnectionsFull);
     assert!(left_out > 0 && left_out < 20, "{left_out} left out");
-}
-
-/// The same connection, after it carried this many bytes, of which this many are told.
-fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
-    let totals = |bytes_sent| Totals {
-        bytes_sent,
-        ..Totals::default()
-    };
-    ConnectionEnd {
-        connection,
-        totals: totals(sent),
-        reported: totals(told),
-        lifecycle_only: false,
-        errno: 0,
-    }
-}
-
-fn check(bodies: Vec<Body<'_>>, expected: &expect_test::Expect) {
-    let mut all = Fixture::new();
-    for body in bodies {
-        all.count(body);
-    }
-    expected.assert_eq(&all.series().join("\n"));
-}
-
-#[test]
-fn snapshots_and_the_end_count_each_byte_once() {
-    let one = || connection(Some(Role::Source));
-    check(
-        vec![
-            Body::TcpOpen(one()),
-            Body::TcpSnapshot(grown(10, 0, one())),
-            Body::TcpSnapshot(grown(25, 10, one())),
-            // As if the last snapshot was not noted in the kernel before the end was told.
-            Body::TcpClose(grown(40, 10, one())),
-        ],
-        &expect_test::expect![[r#"
-            wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 1
-            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
-            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
-            wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
-            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
-            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 40"#]],
-    );
-}
-
-#[test]
-fn what_an_earlier_agent_told_is_not_counted_again() {
-    let one = || connection(Some(Role::Source));
-    check(
-        vec![Body::TcpSnapshot(grown(25, 10, one()))],
-        &expect_test::expect![[r#"
-            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 1
-            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 15"#]],
-    );
-    check(
-        vec![Body::TcpClose(grown(25, 10, one()))],
-        &expect_test::expect![[r#"
-            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
-            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
-            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 15"#]],
-    );
-}
-
-#[test]
-fn a_lost_open_is_counted_with_the_next_snapshot() {
-    let lost = Connection {
-        open_lost: true,
-        ..connection(Some(Role::Source))
-    };
-    check(
-        vec![
-            Body::TcpSnapshot(grown(5, 0, lost)),
-            Body::TcpClose(grown(7, 5, connection(Some(Role::Source)))),
-        ],
-        &expect_test::expect![[r#"
-            wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 1
-            wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 1
-            wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
-            wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
-            wellhead.tcp.connection.duration {"wellhead.reporter": "source"} 1x 1.5
-            wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 7"#]],
-    );
-}
-
-#[test]
-fn a_connection_whose_end_was_lost_is_not_active() {
-    let mut all = Fixture::new();
-    all.count(Body::TcpOpen(connection(Some(Role::Source))));
-    let Fixture {
-        aggregator,
-        store,
-        identity,
-        ..
-    } = &mut all;
-    let open: Vec<u64> = aggregator.open_connections().collect();
-    assert_eq!(open.len(), 1);
-    let spilled = Spilled {
-        cgroup_id: 1,
-        events: 3,
-        what: SpilledWhat::Closes {
-            like: Some(connection(Some(Role::Source))),
-            opens: 2,
-            totals: Totals {
-                bytes_sent: 30,
-                ..Totals::default()
-            },
-        },
-    };
-    aggregator.count_spilled(store, identity, OwnerId::NODE, &spilled, 1);
-    aggregator.connection_vanished(store, open[0], 1);
-    assert_eq!(aggregator.open_connections().count(), 0);
-    expect_test::expect![[r#"
-        wellhead.tcp.connections.opened {"wellhead.reporter": "source"} 3
-        wellhead.tcp.connections.closed {"wellhead.reporter": "source"} 3
-        wellhead.tcp.connections.active {"wellhead.reporter": "source"} 0
-        wellhead.tcp.connect.duration {"wellhead.reporter": "source"} 1x 0.5
-        wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 30"#]]
-    .assert_eq(&all.series().join("\n"));
-}
-
-#[test]
-fn processes_whose_events_were_lost_are_counted() {
-    let mut all = Fixture::new();
-    let comm = *b"true\0\0\0\0\0\0\0\0\0\0\0\0";
-    for (events, what) in [
-        (4, SpilledWhat::Forks),
-        (3, SpilledWhat::Execs(comm)),
-        (2, SpilledWhat::Exits(comm, Some(ExitStatus::Code(1)))),
-        (1, SpilledWhat::Exits([0; 16], None)),
-        (1, SpilledWhat::OomKills(comm)),
-    ] {
-        let spilled = Spilled {
-            cgroup_id: 1,
-            events,
-            what,
-        };
-        let Fixture {
-            aggregator,
-            store,
-            identity,
-            ..
-        } = &mut all;
-        aggregator.count_spilled(store, identity, OwnerId::NODE, &spilled, 1);
-    }
-    expect_test::expect![[r#"
-        wellhead.process.execs {"process.executable.name": "true"} 3
-        wellhead.process.forks {} 4
-        wellhead.process.exits {} 1
-        wellhead.process.exits {"process.executable.name": "true", "process.exit.code": "Int(1)"} 2
-        wellhead.process.oom_kills {"process.executable.name": "true"} 1"#]]
-    .assert_eq(&all.series().join("\n"));
 }

@@ -65,6 +65,9 @@ attributes! {
     Component = "wellhead.component" / "wellhead_component",
     /// A feature as named in the configuration.
     Feature = "wellhead.feature" / "wellhead_feature",
+    /// What the agent checks itself by: `tcp_balance`, `tcp_active_series` or `tcp_active_kernel`; see
+    /// "Checks of itself".
+    Invariant = "wellhead.invariant" / "wellhead_invariant",
     /// Kind of Kubernetes object.
     Kind = "wellhead.kind" / "wellhead_kind",
     /// Kernel mechanism a feature is attached by.

@@ -150,6 +150,8 @@ metrics! {
     AgentDiscards = "wellhead.agent.discards", Counter Int "{item}", plain [Reason, Stage];
     /// Share of a signal's records that were read since the start; 1 means nothing was lost.
     AgentCompleteness = "wellhead.agent.completeness", Gauge Float "1", plain [Signal];
+    /// How far the agent is off where it checks itself; 0 is right.
+    AgentInvariantDrift = "wellhead.agent.invariant.drift", Gauge Int "{item}", plain [Invariant];
     /// Series the store holds.
     AgentSeries = "wellhead.agent.series", Gauge Int "{series}", plain [Metric];
     /// Series the store may hold in all.

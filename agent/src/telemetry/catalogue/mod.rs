@@ -3,10 +3,12 @@
 
 mod attributes;
 mod events;
+mod invariants;
 mod metrics;
 
 pub use self::attributes::{Attr, FLOW};
 pub use self::events::{EVENT_ATTRIBUTES, EVENTS, EventAttribute, SPANS, Telling};
+pub use self::invariants::Invariant;
 pub use self::metrics::{Definition, Instrument, Metric, ValueKind};
 
 #[cfg(test)]

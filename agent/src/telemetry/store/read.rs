@@ -51,6 +51,15 @@ impl Store {
         }
     }
 
+    /// What all series of a metric of whole units stand at together.
+    pub fn sum(&self, metric: Metric) -> i64 {
+        let series = self.slots.iter().filter_map(|slot| slot.series.as_ref());
+        series
+            .filter(|series| series.metric == metric)
+            .map(|series| series.value.units())
+            .sum()
+    }
+
     /// One point of the series that share metric, resource and attributes: one, unless two owners
     /// turned out to be the same.
     fn point(&self, same: &[(usize, &Series)]) -> Option<(Metric, Point)> {

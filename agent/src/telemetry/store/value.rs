@@ -46,6 +46,14 @@ impl Cell {
         matches!(self, Self::Int(0))
     }
 
+    /// Whole units; 0 where fractions or observations are counted.
+    pub(super) fn units(&self) -> i64 {
+        match self {
+            Self::Int(value) => *value,
+            Self::Float(_) | Self::Histogram { .. } => 0,
+        }
+    }
+
     /// Whether adding would take an up-down counter below zero.
     pub(super) fn would_fall_below_zero(&self, delta: i64) -> bool {
         matches!(self, Self::Int(value) if delta < 0 && value.saturating_add(delta) < 0)

@@ -1,0 +1,138 @@
+//! All tests and workloads of the kernel tests by name.
+
+use anyhow::Result;
+use wellhead_tests::workload::Workload;
+
+use crate::{
+    classic, collisions, connections, endings, executions, failures, invariants, ladder, live,
+    lost_opens, many_live, oom, passive, pods, processes, program_stats, restart, sock_diag,
+    socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+};
+
+/// What the test program does when it is asked to be a workload.
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("processes", processes::many),
+    ("endings", endings::all),
+    ("executions", executions::all),
+    ("tcp_close", tcp_script::run),
+    ("tcp_odd", tcp_odd::all),
+    ("connections", connections::many),
+    ("failures", failures::all),
+    ("socket_owner", socket_owner::hand_over),
+    ("sleep", pods::sleep),
+    ("storm", storm::spawn),
+    ("open_and_wait", lost_opens::open_and_wait),
+    ("powerless", ladder::powerless),
+    ("eat_memory", oom::eat_memory),
+    ("all_states", sock_diag::all_states),
+    ("many_connections", sock_diag::many_connections),
+    ("many_namespaces", sock_diag::many_namespaces),
+    ("count_without", sock_diag::count_without),
+    ("fork", program_stats::fork),
+    ("of_every_age", invariants::of_every_age),
+    ("beyond_room", invariants::beyond_room),
+    ("hold", many_live::hold),
+    ("classic_lives", classic::lives),
+    ("classic_attempts", classic::attempts),
+    ("long_lived", live::long_lived),
+    ("flood", spill::flood),
+    ("agent", restart::agent),
+    ("load", restart::load),
+];
+
+/// A test.
+pub(crate) type Test = fn() -> Result<()>;
+
+/// All tests, in the order they run.
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("processes_are_counted", processes::are_counted),
+    ("endings_are_as_wait_tells", endings::are_as_wait_tells),
+    (
+        "executions_are_told_as_called",
+        executions::are_told_as_called,
+    ),
+    ("tcp_close_from_client", || tcp_closes::check("client")),
+    ("tcp_close_from_server", || tcp_closes::check("server")),
+    ("tcp_close_simultaneous", || {
+        tcp_closes::check("simultaneous")
+    }),
+    ("tcp_close_orphaned", || tcp_closes::check("orphaned")),
+    ("tcp_close_linger_0", || tcp_closes::check("linger_0")),
+    ("tcp_close_unread_data", || tcp_closes::check("unread_data")),
+    ("tcp_close_server_killed", || {
+        tcp_closes::check("server_killed")
+    }),
+    ("tcp_close_half", || tcp_closes::check("half")),
+    ("tcp_close_after_megabytes", || {
+        tcp_closes::check("megabytes")
+    }),
+    ("tcp_close_after_loss", || tcp_closes::check("loss")),
+    ("tcp_odd_lives_are_told_once", tcp_odd::lives_are_told_once),
+    (
+        "tcp_odd_begun_before_the_programs",
+        tcp_odd::begun_before_the_programs,
+    ),
+    ("connections_over_ipv4", || connections::are_counted("ipv4")),
+    ("connections_over_ipv6", || connections::are_counted("ipv6")),
+    ("connections_over_mapped_ipv4", || {
+        connections::are_counted("mapped")
+    }),
+    (
+        "lost_opens_are_told_with_the_end",
+        lost_opens::are_told_with_the_end,
+    ),
+    ("failures_have_their_type", failures::have_their_type),
+    ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
+    ("pods_of_short_life", pods::of_short_life),
+    ("v1_ids_do_not_collide", collisions::of_hierarchies),
+    ("storm_over_a_small_ring", storm::over_a_small_ring),
+    ("storm_through_the_pipeline", storm::through_the_pipeline),
+    (
+        "passive_programs_are_attached",
+        passive::programs_are_attached,
+    ),
+    (
+        "passive_helpers_in_the_object",
+        passive::helpers_in_the_object,
+    ),
+    (
+        "live_more_than_the_ring_holds",
+        many_live::more_than_the_ring_holds,
+    ),
+    ("live_in_each_namespace", many_live::in_each_namespace),
+    ("invariants_at_rest", || invariants::at_rest("first")),
+    ("invariants_at_rest_by_socket", || {
+        invariants::at_rest("iter/tcp")
+    }),
+    ("invariants_of_a_wrong_table", invariants::wrong_table),
+    ("ladder_one_feature_off", ladder::one_feature_off),
+    ("ladder_broken_offsets", ladder::broken_offsets),
+    ("ladder_without_privilege", ladder::without_privilege),
+    ("classic_features_are_on", classic::features_are_on),
+    ("classic_one_feature_off", classic::one_feature_off),
+    ("classic_cgroups", classic::cgroups),
+    ("classic_processes", classic::processes),
+    ("classic_connections", classic::connections),
+    ("classic_owners", classic::owners),
+    ("program_stats_count_runs", program_stats::count_runs),
+    ("oom_kill_names_its_victim", oom::names_its_victim),
+    ("sock_diag_every_state", sock_diag::every_state),
+    ("sock_diag_ten_thousand", sock_diag::ten_thousand),
+    (
+        "sock_diag_hundred_namespaces",
+        sock_diag::hundred_namespaces,
+    ),
+    ("sock_diag_without_privilege", sock_diag::without_privilege),
+    ("live_older_connections", live::older_connections),
+    ("live_open_connections", live::open_connections),
+    ("live_owners", live::owners),
+    ("spill_connections", spill::connections_are_counted),
+    ("spill_full", spill::totals_outlive_a_full_map),
+    ("spill_processes", spill::processes_are_counted),
+    ("restart_after_kill", restart::after_kill),
+    ("restart_by_upgrade", restart::by_upgrade),
+    ("restart_with_losses", restart::with_losses),
+    ("restart_with_other_sizes", restart::with_other_sizes),
+    ("restart_of_open_connections", restart::of_open_connections),
+    ("restart_only_one", restart::only_one),
+];
