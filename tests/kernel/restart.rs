@@ -23,8 +23,12 @@ use wellhead_tests::{
     workload::{self, Running},
 };
 
-/// Processes, and connections, that a load makes.
-const EACH: i64 = 300;
+/// Processes, and connections, that a load makes: a part of a storm's.
+fn each() -> Result<i64> {
+    let storm = i64::try_from(crate::storm::processes()?)?;
+    Ok((storm / 100).clamp(30, 300))
+}
+
 const UP: u8 = 100;
 const DOWN: u8 = 200;
 
@@ -119,10 +123,10 @@ pub(crate) fn load(arguments: &[String]) -> Result<Value> {
 }
 
 /// What an agent has to count of loads.
-fn loads(number: i64) -> BTreeMap<&'static str, i64> {
-    let all = number * EACH;
+fn loads(number: i64) -> Result<BTreeMap<&'static str, i64>> {
+    let all = number * self::each()?;
     let each = i64::from(UP) + i64::from(DOWN);
-    BTreeMap::from([
+    Ok(BTreeMap::from([
         ("forks", all),
         // The load itself is executed and ends too.
         ("execs", all + number),
@@ -132,7 +136,7 @@ fn loads(number: i64) -> BTreeMap<&'static str, i64> {
         ("active", 0),
         ("sent", all * each),
         ("io", 2 * all * each),
-    ])
+    ]))
 }
 
 struct Bench {
@@ -170,7 +174,7 @@ impl Bench {
     }
 
     fn start_load(&self) -> Result<Running> {
-        workload::start(&self.cgroup, "load", &[&EACH.to_string()])
+        workload::start(&self.cgroup, "load", &[&each()?.to_string()])
     }
 
     fn load(&self) -> Result<()> {
@@ -197,7 +201,7 @@ impl Agent<'_> {
 
     /// It has counted these loads, and nothing besides.
     fn has_counted(&self, number: i64) -> Result<Value> {
-        let expected = loads(number);
+        let expected = loads(number)?;
         let start = std::time::Instant::now();
         loop {
             let found = self.totals()?;
