@@ -124,8 +124,8 @@ pub(crate) fn load(arguments: &[String]) -> Result<Value> {
 
 /// What an agent has to count of loads.
 fn loads(number: i64) -> Result<BTreeMap<&'static str, i64>> {
-    let all = number * self::each()?;
-    let each = i64::from(UP) + i64::from(DOWN);
+    let all = number * each()?;
+    let bytes = i64::from(UP) + i64::from(DOWN);
     Ok(BTreeMap::from([
         ("forks", all),
         // The load itself is executed and ends too.
@@ -134,8 +134,8 @@ fn loads(number: i64) -> Result<BTreeMap<&'static str, i64>> {
         ("opened", 2 * all),
         ("closed", 2 * all),
         ("active", 0),
-        ("sent", all * each),
-        ("io", 2 * all * each),
+        ("sent", all * bytes),
+        ("io", 2 * all * bytes),
     ]))
 }
 
