@@ -5,8 +5,8 @@ use wellhead_tests::workload::Workload;
 
 use crate::{
     classic, collisions, connections, endings, executions, failures, invariants, ladder, live,
-    lost_opens, many_live, oom, passive, pods, processes, program_stats, restart, sock_diag,
-    socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    lost_opens, many_live, oom, passive, pid_namespaces, pods, processes, program_stats, restart,
+    sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -32,6 +32,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("of_every_age", invariants::of_every_age),
     ("beyond_room", invariants::beyond_room),
     ("hold", many_live::hold),
+    ("look_around", pid_namespaces::look_around),
     ("classic_lives", classic::lives),
     ("classic_attempts", classic::attempts),
     ("long_lived", live::long_lived),
@@ -100,6 +101,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         many_live::more_than_the_ring_holds,
     ),
     ("live_in_each_namespace", many_live::in_each_namespace),
+    (
+        "live_in_a_pid_namespace",
+        pid_namespaces::show_what_is_inside,
+    ),
     ("invariants_at_rest", || invariants::at_rest("first")),
     ("invariants_at_rest_by_socket", || {
         invariants::at_rest("iter/tcp")

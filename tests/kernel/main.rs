@@ -21,6 +21,7 @@ mod lost_opens;
 mod many_live;
 mod oom;
 mod passive;
+mod pid_namespaces;
 mod pods;
 mod processes;
 mod program_stats;
