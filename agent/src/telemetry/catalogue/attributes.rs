@@ -63,7 +63,7 @@ attributes! {
     SourceWorkload = "source.k8s.workload.name" / "source_k8s_workload_name",
     /// Part of the agent.
     Component = "wellhead.component" / "wellhead_component",
-    /// A feature as named in the configuration.
+    /// Something the agent captures or can do, as `doctor` lists it.
     Feature = "wellhead.feature" / "wellhead_feature",
     /// What the agent checks itself by: `tcp_balance`, `tcp_active_series` or `tcp_active_kernel`; see
     /// "Checks of itself".

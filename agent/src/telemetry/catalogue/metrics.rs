@@ -132,7 +132,7 @@ metrics! {
     TcpSegments = "wellhead.tcp.segments", Counter Int "{segment}", flow [NetworkIoDirection];
     /// Segments sent again.
     TcpRetransmits = "wellhead.tcp.retransmits", Counter Int "{segment}", flow [];
-    /// The kernel's smoothed round-trip time, one sample per connection when it closes.
+    /// The kernel's smoothed round-trip time, one sample per connection and snapshot (`snapshot_interval`), and one when it closes.
     TcpRtt = "wellhead.tcp.rtt", Histogram Float "s", flow [], LATENCY;
     /// Programs executed.
     ProcessExecs = "wellhead.process.execs", Counter Int "{process}", plain [ProcessExecutableName];
@@ -148,7 +148,7 @@ metrics! {
     AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
     /// Items discarded, by where and why.
     AgentDiscards = "wellhead.agent.discards", Counter Int "{item}", plain [Reason, Stage];
-    /// Share of a signal's records that were read since the start; 1 means nothing was lost.
+    /// Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
     AgentCompleteness = "wellhead.agent.completeness", Gauge Float "1", plain [Signal];
     /// How far the agent is off where it checks itself; 0 is right.
     AgentInvariantDrift = "wellhead.agent.invariant.drift", Gauge Int "{item}", plain [Invariant];
