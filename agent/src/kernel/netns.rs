@@ -16,6 +16,8 @@ use rustix::{
 };
 use thiserror::Error;
 
+use super::{Capabilities, Capability};
+
 /// Why a network namespace could not be found or entered.
 #[derive(Debug, Error)]
 pub enum NamespaceError {
@@ -149,6 +151,12 @@ impl NetworkNamespaces {
     }
 }
 
+/// Whether this process cannot enter namespaces anyway.
+fn lacks_privilege() -> bool {
+    let held = Capabilities::current();
+    held.is_ok_and(|held| !held.missing(&[Capability::SysAdmin]).is_empty())
+}
+
 impl NetworkNamespace {
     /// The one the calling thread is in.
     fn own() -> io::Result<Self> {
@@ -187,6 +195,8 @@ impl NetworkNamespace {
         let kind = Some(LinkNameSpaceType::Network);
         move_into_link_name_space(self.file.as_fd(), kind).map_err(|error| match error {
             Errno::PERM => NamespaceError::NotPermitted { inode },
+            // What 5.10 says instead.
+            Errno::INVAL if lacks_privilege() => NamespaceError::NotPermitted { inode },
             error => NamespaceError::Enter {
                 inode,
                 source: error.into(),
