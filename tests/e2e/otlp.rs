@@ -46,6 +46,7 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.agent.records", "{record}", Kind::Counter),
     ("wellhead.agent.discards", "{item}", Kind::Counter),
     ("wellhead.agent.completeness", "1", Kind::Gauge),
+    ("wellhead.agent.invariant.drift", "{item}", Kind::Gauge),
     ("wellhead.agent.series", "{series}", Kind::Gauge),
     ("wellhead.agent.series.limit", "{series}", Kind::Gauge),
     ("wellhead.agent.memory.budget", "By", Kind::Gauge),
