@@ -44,7 +44,7 @@ pub(super) fn render(report: &Report) -> String {
 fn features(table: &mut Table, features: &[FeatureReport]) {
     table.line("");
     table.line(&format!(
-        "{:<10}{:<9}{:<12}WHY",
+        "{:<18}{:<9}{:<16}WHY",
         "FEATURE", "STATE", "MECHANISM"
     ));
     for report in features {
@@ -55,7 +55,7 @@ fn features(table: &mut Table, features: &[FeatureReport]) {
             ..
         } = report;
         table.line(&format!(
-            "{feature:<10}{state:<9}{mechanism:<12}{}",
+            "{feature:<18}{state:<9}{mechanism:<16}{}",
             report.why()
         ));
         let mut needs = report.capabilities.join(", ");
