@@ -25,3 +25,5 @@ mod causes;
 pub mod config;
 
 pub mod counters;
+
+mod memory;

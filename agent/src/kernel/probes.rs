@@ -20,7 +20,7 @@ use super::{
     spill::SpillMap,
     steering::Steering,
 };
-use crate::causes::chain;
+use crate::{causes::chain, memory};
 
 /// What to capture, and with how much kernel memory.
 #[derive(Clone, Debug)]
@@ -143,7 +143,8 @@ impl Probes {
         let fingerprint = facts.fingerprint(settings);
         let (pinning, restart) = open_pins(settings, fingerprint)?;
         let probes = Self::attach_with(settings, &facts, pinning, fingerprint);
-        release_freed_memory();
+        // Parsing the kernel's types takes tens of MiB that are not needed again.
+        memory::release_freed();
         let mut probes = probes?;
         probes.features.push(restart);
         Ok(probes)
@@ -356,15 +357,6 @@ fn take<M: TryFrom<Map>>(object: &mut Ebpf, name: &'static str) -> Result<M, Att
         .take_map(name)
         .and_then(|map| M::try_from(map).ok())
         .ok_or(AttachError::Map { name })
-}
-
-/// Parsing the kernel's types takes tens of MiB that are not needed again; give them back to the system.
-fn release_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 fn list(capabilities: &[Capability]) -> String {

@@ -19,6 +19,7 @@ use crate::export::otlp::SpanQueue;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
 use crate::kernel::{AttachedPrograms, Clock, LiveTcp, Ring, SpillEpoch};
+use crate::memory;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::snapshot::Snapshot;
@@ -473,5 +474,7 @@ impl State {
         let store = &self.store;
         self.identity
             .retain_owners(|owner| in_use.contains(&owner) || store.is_owner_used(owner));
+        // What a burst took is not kept for the next one.
+        memory::release_freed();
     }
 }
