@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     panic,
@@ -15,8 +15,6 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use thiserror::Error;
-
-use super::{Capabilities, Capability};
 
 /// Why a network namespace could not be found or entered.
 #[derive(Debug, Error)]
@@ -50,6 +48,8 @@ pub enum NamespaceError {
 #[derive(Debug)]
 pub struct NetworkNamespace {
     inode: u64,
+    /// The device number of the file system namespaces are files of.
+    filesystem: u64,
     file: File,
 }
 
@@ -79,6 +79,7 @@ impl NetworkNamespaces {
     /// `/proc` cannot be read at all.
     pub fn discover(limit: usize) -> Result<Self, NamespaceError> {
         let own = NetworkNamespace::own().map_err(NamespaceError::Own)?;
+        let filesystem = own.filesystem;
         let mut seen = HashSet::from([own.inode]);
         let mut namespaces = Self {
             found: vec![own],
@@ -92,22 +93,28 @@ impl NetworkNamespaces {
                 .to_str()
                 .is_some_and(|name| name.parse::<u32>().is_ok())
             {
-                namespaces.look_at(entry.path().join("ns/net"), limit, &mut seen);
+                let link = entry.path().join("ns/net");
+                namespaces.look_at(link, filesystem, limit, &mut seen);
             }
         }
         Ok(namespaces)
     }
 
-    fn look_at(&mut self, link: PathBuf, limit: usize, seen: &mut HashSet<u64>) {
-        match fs::metadata(&link).as_ref().map(Metadata::ino) {
-            Ok(inode) if seen.contains(&inode) => return,
-            Ok(inode) if self.found.len() >= limit => {
+    fn look_at(&mut self, link: PathBuf, filesystem: u64, limit: usize, seen: &mut HashSet<u64>) {
+        match fs::metadata(&link) {
+            // 5.10 shows the link itself to whoever may not follow it.
+            Ok(link) if link.dev() != filesystem => {
+                self.hidden_processes += 1;
+                return;
+            }
+            Ok(namespace) if seen.contains(&namespace.ino()) => return,
+            Ok(namespace) if self.found.len() >= limit => {
                 self.beyond_limit += 1;
-                seen.insert(inode);
+                seen.insert(namespace.ino());
                 return;
             }
             Ok(_) => {}
-            Err(error) => return self.count_hidden(error),
+            Err(error) => return self.count_hidden(&error),
         }
         match NetworkNamespace::open(link) {
             // The process may have moved since, or another may have its number.
@@ -151,12 +158,6 @@ impl NetworkNamespaces {
     }
 }
 
-/// Whether this process cannot enter namespaces anyway.
-fn lacks_privilege() -> bool {
-    let held = Capabilities::current();
-    held.is_ok_and(|held| !held.missing(&[Capability::SysAdmin]).is_empty())
-}
-
 impl NetworkNamespace {
     /// The one the calling thread is in.
     fn own() -> io::Result<Self> {
@@ -165,8 +166,12 @@ impl NetworkNamespace {
 
     fn open(link: PathBuf) -> io::Result<Self> {
         let file = File::open(link)?;
-        let inode = file.metadata()?.ino();
-        Ok(Self { inode, file })
+        let metadata = file.metadata()?;
+        Ok(Self {
+            inode: metadata.ino(),
+            filesystem: metadata.dev(),
+            file,
+        })
     }
 
     /// Its number, as `/proc/PID/ns/net` and the kernel programs show it.
@@ -195,8 +200,6 @@ impl NetworkNamespace {
         let kind = Some(LinkNameSpaceType::Network);
         move_into_link_name_space(self.file.as_fd(), kind).map_err(|error| match error {
             Errno::PERM => NamespaceError::NotPermitted { inode },
-            // What 5.10 says instead.
-            Errno::INVAL if lacks_privilege() => NamespaceError::NotPermitted { inode },
             error => NamespaceError::Enter {
                 inode,
                 source: error.into(),
