@@ -247,6 +247,7 @@ mod tests {
     #[test]
     fn what_is_no_namespace_is_an_error() {
         let namespace = NetworkNamespace {
+            filesystem: 0,
             inode: 1,
             file: File::open("/dev/null").expect("it is everywhere"),
         };
@@ -269,7 +270,7 @@ mod tests {
         let mut namespaces = NetworkNamespaces::discover(1).expect("/proc is there");
         let before = namespaces.hidden_processes;
         let mut seen = HashSet::new();
-        namespaces.look_at(PathBuf::from("/proc/4294967295/ns/net"), 9, &mut seen);
+        namespaces.look_at(PathBuf::from("/proc/4294967295/ns/net"), 0, 9, &mut seen);
         assert_eq!(namespaces.hidden_processes, before);
         namespaces.count_hidden(&Errno::ACCESS.into());
         assert_eq!(namespaces.hidden_processes, before + 1);
