@@ -123,7 +123,7 @@ fn every_instrument() -> Arc<Snapshot> {
 fn every_instrument_in_both_formats() {
     check(
         &every_instrument(),
-        &expect![[r#"
+        &expect![[r##"
             # HELP target Resource of the agent itself.
             # TYPE target info
             target_info{host_name="node-1",service_name="wellhead"} 1
@@ -148,7 +148,7 @@ fn every_instrument_in_both_formats() {
             wellhead_process_duration_seconds_bucket{le="600.0",k8s_pod_name="web-0",service_name="web"} 3
             wellhead_process_duration_seconds_bucket{le="3600.0",k8s_pod_name="web-0",service_name="web"} 3
             wellhead_process_duration_seconds_bucket{le="+Inf",k8s_pod_name="web-0",service_name="web"} 4
-            # HELP wellhead_agent_completeness_ratio Share of a signal's records that were read since the start; 1 means nothing was lost.
+            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
             # TYPE wellhead_agent_completeness_ratio gauge
             # UNIT wellhead_agent_completeness_ratio ratio
             wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
@@ -157,8 +157,8 @@ fn every_instrument_in_both_formats() {
             # UNIT wellhead_agent_program_run_time_seconds seconds
             wellhead_agent_program_run_time_seconds_total 2.0
             # EOF
-        "#]],
-        &expect![[r#"
+        "##]],
+        &expect![[r##"
             # HELP target_info Resource of the agent itself.
             # TYPE target_info gauge
             target_info{host_name="node-1",service_name="wellhead"} 1
@@ -181,13 +181,13 @@ fn every_instrument_in_both_formats() {
             wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="+Inf"} 4
             wellhead_process_duration_seconds_sum{k8s_pod_name="web-0",service_name="web"} 4000.25
             wellhead_process_duration_seconds_count{k8s_pod_name="web-0",service_name="web"} 4
-            # HELP wellhead_agent_completeness_ratio Share of a signal's records that were read since the start; 1 means nothing was lost.
+            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
             # TYPE wellhead_agent_completeness_ratio gauge
             wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
             # HELP wellhead_agent_program_run_time_seconds_total Time a kernel program ran; needs `program_stats`.
             # TYPE wellhead_agent_program_run_time_seconds_total counter
             wellhead_agent_program_run_time_seconds_total 2
-        "#]],
+        "##]],
     );
 }
 
