@@ -132,7 +132,7 @@ impl Pins {
 
     /// Looks at what is there. What cannot be used is removed.
     pub(super) fn plan(&self, settings: &ProbeSettings, fingerprint: u64) -> io::Result<Plan> {
-        let Some(steering) = self.steering(settings) else {
+        let Some(mut steering) = self.steering(settings) else {
             return self.start_anew();
         };
         if !steering.is_attended() {
@@ -157,6 +157,11 @@ impl Pins {
                 replaced: Vec::new(),
             });
         }
+        // Before anything is changed: should this agent end before it turned the switch, the programs at work are not
+        // taken over beside maps they do not use.
+        steering
+            .set(state::FINGERPRINT, 0)
+            .map_err(io::Error::other)?;
         let mut replaced = Vec::new();
         for spec in unfit {
             let (name, path) = (spec.name, self.map(spec.name));
