@@ -162,6 +162,11 @@ impl Pins {
         steering
             .set(state::FINGERPRINT, 0)
             .map_err(io::Error::other)?;
+        let generations = self.generations()?;
+        // Of agents that ended before they turned it: attached, and never at work.
+        for unfinished in generations.iter().filter(|other| **other != generation) {
+            self.remove_generation(*unfinished)?;
+        }
         let mut replaced = Vec::new();
         for spec in unfit {
             let (name, path) = (spec.name, self.map(spec.name));
@@ -174,7 +179,7 @@ impl Pins {
                 _ => {}
             }
         }
-        let last = self.generations()?.into_iter().max().unwrap_or(0);
+        let last = generations.into_iter().max().unwrap_or(0);
         Ok(Plan {
             generation: last.max(generation) + 1,
             is_adopted: false,
