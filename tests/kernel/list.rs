@@ -5,8 +5,8 @@ use wellhead_tests::workload::Workload;
 
 use crate::{
     classic, collisions, connections, endings, executions, failures, invariants, ladder, live,
-    lost_opens, many_live, oom, passive, pid_namespaces, pods, processes, program_stats, restart,
-    sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    lost_opens, many_live, oom, passive, pid_namespaces, pods, processes, program_stats, resized,
+    restart, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -36,6 +36,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("classic_lives", classic::lives),
     ("classic_attempts", classic::attempts),
     ("long_lived", live::long_lived),
+    ("churn", resized::churn),
     ("flood", spill::flood),
     ("agent", restart::agent),
     ("load", restart::load),
@@ -138,6 +139,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("restart_by_upgrade", restart::by_upgrade),
     ("restart_with_losses", restart::with_losses),
     ("restart_with_other_sizes", restart::with_other_sizes),
+    (
+        "restart_with_more_connections",
+        resized::with_more_connections,
+    ),
     ("restart_of_open_connections", restart::of_open_connections),
     ("restart_only_one", restart::only_one),
 ];

@@ -25,6 +25,7 @@ mod pid_namespaces;
 mod pods;
 mod processes;
 mod program_stats;
+mod resized;
 mod restart;
 mod sock_diag;
 mod socket_owner;

@@ -65,6 +65,23 @@ pub(crate) fn hold(arguments: &[String]) -> Result<Value> {
     Ok(json!({}))
 }
 
+/// Both ends of so many connections.
+pub(crate) fn pairs(number: usize) -> Result<Vec<(TcpStream, TcpStream)>> {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    setrlimit(Resource::Nofile, all)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    (0..number)
+        .map(|_| {
+            let source = TcpStream::connect(listener.local_addr()?)?;
+            Ok((source, listener.accept()?.0))
+        })
+        .collect()
+}
+
 pub(crate) fn more_than_the_ring_holds() -> Result<()> {
     let (connections, network_ring) = many()?;
     let ends = 2 * connections / 2;

@@ -56,7 +56,7 @@ impl Drop for PinGuard {
 
 /// The workload that is an agent: tells its totals when asked, until it is killed.
 ///
-/// Arguments: pins, cgroup, steps, version (`old` lacks a program), bytes of the network ring.
+/// Arguments: pins, cgroup, steps, version (`old` lacks a program, `roomier` tracks more connections), bytes of the network ring.
 pub(crate) fn agent(arguments: &[String]) -> Result<Value> {
     let [pins, cgroup, steps, version, ring] = arguments else {
         anyhow::bail!("five arguments, please: {arguments:?}");
@@ -84,6 +84,9 @@ fn settings_of(pins: &str, cgroup: u64, version: &str, network_ring: u32) -> Pro
         let object = [embedded_object(), b"older"].concat();
         settings.object = Box::leak(object.into_boxed_slice());
         settings.hooks.left_out = vec!["mark_victim"];
+    }
+    if version == "roomier" {
+        settings.connections *= 2;
     }
     settings
 }
@@ -139,14 +142,14 @@ fn loads(number: i64) -> Result<BTreeMap<&'static str, i64>> {
     ]))
 }
 
-struct Bench {
-    cgroup: CgroupGuard,
+pub(crate) struct Bench {
+    pub(crate) cgroup: CgroupGuard,
     steps: Steps,
     pins: PinGuard,
 }
 
 impl Bench {
-    fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         Ok(Self {
             cgroup: CgroupGuard::new()?,
             steps: Steps::new()?,
@@ -155,7 +158,7 @@ impl Bench {
     }
 
     /// An agent outside of the cgroup it watches.
-    fn agent(&self, version: &str, ring: u32) -> Result<Agent<'_>> {
+    pub(crate) fn agent(&self, version: &str, ring: u32) -> Result<Agent<'_>> {
         let home = CgroupGuard::new()?;
         let (cgroup, ring) = (self.cgroup.id().to_string(), ring.to_string());
         let arguments = [
@@ -182,14 +185,14 @@ impl Bench {
     }
 }
 
-struct Agent<'a> {
+pub(crate) struct Agent<'a> {
     running: Running,
     steps: &'a Steps,
     _home: CgroupGuard,
 }
 
 impl Agent<'_> {
-    fn ready(self) -> Result<Self> {
+    pub(crate) fn ready(self) -> Result<Self> {
         self.steps.hear("ready")?;
         Ok(self)
     }
@@ -217,12 +220,12 @@ impl Agent<'_> {
     }
 
     /// With SIGKILL: nothing of it gets to say goodbye.
-    fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self.running);
     }
 }
 
-const RING: u32 = 4 << 20;
+pub(crate) const RING: u32 = 4 << 20;
 
 pub(crate) fn after_kill() -> Result<()> {
     let bench = Bench::new("kill")?;
@@ -350,7 +353,7 @@ pub(crate) fn of_open_connections() -> Result<()> {
     )
 }
 
-fn wait_for(agent: &Agent<'_>, expected: &[(&str, i64)]) -> Result<()> {
+pub(crate) fn wait_for(agent: &Agent<'_>, expected: &[(&str, i64)]) -> Result<()> {
     let start = std::time::Instant::now();
     loop {
         let found = agent.totals()?;

@@ -52,14 +52,24 @@ pub struct AttachedPrograms {
     measuring: Option<OwnedFd>,
 }
 
+impl ControlMaps {
+    /// The part of the spill map that no program writes to.
+    fn unused_epoch(&self) -> u32 {
+        u32::from(self.steering.get(state::SPILL_EPOCH) & 1 == 0)
+    }
+}
+
 impl AttachedPrograms {
     pub(super) fn new(
         object: Ebpf,
         running: Vec<Running>,
-        maps: ControlMaps,
+        mut maps: ControlMaps,
         pins: Option<Pins>,
         left: Option<MapData>,
     ) -> Self {
+        let mut left = left.map_or_else(Vec::new, SpillMap::read_all);
+        // An agent that was killed after it turned to another place did not take what was in the one before.
+        left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
         let before = cells
             .map(|cell| maps.steering.get(state::ACKNOWLEDGED + cell))
@@ -70,7 +80,7 @@ impl AttachedPrograms {
             running,
             maps,
             pins,
-            left: left.map_or_else(Vec::new, SpillMap::read_all),
+            left,
             before,
             stats_before,
             measuring: None,

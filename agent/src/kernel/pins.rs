@@ -132,7 +132,7 @@ impl Pins {
 
     /// Looks at what is there. What cannot be used is removed.
     pub(super) fn plan(&self, settings: &ProbeSettings, fingerprint: u64) -> io::Result<Plan> {
-        let Some(steering) = self.steering(settings) else {
+        let Some(mut steering) = self.steering(settings) else {
             return self.start_anew();
         };
         if !steering.is_attended() {
@@ -157,6 +157,16 @@ impl Pins {
                 replaced: Vec::new(),
             });
         }
+        // Before anything is changed: should this agent end before it turned the switch, the programs at work are not
+        // taken over beside maps they do not use.
+        steering
+            .set(state::FINGERPRINT, 0)
+            .map_err(io::Error::other)?;
+        let generations = self.generations()?;
+        // Of agents that ended before they turned it: attached, and never at work.
+        for unfinished in generations.iter().filter(|other| **other != generation) {
+            self.remove_generation(*unfinished)?;
+        }
         let mut replaced = Vec::new();
         for spec in unfit {
             let (name, path) = (spec.name, self.map(spec.name));
@@ -169,7 +179,7 @@ impl Pins {
                 _ => {}
             }
         }
-        let last = self.generations()?.into_iter().max().unwrap_or(0);
+        let last = generations.into_iter().max().unwrap_or(0);
         Ok(Plan {
             generation: last.max(generation) + 1,
             is_adopted: false,

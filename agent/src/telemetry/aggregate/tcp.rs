@@ -65,8 +65,9 @@ pub(super) fn closed(
 ) {
     let (connection, now) = (&end.connection, occurrence.unix_nano);
     flows.balance.touch(connection.netns);
-    // It was never counted as active, and how much of its traffic is from before the agent is unknown.
-    if connection.unmet {
+    // It was never counted as active, and how much of its traffic is from before the agent is unknown. One that is followed
+    // was opened under the programs of an earlier agent, too late to be copied to these.
+    if connection.unmet && flows.opened(connection.socket_id).is_none() {
         return;
     }
     if connection.open_lost {

@@ -174,6 +174,28 @@ fn connections_met_only_at_their_end_are_not_counted() {
 }
 
 #[test]
+fn connections_that_only_an_earlier_agents_programs_knew_are_closed() {
+    let mut whole = Fixture::new();
+    let mut known = Fixture::new();
+    for all in [&mut whole, &mut known] {
+        all.count(Body::TcpOpen(connection(Some(Role::Source))));
+    }
+    // When it was opened is not known either, and so not how long it lasted.
+    let late = Connection {
+        established_ns: None,
+        ..connection(Some(Role::Source))
+    };
+    whole.count(Body::TcpClose(end(late.clone(), 0)));
+    let unmet = Connection {
+        unmet: true,
+        role: None,
+        ..late
+    };
+    known.count(Body::TcpClose(end(unmet, 0)));
+    assert_eq!(known.series(), whole.series());
+}
+
+#[test]
 fn failures_have_their_reason() {
     let mut all = Fixture::new();
     let failed = Connection {
