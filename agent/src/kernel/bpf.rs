@@ -75,6 +75,13 @@ pub(super) fn has_key(map: BorrowedFd<'_>, key: u64) -> bool {
     result != -libc::ENOENT
 }
 
+/// Removes a key of 64 bits from a map, if it is there.
+pub(super) fn remove_key(map: BorrowedFd<'_>, key: u64) {
+    // SAFETY: the key is valid for the call.
+    let _absent_is_fine =
+        unsafe { sys::bpf_map_delete_elem(map.as_raw_fd(), ptr::from_ref(&key).cast()) };
+}
+
 /// Waits until every program that runs now has returned: they run as RCU readers, and this membarrier command is a
 /// `synchronize_rcu` (kernel/sched/membarrier.c). Blocks for some milliseconds.
 pub(super) fn wait_for_programs() {

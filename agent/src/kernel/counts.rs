@@ -71,8 +71,14 @@ impl AttachedPrograms {
         // An agent that was killed after it turned to another place did not take what was in the one before.
         left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
+        let skipped = running.iter().filter_map(stats_of);
+        let skipped: u64 = skipped.map(|stats| stats.recursion_misses).sum();
         let before = cells
-            .map(|cell| maps.steering.get(state::ACKNOWLEDGED + cell))
+            .map(|cell| match maps.steering.get(state::ACKNOWLEDGED + cell) {
+                // Programs of a new generation start at 0.
+                noted if cell == counts::RECURSION => noted.min(skipped),
+                noted => noted,
+            })
             .collect();
         let stats_before = running.iter().filter_map(stats_of).collect();
         Self {
@@ -178,7 +184,17 @@ impl AttachedPrograms {
     /// # Errors
     /// The kernel refuses.
     pub fn attend(&mut self) -> Result<(), MapError> {
+        if !self.maps.steering.is_attended() {
+            tracing::warn!(
+                "the agent stood still for so long that its programs stopped: what happened meanwhile was not captured"
+            );
+        }
         self.maps.steering.attend()
+    }
+
+    /// Forgets a connection that ended without the programs knowing it, should an entry of it be left.
+    pub fn forget(&mut self, socket: u64) {
+        bpf::remove_key(self.maps.connections.fd().as_fd(), socket);
     }
 
     /// Begins a snapshot: from now on iterators tell each connection once more.

@@ -248,7 +248,12 @@ impl Pins {
         link: &OwnedFd,
     ) -> io::Result<()> {
         use std::os::fd::AsFd as _;
-        bpf::pin(program.as_fd(), &self.place(generation, name, "program"))?;
+        let place = self.place(generation, name, "program");
+        // An agent that was killed between the two leaves it behind.
+        match fs::remove_file(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => bpf::pin(program.as_fd(), &place)?,
+        }
         // The link last: where it is, the program is too.
         bpf::pin(link.as_fd(), &self.place(generation, name, "link"))
     }

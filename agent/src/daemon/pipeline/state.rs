@@ -359,6 +359,12 @@ impl State {
             Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),
             _ => None,
         };
+        if let Body::TcpClose(end) = &event.body
+            && end.connection.unmet
+        {
+            // While tables are copied an entry may be made of it after its end.
+            self.about.programs.forget(end.connection.socket_id);
+        }
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         let occurrence = Occurrence {
             event,

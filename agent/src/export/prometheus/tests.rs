@@ -123,7 +123,7 @@ fn every_instrument() -> Arc<Snapshot> {
 fn every_instrument_in_both_formats() {
     check(
         &every_instrument(),
-        &expect![[r##"
+        &expect![[r#"
             # HELP target Resource of the agent itself.
             # TYPE target info
             target_info{host_name="node-1",service_name="wellhead"} 1
@@ -157,8 +157,8 @@ fn every_instrument_in_both_formats() {
             # UNIT wellhead_agent_program_run_time_seconds seconds
             wellhead_agent_program_run_time_seconds_total 2.0
             # EOF
-        "##]],
-        &expect![[r##"
+        "#]],
+        &expect![[r#"
             # HELP target_info Resource of the agent itself.
             # TYPE target_info gauge
             target_info{host_name="node-1",service_name="wellhead"} 1
@@ -187,7 +187,7 @@ fn every_instrument_in_both_formats() {
             # HELP wellhead_agent_program_run_time_seconds_total Time a kernel program ran; needs `program_stats`.
             # TYPE wellhead_agent_program_run_time_seconds_total counter
             wellhead_agent_program_run_time_seconds_total 2
-        "##]],
+        "#]],
     );
 }
 
