@@ -27,29 +27,29 @@ pub(crate) fn churn(arguments: &[String]) -> Result<Value> {
     netns::isolate()?;
     let held = crate::many_live::pairs(HELD)?;
     let stop = AtomicBool::new(false);
-    let churned = thread::scope(|scope| {
+    let opened = thread::scope(|scope| {
         let churner = scope.spawn(|| -> Result<i64> {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             let mut recent = VecDeque::new();
-            let mut churned = 0;
+            let mut opened = 0;
             while !stop.load(Ordering::Relaxed) {
                 let source = TcpStream::connect(listener.local_addr()?)?;
                 set_socket_linger(&source, Some(Duration::ZERO))?;
                 recent.push_back((listener.accept()?.0, source));
-                churned += 1;
+                opened += 1;
                 if recent.len() > AT_ONCE {
                     recent.pop_front();
                 }
             }
-            Ok(churned)
+            Ok(opened)
         });
         let told = steps.say("churning", "").and_then(|()| steps.hear("stop"));
         stop.store(true, Ordering::Relaxed);
-        let churned = churner.join().map_err(|_| anyhow!("it panicked"))??;
-        told.map(|_| churned)
+        let opened = churner.join().map_err(|_panic| anyhow!("it panicked"))??;
+        told.map(|_| opened)
     })?;
     drop(held);
-    Ok(json!({ "churned": churned }))
+    Ok(json!({ "opened": opened }))
 }
 
 /// Open connections are copied to a larger map. One that is opened after that and closed by the time the copy is brought up to
@@ -65,10 +65,10 @@ pub(crate) fn with_more_connections() -> Result<()> {
     first.kill();
     let second = bench.agent("roomier", ring)?.ready()?;
     steps.say("stop", "")?;
-    let churned = running.finish()?;
+    let opened = running.finish()?;
     say(format_args!(
         "  {} connections came and went",
-        churned["churned"]
+        opened["opened"]
     ));
     wait_for(&second, &[("active", 0)])
 }
