@@ -1,6 +1,7 @@
 //! From one agent to the next: what happens meanwhile is counted by one of them, and by one only.
 
 use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -172,8 +173,14 @@ fn sum(first: &Totals, second: &Totals) -> Totals {
     sum
 }
 
-/// Waits for more snapshots of open connections; there must be one.
+/// Waits for more snapshots of open connections, of which there is one at least meanwhile.
 fn further_snapshots(agent: &Agent) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let _open = (
+        TcpStream::connect(address).expect("it listens"),
+        listener.accept(),
+    );
     let snapshots = || {
         let kind = [("wellhead_record_kind", "tcp_snapshot")];
         agent.metrics().sum("wellhead_agent_records_total", &kind)
