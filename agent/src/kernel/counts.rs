@@ -71,7 +71,8 @@ impl AttachedPrograms {
         // An agent that was killed after it turned to another place did not take what was in the one before.
         left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
-        let skipped = running.iter().filter_map(stats_of);
+        let stats_before: Vec<_> = running.iter().filter_map(stats_of).collect();
+        let skipped = stats_before.iter();
         let skipped: u64 = skipped.map(|stats| stats.recursion_misses).sum();
         let before = cells
             .map(|cell| match maps.steering.get(state::ACKNOWLEDGED + cell) {
@@ -80,7 +81,6 @@ impl AttachedPrograms {
                 noted => noted,
             })
             .collect();
-        let stats_before = running.iter().filter_map(stats_of).collect();
         Self {
             _object: object,
             running,
@@ -168,8 +168,11 @@ impl AttachedPrograms {
         self.acknowledge();
     }
 
-    /// For the next agent: it counts only what comes from here on.
+    /// For the next agent, if there can be one: it counts only what comes from here on.
     fn acknowledge(&mut self) {
+        if !self.are_kept() {
+            return;
+        }
         for cell in 0..counts::CELLS {
             let (slot, sum) = (state::ACKNOWLEDGED + cell, self.sum(cell));
             if self.maps.steering.get(slot) != sum {
