@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use wellhead::counters::RecordKind;
+use wellhead::counters::{Discard, RecordKind};
 use wellhead::kernel::{AttachError, ProbeSettings, Probes, embedded_object, remove_pins};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
@@ -108,7 +108,9 @@ fn totals(live: &Live) -> Result<Value> {
         "active": total(Metric::TcpConnectionsActive),
         "sent": snapshot::total(&read, Metric::TcpIo, &transmit),
         "io": total(Metric::TcpIo),
+        "failures": total(Metric::TcpConnectionFailures),
         "lost": lost,
+        "skipped": live.counters.discards(Discard::KernelRecursion),
     }))
 }
 

@@ -266,6 +266,8 @@ pub struct ConnectionEnd {
     pub reported: Totals,
     /// Socket error (`errno`), 0 for none.
     pub errno: i32,
+    /// Its handshake was over, as its last state tells.
+    pub handshake_over: bool,
     /// What it carried and its error are not known (no BTF).
     pub lifecycle_only: bool,
 }

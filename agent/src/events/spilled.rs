@@ -142,6 +142,7 @@ fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {
         connection,
         totals: Totals::default(),
         reported: Totals::default(),
+        handshake_over: false,
         lifecycle_only: false,
         errno: i32::try_from(key.status & !SPILL_SHUT_DOWN).ok()?,
     })

@@ -1,6 +1,6 @@
 //! From one generation of programs to the next: the switch, and what maps that had to be made anew are to hold.
 
-use std::{collections::HashSet, os::fd::AsFd as _};
+use std::{collections::HashMap as Copied, os::fd::AsFd as _};
 
 use aya::{
     Ebpf,
@@ -96,7 +96,7 @@ enum Copy {
 struct Pair<const VALUE: usize> {
     old: Entries<VALUE>,
     new: Entries<VALUE>,
-    copied: HashSet<[u8; 8]>,
+    copied: Copied<[u8; 8], [u8; VALUE]>,
 }
 
 impl Copy {
@@ -130,7 +130,7 @@ impl<const VALUE: usize> Pair<VALUE> {
         Some(Self {
             old: HashMap::try_from(Map::from_map_data(old).ok()?).ok()?,
             new: HashMap::try_from(Map::from_map_data(new).ok()?).ok()?,
-            copied: HashSet::new(),
+            copied: Copied::new(),
         })
     }
 
@@ -140,29 +140,34 @@ impl<const VALUE: usize> Pair<VALUE> {
             let Ok((key, value)) = entry else { continue };
             // The new map may be too small: what does not fit is met again by a snapshot.
             if self.new.insert(key, value, NO_EXIST).is_ok() {
-                self.copied.insert(key);
+                self.copied.insert(key, value);
             }
         }
     }
 
-    /// After them: what came and went since.
+    /// After them: what came, changed and went since.
     fn catch_up(&mut self) {
-        let mut left: HashSet<[u8; 8]> = std::mem::take(&mut self.copied);
+        let mut left = std::mem::take(&mut self.copied);
         for entry in &self.old {
             let Ok((key, value)) = entry else { continue };
-            if !left.remove(&key) {
-                // Fails if the new programs know better already.
-                let _known_better = self.new.insert(key, value, NO_EXIST);
-            }
+            let flags = match left.remove(&key) {
+                None => NO_EXIST,
+                // A connection that was being opened when it was copied may be open now.
+                Some(copied) if copied != value => EXIST,
+                Some(_) => continue,
+            };
+            // Fails if the new programs know better already.
+            let _known_better = self.new.insert(key, value, flags);
         }
-        for key in left {
+        for key in left.into_keys() {
             let _absent_is_fine = self.new.remove(&key);
         }
     }
 }
 
-/// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
+/// `BPF_NOEXIST` and `BPF_EXIST` of include/uapi/linux/bpf.h.
 const NO_EXIST: u64 = 1;
+const EXIST: u64 = 2;
 
 fn map_data(map: &Map) -> Option<&MapData> {
     match map {

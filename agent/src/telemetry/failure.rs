@@ -66,6 +66,7 @@ mod tests {
                 totals: Totals::default(),
                 reported: Totals::default(),
                 errno,
+                handshake_over: false,
                 lifecycle_only: false,
             };
             assert_eq!(connect_failure(&end), expected);

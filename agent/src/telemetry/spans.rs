@@ -324,6 +324,7 @@ mod tests {
             totals: Totals::default(),
             reported: Totals::default(),
             errno,
+            handshake_over: false,
             lifecycle_only: false,
         };
         let event = Event {

@@ -354,6 +354,8 @@ impl State {
 
     /// Everything an event leads to.
     fn take_in(&mut self, event: &Event<'_>, owner: OwnerId) {
+        let corrected = self.aggregator.as_end_of_open(event);
+        let event = corrected.as_ref().unwrap_or(event);
         let ended = self.follow_process(event, owner);
         let victim = match &event.body {
             Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),

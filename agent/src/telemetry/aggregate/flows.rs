@@ -194,6 +194,11 @@ impl Flows {
         self.open.get_mut(&socket)
     }
 
+    /// Whether an open connection is followed under this id.
+    pub(super) fn is_open(&self, socket: u64) -> bool {
+        self.open.contains_key(&socket)
+    }
+
     /// A connection is not open any more; the caller releases its flow.
     pub(super) fn close(&mut self, socket: u64) -> Option<Open> {
         self.open.remove(&socket)

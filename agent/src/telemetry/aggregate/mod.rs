@@ -80,6 +80,19 @@ impl Aggregator {
         }
     }
 
+    /// The end of an open connection, where the event tells of a failed attempt: the programs of an upgraded agent knew it
+    /// as it was when it was copied to them, still being opened, and it ended before that was brought up to date.
+    pub fn as_end_of_open<'a>(&self, event: &Event<'a>) -> Option<Event<'a>> {
+        let Body::TcpConnectFailed(end) = &event.body else {
+            return None;
+        };
+        let was_open = end.handshake_over && self.flows.is_open(end.connection.socket_id);
+        was_open.then(|| Event {
+            body: Body::TcpClose(end.clone()),
+            ..*event
+        })
+    }
+
     /// Counts events whose details are lost.
     pub fn count_spilled(
         &mut self,

@@ -123,6 +123,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         totals,
         reported: Totals::default(),
         errno,
+        handshake_over: false,
         lifecycle_only: false,
     }
 }

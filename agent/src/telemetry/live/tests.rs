@@ -77,6 +77,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
         },
         reported: Totals::default(),
         errno: if all { libc::ECONNRESET } else { 0 },
+        handshake_over: false,
         lifecycle_only: false,
     }
 }
@@ -204,12 +205,14 @@ fn spans_are_as_catalogued() {
     let half_known = ConnectionEnd {
         reported: Totals::default(),
         errno: libc::ECONNRESET,
+        handshake_over: false,
         lifecycle_only: false,
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
         reported: Totals::default(),
         errno: 0,
+        handshake_over: false,
         lifecycle_only: false,
         ..begun(Everything, Role::Source)
     };

@@ -12,6 +12,7 @@ fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
         connection,
         totals: totals(sent),
         reported: totals(told),
+        handshake_over: false,
         lifecycle_only: false,
         errno: 0,
     }
@@ -174,4 +175,38 @@ fn processes_whose_events_were_lost_are_counted() {
         wellhead.process.exits {"process.executable.name": "true", "process.exit.code": "Int(1)"} 2
         wellhead.process.oom_kills {"process.executable.name": "true"} 1"#]]
     .assert_eq(&all.series().join("\n"));
+}
+
+#[test]
+fn an_open_connection_does_not_fail() {
+    let begun = || Connection {
+        established_ns: None,
+        ..connection(Some(Role::Source))
+    };
+    let check = |opened, handshake_over, expected: bool| {
+        let mut all = Fixture::new();
+        if opened {
+            all.count(Body::TcpOpen(connection(Some(Role::Source))));
+        }
+        let event = Event {
+            boot_ns: 7,
+            cgroup_id: 1,
+            body: Body::TcpConnectFailed(ConnectionEnd {
+                handshake_over,
+                ..grown(5, 0, begun())
+            }),
+        };
+        let end = all.aggregator.as_end_of_open(&event);
+        let expected = expected.then(|| {
+            Body::TcpClose(ConnectionEnd {
+                handshake_over,
+                ..grown(5, 0, begun())
+            })
+        });
+        assert_eq!(end.map(|event| event.body), expected);
+    };
+    check(true, true, true);
+    // Its id is used again, or two ends opened it at once and it was closed meanwhile.
+    check(true, false, false);
+    check(false, true, false);
 }
