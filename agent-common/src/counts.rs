@@ -24,9 +24,12 @@ pub const SPILL_FULL: u32 = READ_FAILED + 1;
 /// Open connections that a snapshot left for its next round because the ring was filling up.
 pub const DEFERRED: u32 = SPILL_FULL + 1;
 
+/// State changes of sockets told in place of a run the kernel skipped.
+pub const TAKEN_OVER: u32 = DEFERRED + 1;
+
 /// Runs the kernel skipped because the program was running on that CPU already. Programs cannot count that; the kernel
 /// does, and the daemon notes here what it took notice of.
-pub const RECURSION: u32 = DEFERRED + 1;
+pub const RECURSION: u32 = TAKEN_OVER + 1;
 
 /// Number of cells.
 pub const CELLS: u32 = RECURSION + 1;

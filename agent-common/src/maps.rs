@@ -125,8 +125,10 @@ pub mod state {
     pub const SNAPSHOT: u32 = 3;
     /// What the working programs were made from; the daemon's own.
     pub const FINGERPRINT: u32 = 4;
+    /// What [`crate::counts::TAKEN_OVER`] was when the working programs were made; the daemon's own.
+    pub const TAKEN_OVER_BEFORE: u32 = 5;
     /// From here on, for each counter cell, what earlier daemons took notice of; the daemon's own.
-    pub const ACKNOWLEDGED: u32 = 5;
+    pub const ACKNOWLEDGED: u32 = 6;
     /// Number of slots.
     pub const SLOTS: u32 = ACKNOWLEDGED + crate::counts::CELLS;
 }

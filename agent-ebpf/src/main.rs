@@ -12,6 +12,7 @@ mod classic;
 mod classic_tcp;
 mod kernel;
 mod live;
+mod nested;
 mod output;
 mod process;
 mod socket;

@@ -15,6 +15,7 @@ use wellhead_common::{
 
 use crate::{
     kernel::{Struct, captured, field, offset},
+    nested,
     output::{NETWORK, count, write_header},
     socket::{
         current_process, id, is_shut_down, listener_key, local_port, remote_address,
@@ -67,11 +68,30 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, Process> = LruHashMap::with
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
+    nested::begin();
+    state_changed(&context);
+    nested::end();
+    0
+}
+
+/// The same where it interrupts the program above, which the kernel then skips. Attached second, so that it finds the
+/// other done, unless it is the other that waits for this one.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn nested_set_state(context: BtfTracePointContext) -> i32 {
+    if nested::is_interrupting() {
+        count(counts::TAKEN_OVER);
+        state_changed(&context);
+    }
+    0
+}
+
+#[inline(always)]
+fn state_changed(context: &BtfTracePointContext) {
     let sock: Struct = context.arg(0);
     let old = context.arg::<u64>(1) as i32;
     let new = context.arg::<u64>(2) as i32;
     let Some(family) = tcp_family(sock) else {
-        return 0;
+        return;
     };
     match (old, new) {
         (_, TCP_SYN_SENT) => begun(sock),
@@ -82,7 +102,6 @@ pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
         (_, TCP_CLOSE) => ended(sock, old, family),
         _ => {}
     }
-    0
 }
 
 /// `connect(2)` was called: this is the only moment at which the caller is `current`.

@@ -5,8 +5,8 @@ use wellhead_tests::workload::Workload;
 
 use crate::{
     classic, collisions, connections, endings, executions, failures, invariants, ladder, live,
-    lost_opens, many_live, oom, passive, pid_namespaces, pods, processes, program_stats, resized,
-    restart, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    lost_opens, many_live, nested, oom, passive, pid_namespaces, pods, processes, program_stats,
+    resized, restart, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -37,6 +37,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("classic_attempts", classic::attempts),
     ("long_lived", live::long_lived),
     ("churn", resized::churn),
+    ("resets", nested::resets),
     ("flood", spill::flood),
     ("agent", restart::agent),
     ("load", restart::load),
@@ -87,6 +88,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),
     ("v1_ids_do_not_collide", collisions::of_hierarchies),
+    (
+        "nested_state_changes_are_told",
+        nested::state_changes_are_told,
+    ),
     ("storm_over_a_small_ring", storm::over_a_small_ring),
     ("storm_through_the_pipeline", storm::through_the_pipeline),
     (

@@ -19,6 +19,7 @@ mod list;
 mod live;
 mod lost_opens;
 mod many_live;
+mod nested;
 mod oom;
 mod passive;
 mod pid_namespaces;

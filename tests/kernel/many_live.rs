@@ -47,12 +47,7 @@ pub(crate) fn hold(arguments: &[String]) -> Result<Value> {
         anyhow::bail!("where and how many?");
     };
     let steps = Steps::at(directory);
-    let limit = getrlimit(Resource::Nofile).maximum;
-    let all = Rlimit {
-        current: limit,
-        maximum: limit,
-    };
-    setrlimit(Resource::Nofile, all)?;
+    allow_all_files()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut held = Vec::new();
     for _ in 0..number.parse::<usize>()? {
@@ -65,14 +60,20 @@ pub(crate) fn hold(arguments: &[String]) -> Result<Value> {
     Ok(json!({}))
 }
 
-/// Both ends of so many connections.
-pub(crate) fn pairs(number: usize) -> Result<Vec<(TcpStream, TcpStream)>> {
+/// As many open files as may be.
+pub(crate) fn allow_all_files() -> Result<()> {
     let limit = getrlimit(Resource::Nofile).maximum;
     let all = Rlimit {
         current: limit,
         maximum: limit,
     };
     setrlimit(Resource::Nofile, all)?;
+    Ok(())
+}
+
+/// Both ends of so many connections.
+pub(crate) fn pairs(number: usize) -> Result<Vec<(TcpStream, TcpStream)>> {
+    allow_all_files()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     (0..number)
         .map(|_| {

@@ -1,6 +1,7 @@
 //! One agent after another: what happens in between reaches the next, and nothing is counted twice.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use wellhead::counters::{Discard, RecordKind};
 use wellhead::kernel::{AttachError, ProbeSettings, Probes, embedded_object, remove_pins};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
-    capture::{DEADLINE, Live, settings},
+    capture::{self, DEADLINE, Live, settings},
     cgroup::CgroupGuard,
     netns,
     require::say,
@@ -174,6 +175,7 @@ impl Bench {
         Ok(Agent {
             running,
             steps: &self.steps,
+            skipped: Cell::new(0),
             _home: home,
         })
     }
@@ -190,6 +192,8 @@ impl Bench {
 pub(crate) struct Agent<'a> {
     running: Running,
     steps: &'a Steps,
+    /// Runs of programs that the kernel skipped, as it told last.
+    skipped: Cell<u64>,
     _home: CgroupGuard,
 }
 
@@ -211,7 +215,10 @@ impl Agent<'_> {
 
     fn totals(&self) -> Result<Value> {
         self.steps.say("ask", "")?;
-        Ok(serde_json::from_str(&self.steps.hear("answer")?)?)
+        let totals: Value = serde_json::from_str(&self.steps.hear("answer")?)?;
+        let skipped = totals["skipped"].as_u64().unwrap_or_default();
+        capture::note_skipped_runs(skipped.saturating_sub(self.skipped.replace(skipped)));
+        Ok(totals)
     }
 
     /// It has counted these loads, and nothing besides.

@@ -32,6 +32,11 @@ pub fn take_skipped_runs() -> u64 {
     SKIPPED_RUNS.swap(0, Ordering::Relaxed)
 }
 
+/// A reader is gone, for which the kernel skipped so many runs.
+pub fn note_skipped_runs(number: u64) {
+    SKIPPED_RUNS.fetch_add(number, Ordering::Relaxed);
+}
+
 /// How long something that has happened may take to show.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -129,12 +134,7 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let programs = self.probes.programs.stats();
-        let skipped = programs
-            .iter()
-            .map(|program| program.recursion_misses)
-            .sum();
-        SKIPPED_RUNS.fetch_add(skipped, Ordering::Relaxed);
+        note_skipped_runs(self.probes.programs.skipped_runs());
     }
 }
 
@@ -279,7 +279,7 @@ impl Live {
             // A reading brings the counters up to date; without one they stay as they are.
             self.snapshot().map(drop).unwrap_or_default();
             let skipped = self.counters.discards(Discard::KernelRecursion);
-            SKIPPED_RUNS.fetch_add(skipped, Ordering::Relaxed);
+            note_skipped_runs(skipped);
             self.runtime.block_on(capture.stop());
         }
     }

@@ -18,7 +18,7 @@ use wellhead_common::{
 use super::{
     bpf,
     pins::Pins,
-    programs::Running,
+    programs::{NESTED_SET_STATE, Running},
     spill::{SPILLED, SpillMap},
     steering::Steering,
 };
@@ -48,11 +48,19 @@ pub struct AttachedPrograms {
     before: Vec<u64>,
     /// Statistics of the programs when this agent took them over.
     stats_before: Vec<ProgramStats>,
+    /// Likewise, what was told in place of skipped runs.
+    taken_over_before: u64,
     /// While it is open, the kernel measures.
     measuring: Option<OwnedFd>,
 }
 
 impl ControlMaps {
+    /// State changes that were told in place of skipped runs, since the working programs were made.
+    fn taken_over(&self) -> u64 {
+        let before = self.steering.get(state::TAKEN_OVER_BEFORE);
+        sum(&self.counts, counts::TAKEN_OVER).saturating_sub(before)
+    }
+
     /// The part of the spill map that no program writes to.
     fn unused_epoch(&self) -> u32 {
         u32::from(self.steering.get(state::SPILL_EPOCH) & 1 == 0)
@@ -72,8 +80,8 @@ impl AttachedPrograms {
         left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
         let stats_before: Vec<_> = running.iter().filter_map(stats_of).collect();
-        let skipped = stats_before.iter();
-        let skipped: u64 = skipped.map(|stats| stats.recursion_misses).sum();
+        let taken_over_before = maps.taken_over();
+        let skipped = skipped(&stats_before).saturating_sub(taken_over_before);
         let before = cells
             .map(|cell| match maps.steering.get(state::ACKNOWLEDGED + cell) {
                 // Programs of a new generation start at 0.
@@ -89,6 +97,7 @@ impl AttachedPrograms {
             left,
             before,
             stats_before,
+            taken_over_before,
             measuring: None,
         }
     }
@@ -119,6 +128,18 @@ impl AttachedPrograms {
     /// Whether they go on without this agent, for the next one.
     pub fn are_kept(&self) -> bool {
         self.pins.is_some()
+    }
+
+    /// Runs of programs that the kernel skipped since this agent has them, and that nothing made up for.
+    pub fn skipped_runs(&self) -> u64 {
+        skipped(&self.stats()).saturating_sub(self.taken_over())
+    }
+
+    /// State changes told in place of skipped runs, since this agent has the programs.
+    pub fn taken_over(&self) -> u64 {
+        self.maps
+            .taken_over()
+            .saturating_sub(self.taken_over_before)
     }
 
     /// Records of a kind that were put into their ring since the maps were made.
@@ -152,9 +173,15 @@ impl AttachedPrograms {
             counters.set_lost(*record, lost);
             full[*ring as usize] += lost;
         }
+        let taken_over = self.taken_over();
         for stats in self.stats() {
             if let Some(kind) = told_by(stats.program) {
-                counters.set_skipped(kind, stats.recursion_misses);
+                let told = if kind == RecordKind::TcpClose {
+                    taken_over
+                } else {
+                    0
+                };
+                counters.set_skipped(kind, stats.recursion_misses.saturating_sub(told));
             }
         }
         let [identity, process, network] = full;
@@ -237,15 +264,26 @@ impl AttachedPrograms {
 
     fn sum(&self, cell: u32) -> u64 {
         if cell == counts::RECURSION {
-            let running = self.running.iter().filter_map(stats_of);
-            return running.map(|stats| stats.recursion_misses).sum();
+            let running: Vec<_> = self.running.iter().filter_map(stats_of).collect();
+            return skipped(&running).saturating_sub(self.maps.taken_over());
         }
-        // A cell of an existing array cannot be missing; should the kernel refuse to read it, nothing is claimed.
-        self.maps
-            .counts
-            .get(&cell, 0)
-            .map_or(0, |values| values.iter().sum())
+        sum(&self.maps.counts, cell)
     }
+}
+
+/// What all CPUs counted in a cell.
+pub(super) fn sum(counts: &PerCpuArray<MapData, u64>, cell: u32) -> u64 {
+    // A cell of an existing array cannot be missing; should the kernel refuse to read it, nothing is claimed.
+    counts.get(&cell, 0).map_or(0, |values| values.iter().sum())
+}
+
+/// Runs the kernel skipped of these programs.
+fn skipped(programs: &[ProgramStats]) -> u64 {
+    let needed = programs
+        .iter()
+        // It is idle where the one it stands in for is not skipped.
+        .filter(|stats| stats.program != NESTED_SET_STATE);
+    needed.map(|stats| stats.recursion_misses).sum()
 }
 
 /// Which part of the spill map.

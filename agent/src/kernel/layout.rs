@@ -39,7 +39,9 @@ impl Layout {
     pub fn of_running_kernel() -> Result<Self, BtfError> {
         let btf = Btf::parse(Path::new(VMLINUX))?;
         let fields = Offsets::resolve(&btf).globals.into_iter();
-        let tracepoints = tracepoints().map(|name| (name, arguments(&btf, name)));
+        let tracepoints = tracepoints()
+            .into_iter()
+            .map(|name| (name, arguments(&btf, name)));
         Ok(Self {
             fields: fields
                 .map(|(name, offset)| (name, (offset != ABSENT).then_some(offset)))

@@ -4,14 +4,15 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError,
-    maps::{Map, MapData, MapError},
+    maps::{Map, MapData, MapError, PerCpuArray},
 };
 use thiserror::Error;
+use wellhead_common::{counts, maps::state};
 
 use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Clock, Feature, FeatureState,
     FeatureStatus, Hooks, LiveIterators, Rings, classic,
-    counts::ControlMaps,
+    counts::{ControlMaps, sum},
     features::{NOT_WANTED, ProgramStatus},
     handover::turn_switch,
     load::{Facts, Loaded, aya_btf, load},
@@ -201,6 +202,13 @@ impl Probes {
         let (pins, plan) = pinning.unzip();
         let plan = plan.unwrap_or(Plan::UNPINNED);
         let (generation, takes_over) = (plan.generation, !plan.is_adopted && plan.generation > 1);
+        let counts: PerCpuArray<_, u64> = take(&mut object, "COUNTS")?;
+        if !plan.is_adopted {
+            let taken_over = sum(&counts, counts::TAKEN_OVER);
+            steering
+                .set(state::TAKEN_OVER_BEFORE, taken_over)
+                .map_err(AttachError::Switch)?;
+        }
         let before = Clock::boot_ns();
         let leftovers = turn_switch(&mut object, &mut steering, plan, fingerprint)
             .map_err(AttachError::Switch)?;
@@ -216,7 +224,7 @@ impl Probes {
             "CONNECTIONS"
         };
         let maps = ControlMaps {
-            counts: take(&mut object, "COUNTS")?,
+            counts,
             connections: take_raw(&mut object, connections)?,
             spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
             steering,

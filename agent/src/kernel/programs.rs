@@ -35,14 +35,18 @@ pub(crate) struct Program {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// On the tracepoint of its own name.
-    Tracepoint,
+    /// On this tracepoint.
+    Tracepoint(&'static str),
     /// Over objects of this kind.
     Iterator(&'static str),
 }
 
 const fn tracepoint(name: &'static str) -> Program {
-    let kind = Kind::Tracepoint;
+    tracepoint_on(name, name)
+}
+
+const fn tracepoint_on(tracepoint: &'static str, name: &'static str) -> Program {
+    let kind = Kind::Tracepoint(tracepoint);
     Program { name, kind }
 }
 
@@ -76,7 +80,10 @@ pub(crate) const LADDER: &[Rung] = &[
     Rung {
         feature: Feature::Tcp,
         mechanism: MECHANISM_BTF,
-        programs: &[tracepoint("inet_sock_set_state")],
+        programs: &[
+            tracepoint("inet_sock_set_state"),
+            tracepoint_on("inet_sock_set_state", NESTED_SET_STATE),
+        ],
     },
     Rung {
         feature: Feature::LiveProcesses,
@@ -99,13 +106,21 @@ pub(crate) const LADDER: &[Rung] = &[
 ];
 
 /// The tracepoints that programs sit on.
-pub(super) fn tracepoints() -> impl Iterator<Item = &'static str> {
-    LADDER
+pub(super) fn tracepoints() -> Vec<&'static str> {
+    let mut tracepoints: Vec<_> = LADDER
         .iter()
         .flat_map(|rung| rung.programs)
-        .filter(|program| matches!(program.kind, Kind::Tracepoint))
-        .map(|program| program.name)
+        .filter_map(|program| match program.kind {
+            Kind::Tracepoint(tracepoint) => Some(tracepoint),
+            Kind::Iterator(_) => None,
+        })
+        .collect();
+    tracepoints.dedup();
+    tracepoints
 }
+
+/// Stands in for the program of state changes where the kernel skips that; what is skipped of it is skipped of both.
+pub(super) const NESTED_SET_STATE: &str = "nested_set_state";
 
 /// Tells the processes there are.
 pub(super) const LIVE_TASKS: &str = "live_tasks";
@@ -191,12 +206,12 @@ impl Program {
     ) -> Result<Running, ProgramError> {
         let Self { name, kind } = self;
         match kind {
-            Kind::Tracepoint => {
+            Kind::Tracepoint(tracepoint) => {
                 let kept = keeping.and_then(|place| place.pins.kept(place.generation, name));
                 if let Some((program, link)) = kept {
                     return running(name, program.as_fd(), link);
                 }
-                let running = attach_tracepoint(name, object, btf)?;
+                let running = attach_tracepoint(name, tracepoint, object, btf)?;
                 if let (Some(place), Some(link)) = (keeping, &running.link) {
                     place
                         .pins
@@ -213,11 +228,12 @@ impl Program {
 
 fn attach_tracepoint(
     name: &'static str,
+    tracepoint: &str,
     object: &mut Ebpf,
     btf: &Btf,
 ) -> Result<Running, ProgramError> {
     let program: &mut BtfTracePoint = find(object, name)?;
-    program.load(name, btf).map_err(ProgramError::Load)?;
+    program.load(tracepoint, btf).map_err(ProgramError::Load)?;
     let program = program.fd().map_err(ProgramError::Load)?.as_fd();
     let link = bpf::attach_tracepoint(program).map_err(ProgramError::Attach)?;
     running(name, program, link)
