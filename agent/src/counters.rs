@@ -71,7 +71,7 @@ discards! {
     /// The map of open connections had no room; the connection is not counted.
     KernelMapFull = Kernel / "map_full",
     /// The kernel skipped a program because the program was running on that CPU already: interrupted or, since Linux 7.0,
-    /// preempted. What it would have told is lost (`recursion_misses` of the kernel).
+    /// preempted. What it would have told is lost (`recursion_misses` of the kernel, less what another program told instead).
     KernelRecursion = Kernel / "recursion",
     /// Memory of a process or of the kernel could not be read; the record went out without that part.
     KernelReadFailed = Kernel / "read_failed",
@@ -176,7 +176,7 @@ impl Counters {
         self.skipped[kind as usize].store(runs, Ordering::Relaxed);
     }
 
-    /// Runs of the program that makes records of this kind that the kernel skipped.
+    /// Runs of the program that makes records of this kind that the kernel skipped, and that nothing made up for.
     pub fn skipped(&self, kind: RecordKind) -> u64 {
         self.skipped[kind as usize].load(Ordering::Relaxed)
     }
