@@ -139,7 +139,7 @@ pub(crate) fn state_changes_are_told() -> Result<()> {
             *told.entry(event.kind().as_str()).or_default() += 1;
         }
     }
-    let expected = CONNECTIONS.map(|kind| kind.as_str());
+    let expected = CONNECTIONS.map(RecordKind::as_str);
     let expected: BTreeMap<_, _> = expected
         .into_iter()
         .zip([2 * opened, 2 * opened, failed])

@@ -204,9 +204,9 @@ impl Probes {
         let (generation, takes_over) = (plan.generation, !plan.is_adopted && plan.generation > 1);
         let counts: PerCpuArray<_, u64> = take(&mut object, "COUNTS")?;
         if !plan.is_adopted {
-            let taken_over = sum(&counts, counts::TAKEN_OVER);
+            let so_far = sum(&counts, counts::TAKEN_OVER);
             steering
-                .set(state::TAKEN_OVER_BEFORE, taken_over)
+                .set(state::TAKEN_OVER_BEFORE, so_far)
                 .map_err(AttachError::Switch)?;
         }
         let before = Clock::boot_ns();
