@@ -102,6 +102,12 @@ fn open_and_reset(stop: &AtomicBool) -> Result<u64> {
 }
 
 pub(crate) fn state_changes_are_told() -> Result<()> {
+    // Set where processors are emulated: there the load of this test was seen not to end on 6.12 and 7.2.
+    if std::env::var_os("WELLHEAD_TEST_ATTEMPTS").is_some() {
+        let reason = "an emulated processor is too slow for its load";
+        require::skip("nested_state_changes_are_told", &reason);
+        return Ok(());
+    }
     let cgroup = CgroupGuard::new()?;
     let mut tap = Tap::attach(&ProbeSettings {
         network_ring: 16 << 20,
