@@ -1,6 +1,6 @@
 //! Which CPUs are in the middle of a state change. The kernel runs no program that is running on the same CPU already
-//! (`bpf_prog_enter` of `kernel/bpf/trampoline.c` and `__bpf_trace_run` of `kernel/trace/bpf_trace.c`, since 5.12): packets
-//! that arrive in an interrupt change states of sockets while a system call does so.
+//! (`__bpf_trace_run` of `kernel/trace/bpf_trace.c`; 5.10 does): timers and packets of an interrupt change states of sockets
+//! while a system call does so.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 
@@ -8,8 +8,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 #[map]
 static BUSY: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
-/// The program begins. Where the kernel does let it interrupt itself (before 5.12) its end is one of both, and nothing is
-/// missing.
+/// The program begins. Where the kernel lets it interrupt itself (5.10) the first end is that of both, and nothing is missing.
 #[inline(always)]
 pub(crate) fn begin() {
     set(1);

@@ -134,7 +134,12 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        note_skipped_runs(self.probes.programs.skipped_runs());
+        let programs = self.probes.programs.stats();
+        let skipped = programs
+            .iter()
+            .map(|program| program.recursion_misses)
+            .sum();
+        note_skipped_runs(skipped);
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     text::until_nul,
 };
 use crate::counters::Discard;
+use crate::kernel::TcpState;
 
 /// A record that cannot be an event.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -293,9 +294,6 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
     })
 }
 
-/// States of an attempt: none yet, SYN_SENT and SYN_RECV (`include/net/tcp_states.h`).
-const HANDSHAKE: [u32; 3] = [0, 2, 3];
-
 fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeError> {
     let errno = i32::try_from(record.error).map_err(|_overflow| {
         // An errno above i32::MAX is none.
@@ -312,7 +310,9 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
         },
         reported: totals(&record.reported),
         errno,
-        handshake_over: !HANDSHAKE.contains(&record.state),
+        handshake_over: TcpState::LIVE
+            .iter()
+            .any(|live| *live as u32 == record.state),
         lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
     })
 }

@@ -18,7 +18,7 @@ use wellhead_common::{
 use super::{
     bpf,
     pins::Pins,
-    programs::{NESTED_SET_STATE, Running},
+    programs::{NESTED_SET_STATE, Running, SET_STATE},
     spill::{SPILLED, SpillMap},
     steering::Steering,
 };
@@ -48,8 +48,6 @@ pub struct AttachedPrograms {
     before: Vec<u64>,
     /// Statistics of the programs when this agent took them over.
     stats_before: Vec<ProgramStats>,
-    /// Likewise, what was told in place of skipped runs.
-    taken_over_before: u64,
     /// While it is open, the kernel measures.
     measuring: Option<OwnedFd>,
 }
@@ -59,6 +57,20 @@ impl ControlMaps {
     fn taken_over(&self) -> u64 {
         let before = self.steering.get(state::TAKEN_OVER_BEFORE);
         sum(&self.counts, counts::TAKEN_OVER).saturating_sub(before)
+    }
+
+    /// What the kernel says of these programs. A run that another made up for is not skipped.
+    fn stats(&self, running: &[Running]) -> impl Iterator<Item = ProgramStats> {
+        let taken_over = self.taken_over();
+        running.iter().filter_map(stats_of).map(move |mut stats| {
+            stats.recursion_misses = match stats.program {
+                SET_STATE => stats.recursion_misses.saturating_sub(taken_over),
+                // It is idle where the one it stands in for is not skipped.
+                NESTED_SET_STATE => 0,
+                _ => stats.recursion_misses,
+            };
+            stats
+        })
     }
 
     /// The part of the spill map that no program writes to.
@@ -79,9 +91,8 @@ impl AttachedPrograms {
         // An agent that was killed after it turned to another place did not take what was in the one before.
         left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
-        let stats_before: Vec<_> = running.iter().filter_map(stats_of).collect();
-        let taken_over_before = maps.taken_over();
-        let skipped = skipped(&stats_before).saturating_sub(taken_over_before);
+        let stats_before: Vec<_> = maps.stats(&running).collect();
+        let skipped = skipped(stats_before.iter().copied());
         let before = cells
             .map(|cell| match maps.steering.get(state::ACKNOWLEDGED + cell) {
                 // Programs of a new generation start at 0.
@@ -97,7 +108,6 @@ impl AttachedPrograms {
             left,
             before,
             stats_before,
-            taken_over_before,
             measuring: None,
         }
     }
@@ -114,7 +124,7 @@ impl AttachedPrograms {
 
     /// What each attached program did and cost since this agent has it.
     pub fn stats(&self) -> Vec<ProgramStats> {
-        let now = self.running.iter().filter_map(stats_of);
+        let now = self.maps.stats(&self.running);
         now.map(|stats| {
             let before = self
                 .stats_before
@@ -130,16 +140,9 @@ impl AttachedPrograms {
         self.pins.is_some()
     }
 
-    /// Runs of programs that the kernel skipped since this agent has them, and that nothing made up for.
-    pub fn skipped_runs(&self) -> u64 {
-        skipped(&self.stats()).saturating_sub(self.taken_over())
-    }
-
-    /// State changes told in place of skipped runs, since this agent has the programs.
+    /// State changes told in place of skipped runs, since the working programs were made.
     pub fn taken_over(&self) -> u64 {
-        self.maps
-            .taken_over()
-            .saturating_sub(self.taken_over_before)
+        self.maps.taken_over()
     }
 
     /// Records of a kind that were put into their ring since the maps were made.
@@ -173,15 +176,9 @@ impl AttachedPrograms {
             counters.set_lost(*record, lost);
             full[*ring as usize] += lost;
         }
-        let taken_over = self.taken_over();
         for stats in self.stats() {
             if let Some(kind) = told_by(stats.program) {
-                let told = if kind == RecordKind::TcpClose {
-                    taken_over
-                } else {
-                    0
-                };
-                counters.set_skipped(kind, stats.recursion_misses.saturating_sub(told));
+                counters.set_skipped(kind, stats.recursion_misses);
             }
         }
         let [identity, process, network] = full;
@@ -264,8 +261,7 @@ impl AttachedPrograms {
 
     fn sum(&self, cell: u32) -> u64 {
         if cell == counts::RECURSION {
-            let running: Vec<_> = self.running.iter().filter_map(stats_of).collect();
-            return skipped(&running).saturating_sub(self.maps.taken_over());
+            return skipped(self.maps.stats(&self.running));
         }
         sum(&self.maps.counts, cell)
     }
@@ -278,12 +274,8 @@ pub(super) fn sum(counts: &PerCpuArray<MapData, u64>, cell: u32) -> u64 {
 }
 
 /// Runs the kernel skipped of these programs.
-fn skipped(programs: &[ProgramStats]) -> u64 {
-    let needed = programs
-        .iter()
-        // It is idle where the one it stands in for is not skipped.
-        .filter(|stats| stats.program != NESTED_SET_STATE);
-    needed.map(|stats| stats.recursion_misses).sum()
+fn skipped(programs: impl Iterator<Item = ProgramStats>) -> u64 {
+    programs.map(|stats| stats.recursion_misses).sum()
 }
 
 /// Which part of the spill map.
@@ -305,7 +297,7 @@ fn told_by(program: &str) -> Option<RecordKind> {
         "sched_process_exec" => RecordKind::Exec,
         "sched_process_exit" => RecordKind::Exit,
         "mark_victim" => RecordKind::OomKill,
-        "inet_sock_set_state" => RecordKind::TcpClose,
+        SET_STATE => RecordKind::TcpClose,
         _ => return None,
     })
 }
@@ -349,7 +341,7 @@ pub struct ProgramStats {
     pub run_time_ns: u64,
     /// How often it ran; 0 unless run-time statistics are on.
     pub runs: u64,
-    /// How often it was skipped because it was already running on that CPU (since 5.12).
+    /// How often it was skipped because it was already running on that CPU (since 5.12), and nothing made up for it.
     pub recursion_misses: u64,
     /// Instructions the verifier walked (since 5.16).
     pub verified_instructions: u32,

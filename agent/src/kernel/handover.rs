@@ -1,6 +1,6 @@
 //! From one generation of programs to the next: the switch, and what maps that had to be made anew are to hold.
 
-use std::{collections::HashMap as Copied, os::fd::AsFd as _};
+use std::{collections, os::fd::AsFd as _};
 
 use aya::{
     Ebpf,
@@ -96,7 +96,7 @@ enum Copy {
 struct Pair<const VALUE: usize> {
     old: Entries<VALUE>,
     new: Entries<VALUE>,
-    copied: Copied<[u8; 8], [u8; VALUE]>,
+    copied: collections::HashMap<[u8; 8], [u8; VALUE]>,
 }
 
 impl Copy {
@@ -130,7 +130,7 @@ impl<const VALUE: usize> Pair<VALUE> {
         Some(Self {
             old: HashMap::try_from(Map::from_map_data(old).ok()?).ok()?,
             new: HashMap::try_from(Map::from_map_data(new).ok()?).ok()?,
-            copied: Copied::new(),
+            copied: collections::HashMap::new(),
         })
     }
 

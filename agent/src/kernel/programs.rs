@@ -81,8 +81,8 @@ pub(crate) const LADDER: &[Rung] = &[
         feature: Feature::Tcp,
         mechanism: MECHANISM_BTF,
         programs: &[
-            tracepoint("inet_sock_set_state"),
-            tracepoint_on("inet_sock_set_state", NESTED_SET_STATE),
+            tracepoint(SET_STATE),
+            tracepoint_on(SET_STATE, NESTED_SET_STATE),
         ],
     },
     Rung {
@@ -119,6 +119,8 @@ pub(super) fn tracepoints() -> Vec<&'static str> {
     tracepoints
 }
 
+/// Tells of connections by the state changes of their sockets.
+pub(super) const SET_STATE: &str = "inet_sock_set_state";
 /// Stands in for the program of state changes where the kernel skips that; what is skipped of it is skipped of both.
 pub(super) const NESTED_SET_STATE: &str = "nested_set_state";
 

@@ -155,13 +155,13 @@ mod tests {
     #[test]
     fn credentials() {
         let host = ("KUBERNETES_SERVICE_HOST", "10.96.0.1");
-        let home = ("HOME", "/root");
+        let home = ("HOME", "/home/me");
         check(&[], &[], false);
         check(&[home], &[], false);
         check(&[host], &[], false);
         check(&[host], &[TOKEN], true);
         check(&[], &[TOKEN], false);
-        check(&[home], &["/root/.kube/config"], true);
+        check(&[home], &["/home/me/.kube/config"], true);
         check(&[("KUBECONFIG", "/etc/kubeconfig")], &[], true);
         check(&[("KUBECONFIG", "")], &[], false);
     }
