@@ -151,7 +151,7 @@ fn check_count(live: &Live, what: &str, found: i64, expected: i64) {
     );
 }
 
-/// A flood over the smallest ring there is, read to its end.
+/// A flood over the smallest ring there is, read to its end: one half as it comes, the other only afterwards.
 fn flooded(spill: u32) -> Result<(Live, usize)> {
     let all = connections()?;
     let cgroup = CgroupGuard::new()?;
@@ -160,7 +160,9 @@ fn flooded(spill: u32) -> Result<(Live, usize)> {
         spill,
         ..settings(Some(cgroup.id()))
     })?;
-    workload::run(&cgroup, "flood", &[&all.to_string()])?;
+    let half = (all / 2).to_string();
+    workload::run(&cgroup, "flood", &[&half])?;
+    live.while_nobody_reads(|| workload::run(&cgroup, "flood", &[&half]))?;
     let ends = snapshot::number(2 * all);
     live.snapshot_when("all ends", |read| {
         snapshot::total(read, Metric::TcpConnectionsClosed, &[]) + skipped(&live) >= ends
@@ -210,7 +212,8 @@ pub(crate) fn processes_are_counted() -> Result<()> {
         process_ring: u32::try_from(rustix::param::page_size())?,
         ..settings(Some(cgroup.id()))
     })?;
-    workload::run(&cgroup, "storm", &[place, &processes.to_string()])?;
+    let number = processes.to_string();
+    live.while_nobody_reads(|| workload::run(&cgroup, "storm", &[place, &number]))?;
     let all = i64::try_from(processes)?;
     // The storm itself executes and ends too.
     let read = live.snapshot_when("all exits", |read| {

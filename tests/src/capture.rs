@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -143,6 +143,9 @@ impl Drop for Tap {
     }
 }
 
+/// Threads the pipeline runs on.
+const WORKERS: usize = 2;
+
 /// The agent's pipeline, from the probes to the series store, in this process.
 pub struct Live {
     runtime: Runtime,
@@ -171,7 +174,7 @@ impl Live {
         change: impl FnOnce(&mut PipelineSettings),
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(WORKERS)
             .enable_all()
             .build()?;
         let mut settings = Settings::new(&Config::default())?;
@@ -210,6 +213,25 @@ impl Live {
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let taken = self.runtime.block_on(self.snapshots.take());
         taken.context("the pipeline died")
+    }
+
+    /// Does something while the pipeline does not get to run, so that rings fill up however fast or slow the machine is.
+    pub fn while_nobody_reads<T>(&self, act: impl FnOnce() -> T) -> T {
+        let (blocked, released) = (
+            Arc::new(Barrier::new(WORKERS + 1)),
+            Arc::new(Barrier::new(WORKERS + 1)),
+        );
+        for _ in 0..WORKERS {
+            let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
+            self.runtime.spawn(async move {
+                blocked.wait();
+                released.wait();
+            });
+        }
+        blocked.wait();
+        let result = act();
+        released.wait();
+        result
     }
 
     /// Reads the store until it is as expected, then once more.

@@ -212,6 +212,8 @@ impl Pipeline {
             return;
         }
         let epoch = self.state.programs().turn_spill();
+        // Whoever's end was lost began before that: now everybody is known of whom the table is asked.
+        self.drain_all().await;
         let not_open = self.state.connections_that_ended();
         // After that, whatever ended before is in a ring or in the part of the spill map that is taken.
         let waited = tokio::task::spawn_blocking(wait_for_programs).await;
