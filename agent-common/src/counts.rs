@@ -12,8 +12,13 @@ pub const fn lost(kind: Kind) -> u32 {
     kind as u32 * 2 + 1
 }
 
+/// Room for kinds, so that an agent that knows more of them can go on with what another left.
+const KINDS: u32 = 32;
+
+const _: () = assert!(Kind::COUNT <= KINDS);
+
 /// Connections left out because the map of open connections had no room.
-pub const MAP_FULL: u32 = Kind::COUNT * 2;
+pub const MAP_FULL: u32 = KINDS * 2;
 
 /// Records sent without a part whose memory could not be read.
 pub const READ_FAILED: u32 = MAP_FULL + 1;
@@ -31,5 +36,7 @@ pub const TAKEN_OVER: u32 = DEFERRED + 1;
 /// does, and the daemon notes here what it took notice of.
 pub const RECURSION: u32 = TAKEN_OVER + 1;
 
-/// Number of cells.
-pub const CELLS: u32 = RECURSION + 1;
+/// Number of cells; those at the end are for later versions. Cells keep their places.
+pub const CELLS: u32 = 80;
+
+const _: () = assert!(RECURSION < CELLS);

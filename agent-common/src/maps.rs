@@ -128,8 +128,9 @@ pub mod state {
     /// What [`crate::counts::TAKEN_OVER`] was when the working programs were made; the daemon's own.
     pub const TAKEN_OVER_BEFORE: u32 = 5;
     /// From here on, for each counter cell, what earlier daemons took notice of; the daemon's own.
-    pub const ACKNOWLEDGED: u32 = 6;
-    /// Number of slots.
+    pub const ACKNOWLEDGED: u32 = 16;
+    /// Number of slots. All keep their places, and those before are for later versions: an array of another length cannot be
+    /// gone on with.
     pub const SLOTS: u32 = ACKNOWLEDGED + crate::counts::CELLS;
 }
 

@@ -243,12 +243,15 @@ fn ended(sock: Struct, old: i32, family: u16) {
     let key = id(sock);
     let Some(connection) = CONNECTIONS.get_ptr(&key) else {
         // An attempt that was not seen to begin, or a socket that was never more than half open, is not ours to report.
-        if old != TCP_SYN_SENT && old != TCP_SYN_RECV {
-            end.report(Kind::TcpClose, &UNMET);
+        let is_ours = old != TCP_SYN_SENT && old != TCP_SYN_RECV;
+        if is_ours && !end.tell(Kind::TcpClose, &UNMET) {
+            // One that nobody knows of has no totals that could be lost, but its event is.
+            count(counts::lost(Kind::TcpClose));
         }
         return;
     };
-    // SAFETY: the look-up returned a valid entry. A copy, because its place may be used again once it is removed.
+    // SAFETY: the look-up returned a valid entry. A copy, because its place may be used again once it is removed: then it
+    // must not be read any more, though a snapshot on another CPU may just have put a newer entry in its place.
     let connection = unsafe { *connection };
     // Before its end is told: what is neither in the map nor told soon after was lost (the daemon relies on it).
     let _absent_is_fine = CONNECTIONS.remove(&key);
@@ -258,7 +261,9 @@ fn ended(sock: Struct, old: i32, family: u16) {
         } else {
             Kind::TcpClose
         };
-    end.report(kind, &connection);
+    if !end.tell(kind, &connection) {
+        end.spill(kind, &connection);
+    }
 }
 
 /// A connection that ends.
@@ -273,20 +278,17 @@ struct End {
 }
 
 impl End {
+    /// Says whether there was room.
     #[inline(always)]
-    fn report(&self, kind: Kind, connection: &Connection) {
-        let sent = NETWORK.put::<TcpClose>(kind, |record| {
+    fn tell(&self, kind: Kind, connection: &Connection) -> bool {
+        NETWORK.put::<TcpClose>(kind, |record| {
             let about = (self.now, self.cgroup_id);
             write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
             write_connection(&mut record.socket, connection);
             write_ends(&mut record.socket, self.sock, self.tcp, self.family);
             write_totals(record, self.sock, self.tcp, connection);
             record.state = self.state;
-        });
-        // One that nobody knows of has no totals that could be lost.
-        if !sent && connection.flags & tcp_flag::UNMET == 0 {
-            self.spill(kind, connection);
-        }
+        })
     }
 
     #[inline(always)]

@@ -1,6 +1,10 @@
 //! What the agent read and what it discarded, and why. A leaf: every stage counts here, `self_telemetry` reads.
 
+mod volume;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::volume::{Exporter, Volume, Volumes};
 
 /// Where along the data's way an item was discarded: `wellhead.stage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +77,14 @@ discards! {
     /// The kernel skipped a program because the program was running on that CPU already: interrupted or, since Linux 7.0,
     /// preempted. What it would have told is lost (`recursion_misses` of the kernel, less what another program told instead).
     KernelRecursion = Kernel / "recursion",
+    /// The end of a connection, or of an attempt to open one, was not told: the kernel skipped the program that would have, or
+    /// it stood still (`gap`). Its socket is gone, so it is not active any more; it is not counted as closed, and neither is
+    /// what it carried since the last snapshot.
+    KernelEndMissed = Kernel / "end_missed",
+    /// The agent stood still for so long (`SIGSTOP`, a frozen cgroup, a suspended machine) that its programs stopped, ten
+    /// minutes after it was last seen; or an earlier agent did so long ago, or left what this one could not go on with. One for
+    /// each time; what happened meanwhile is not known.
+    KernelGap = Kernel / "gap",
     /// Memory of a process or of the kernel could not be read; the record went out without that part.
     KernelReadFailed = Kernel / "read_failed",
     /// A record found its ring full, and so did what would have told whom it was about: it is counted for its cgroup, or
@@ -96,16 +108,29 @@ discards! {
     IdentityUnknownCgroup = Identity / "unknown_cgroup",
     /// A table of cgroups, processes or pods was full; its oldest entry made room.
     IdentityTableFull = Identity / "table_full",
+    /// There is no room for another pod, Service, endpoint or node of the cluster: connections with it name its address only.
+    IdentityClusterFull = Identity / "cluster_full",
+    /// An object has more addresses than are kept of one, or of all together, or shares one with too many: connections with those
+    /// left out name the address only.
+    IdentityAddressesCut = Identity / "addresses_cut",
+    /// The kernel did not say where a connection to a translated address really goes; it keeps the address that was dialled.
+    IdentityConntrackFailed = Identity / "conntrack_failed",
     /// The series limit was reached; the measurement went to the overflow series of its metric.
     StoreSeriesLimit = Store / "series_limit",
     /// The table of open connections had no room: the connection is counted as opened and closed, but not as active.
     StoreConnectionsFull = Store / "connections_full",
-    /// The span queue was full; the oldest span made room.
+    /// The queue of spans was full; the oldest made room.
     QueueSpansFull = Queue / "spans_full",
+    /// The queue of log records was full; the oldest made room.
+    QueueLogsFull = Queue / "logs_full",
+    /// Too many spans and events waited for their pod's metadata; the oldest made room.
+    QueuePodWaitFull = Queue / "pod_wait_full",
     /// A subscriber of live events reads too slowly; the event was left out for it.
     QueueSubscriberSlow = Queue / "subscriber_slow",
     /// A single data point or span is larger than a whole request may be.
     ExportTooLarge = Export / "too_large",
+    /// What was kept on disk until its export could not be read again: an agent was ended while it wrote, or the file was damaged. A request that was not written to its end counts as one item.
+    ExportSpillTorn = Export / "spill_torn",
     /// The receiver accepted the request only in part.
     ExportRejected = Export / "rejected",
     /// The receiver refused the request, or could not be reached before it was given up.
@@ -145,6 +170,39 @@ record_kinds! {
     Task = "task",
 }
 
+/// What asking connection tracking for a connection came to: `wellhead.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LookUp {
+    /// Its destination was translated.
+    Translated,
+    /// Its destination is the one that was dialled.
+    Untranslated,
+    /// There is no such connection.
+    Unknown,
+    /// The answer is not known.
+    Failed,
+}
+
+impl LookUp {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] = &[
+        Self::Translated,
+        Self::Untranslated,
+        Self::Unknown,
+        Self::Failed,
+    ];
+
+    /// The value of `wellhead.outcome`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Translated => "translated",
+            Self::Untranslated => "untranslated",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The agent's own counters. Shared by reference between tasks; every cell only grows.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -152,6 +210,7 @@ pub struct Counters {
     records: [AtomicU64; RecordKind::ALL.len()],
     lost: [AtomicU64; RecordKind::ALL.len()],
     skipped: [AtomicU64; RecordKind::ALL.len()],
+    look_ups: [AtomicU64; LookUp::ALL.len()],
 }
 
 impl Counters {
@@ -179,6 +238,19 @@ impl Counters {
     /// Runs of the program that makes records of this kind that the kernel skipped, and that nothing made up for.
     pub fn skipped(&self, kind: RecordKind) -> u64 {
         self.skipped[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts one look-up; one that failed is a discard as well.
+    pub fn look_up(&self, outcome: LookUp) {
+        self.look_ups[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        if outcome == LookUp::Failed {
+            self.discard(Discard::IdentityConntrackFailed, 1);
+        }
+    }
+
+    /// Look-ups that came to this so far.
+    pub fn look_ups(&self, outcome: LookUp) -> u64 {
+        self.look_ups[outcome as usize].load(Ordering::Relaxed)
     }
 
     /// Sets a discard counter that the kernel owns.
@@ -209,17 +281,20 @@ pub enum Signal {
     Metrics,
     /// Spans.
     Traces,
+    /// Log records: events.
+    Logs,
 }
 
 impl Signal {
     /// All of them, in declaration order.
-    pub const ALL: &'static [Self] = &[Self::Metrics, Self::Traces];
+    pub const ALL: &'static [Self] = &[Self::Metrics, Self::Traces, Self::Logs];
 
     /// The value of `wellhead.signal`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
             Self::Traces => "traces",
+            Self::Logs => "logs",
         }
     }
 }
@@ -272,9 +347,15 @@ export_failures! {
 #[derive(Debug, Default)]
 pub struct ExportStats {
     signals: [SignalStats; Signal::ALL.len()],
+    volumes: Volumes,
 }
 
 impl ExportStats {
+    /// How much was accepted of whom.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
     /// The cells of one signal.
     pub fn signal(&self, signal: Signal) -> &SignalStats {
         &self.signals[signal as usize]

@@ -16,6 +16,8 @@ pub mod admin;
 
 pub mod daemon;
 
+pub mod resolver;
+
 pub mod cli;
 
 // Leaves: whatever imports them, they import nothing of the above.
@@ -26,4 +28,8 @@ pub mod config;
 
 pub mod counters;
 
+mod lookup;
+
 mod memory;
+
+mod raw_codec;

@@ -1,4 +1,8 @@
-//! The generated pages in `docs/` are what the code says. `UPDATE_EXPECT=1 cargo test -p wellhead --test docs` writes them anew.
+//! The generated pages in `docs/`, and the chart's schema of the configuration, are what the code says.
+//! `UPDATE_EXPECT=1 cargo test -p wellhead --test docs` writes them anew.
+
+#[path = "docs/chart.rs"]
+mod chart;
 
 use expect_test::expect_file;
 use wellhead::config;
@@ -18,6 +22,17 @@ fn events() {
 #[test]
 fn configuration() {
     expect_file!["../../docs/configuration.md"].assert_eq(&config::reference_markdown());
+}
+
+#[test]
+fn values_of_the_chart() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/chart/wellhead/values.schema.json"
+    );
+    let chart = std::fs::read_to_string(path).expect("the chart has a schema");
+    expect_file!["../../deploy/chart/wellhead/values.schema.json"]
+        .assert_eq(&chart::with_config(&chart, &config::json_schema()));
 }
 
 #[test]

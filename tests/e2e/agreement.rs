@@ -1,6 +1,7 @@
 //! Whoever is asked what is captured says the same: `doctor`, the status, the metrics, the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use serde_json::Value;
 
@@ -13,17 +14,24 @@ type Hook<'a> = Option<(&'a str, &'a str)>;
 type Said = BTreeSet<(String, String, String)>;
 
 /// All of them.
-const FEATURES: [&str; 6] = [
+const FEATURES: [&str; 7] = [
     "identity",
     "process",
     "tcp",
     "live_processes",
     "live_connections",
     "restart",
+    "conntrack",
 ];
 
-/// State and mechanism of identity, process and TCP; words that the reason why TCP is not whole has.
-fn check(hook: Hook<'_>, expected: [(&str, &str); 3], exit: i32, words: &[&str]) {
+/// State and mechanism of identity, process and TCP; words that the reason why TCP is not whole has. Returns what is said of
+/// BTF, and the log.
+fn check(
+    hook: Hook<'_>,
+    expected: [(&str, &str); 3],
+    exit: i32,
+    words: &[&str],
+) -> (String, String) {
     let expected = said(expected);
     let pins = Pins::new();
     let mut builder = Agent::builder().pins(&pins);
@@ -50,6 +58,8 @@ fn check(hook: Hook<'_>, expected: [(&str, &str); 3], exit: i32, words: &[&str])
     assert_eq!(listed(&status), expected, "status");
     assert_eq!(doctor["features"], status["features"], "with all details");
     assert_eq!(doctor["abilities"], status["abilities"]);
+    let btf = &doctor["environment"]["btf"];
+    assert_eq!(btf, &status["environment"]["btf"]);
     assert_eq!(measured(&agent), expected, "metrics");
     let log = agent.log();
     assert_eq!(logged(&log), expected, "{log}");
@@ -60,6 +70,7 @@ fn check(hook: Hook<'_>, expected: [(&str, &str); 3], exit: i32, words: &[&str])
     }
     let warned = log.contains("is set:");
     assert_eq!(warned, hook.is_some(), "a hook is told of: {log}");
+    (text(btf, "value").to_owned(), log)
 }
 
 /// With the features that depend on these three, where programs and maps are to be kept.
@@ -79,6 +90,12 @@ fn said(three: [(&str, &str); 3]) -> Said {
         // Programs that need no BTF cannot be kept.
         if process == on("tp_btf") {
             on("bpffs")
+        } else {
+            ("off", "none")
+        },
+        // Needs no program, and the e2e tests run where the kernel tracks connections.
+        if tcp.0 == "on" {
+            on("ctnetlink")
         } else {
             ("off", "none")
         },
@@ -139,7 +156,8 @@ fn where_all_is_well() {
     if !ready(&[]) {
         return;
     }
-    check(None, [("on", "tp_btf"); 3], 0, &[]);
+    let (btf, _) = check(None, [("on", "tp_btf"); 3], 0, &[]);
+    assert_eq!(btf, "yes");
 }
 
 #[test]
@@ -164,7 +182,38 @@ fn where_there_is_no_btf() {
         "no BTF: without exit codes",
         "the kernel has no BTF",
     ];
-    check(Some(hook), [("on", "tracepoint"); 3], 1, &words);
+    let (btf, _) = check(Some(hook), [("on", "tracepoint"); 3], 1, &words);
+    assert_eq!(btf, "no");
+}
+
+#[test]
+fn where_btf_is_broken() {
+    if !ready(&[]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let whole = fs::read("/sys/kernel/btf/vmlinux").expect("BTF");
+    for (name, content) in [
+        ("garbage", &b"no types at all"[..]),
+        ("truncated", &whole[..whole.len() / 2]),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, content).expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let words = [
+            "no BTF: without bytes",
+            "the kernel's BTF cannot be used: cannot parse the BTF at",
+            path,
+            "(os error ",
+        ];
+        let hook = ("WELLHEAD_TEST_BTF", path);
+        let (btf, log) = check(Some(hook), [("on", "tracepoint"); 3], 1, &words);
+        assert_eq!(btf, "broken");
+        let own = log
+            .lines()
+            .filter(|line| line.contains(words[1]) && !line.contains("feature is"));
+        assert_eq!(own.count(), 1, "a line of its own: {log}");
+    }
 }
 
 /// Root with all capabilities but these.
@@ -199,7 +248,11 @@ fn where_one_capability_is_missing() {
         let expected: Said = FEATURES.map(unknown).into();
         assert_eq!(listed(&report), expected, "{name}");
         for feature in report["features"].as_array().expect("a list") {
-            assert_eq!(feature["missing_capabilities"], serde_json::json!([name]));
+            let missing = match text(feature, "feature") {
+                "conntrack" => serde_json::json!([]),
+                _ => serde_json::json!([name]),
+            };
+            assert_eq!(feature["missing_capabilities"], missing);
         }
         let capabilities = &report["environment"]["capabilities"];
         assert_eq!(text(capabilities, "value"), format!("missing {name}"));

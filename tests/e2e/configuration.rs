@@ -1,7 +1,10 @@
 //! Configuration as users write it and get it wrong. Needs no privileges.
 
 use std::fs;
+use std::io::{self, Write as _};
+use std::process::Stdio;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,6 +17,29 @@ fn file(content: &str) -> (TempDir, String) {
     fs::write(&path, content).expect("written");
     let path = path.to_str().expect("UTF-8").to_owned();
     (directory, path)
+}
+
+#[test]
+fn a_pipe_that_is_passed_on_is_checked_and_one_that_may_never_end_is_refused() {
+    let (directory, path) = file("snapshot_interval: 10s\n");
+    let check = |input: Stdio| {
+        let mut command = wellhead(&["config", "check", "/dev/stdin"]);
+        finish(command.stdin(input))
+    };
+    check(fs::File::open(&path).expect("a file").into()).check(0, &[]);
+    check(Stdio::null()).check(0, &[]);
+    for (content, code) in [("snapshot_interval: 10s\n", 0), ("no: key\n", 64)] {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        writer.write_all(content.as_bytes()).expect("written");
+        drop(writer);
+        check(reader.into()).check(code, &[]);
+    }
+    let fifo = directory.path().join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("a named pipe");
+    let fifo = fifo.to_str().expect("UTF-8");
+    for words in [["config", "check", fifo], ["run", "--config", fifo]] {
+        finish(&mut wellhead(&words)).check(64, &[fifo, "neither a file nor a pipe"]);
+    }
 }
 
 #[test]
@@ -76,6 +102,15 @@ fn what_is_wrong_is_named_with_its_place() {
     check(
         "features: {process: off, tcp: off}\n",
         &["wellhead.yaml:1:1", "features", "nothing would be captured"],
+    );
+    check(
+        "kubernetes:\n  labels: [team, a b]\n",
+        &[
+            "wellhead.yaml:2:18",
+            "kubernetes.labels[1]",
+            "`a b`",
+            "allowed are letters",
+        ],
     );
     // Everything that is wrong is said at once.
     check(

@@ -76,6 +76,7 @@ fn the_status_tells_what_is_captured() {
         ("live_processes", "iter/task"),
         ("live_connections", "iter/task_file"),
         ("restart", "bpffs"),
+        ("conntrack", "ctnetlink"),
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
     assert!(

@@ -1,7 +1,7 @@
 //! What keeps an agent from starting, and what does not: each with its exit code and a message that names it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
@@ -43,6 +43,54 @@ fn run(wrapper: &[&str], directory: &Path, settings: &[&str]) -> Finished {
 fn uninstall(wrapper: &[&str], directory: &Path) -> Finished {
     let directory = format!("runtime_directory={}", directory.display());
     finish(&mut wrapped(wrapper, &["uninstall", "--set", &directory]))
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_unless_nobody_reads() {
+    let check = |words: &[&str], output: Stdio, code: i32, complaint: &str| {
+        let ended = wellhead(words).stdout(output).output().expect("it ran");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(complaint), "{words:?}: {said}");
+    };
+    let commands: [&[&str]; 5] = [
+        &["--version"],
+        &["help"],
+        &["config", "print"],
+        &["config", "schema"],
+        &[
+            "uninstall",
+            "--set",
+            "runtime_directory=/nonexistent/wellhead",
+        ],
+    ];
+    let full = || fs::File::options().write(true).open("/dev/full");
+    let complaint = "cannot write to standard output: No space left";
+    for words in commands {
+        check(words, full().expect("/dev/full").into(), 70, complaint);
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        check(words, writer.into(), 0, "");
+    }
+    if !ready(&[]) {
+        return;
+    }
+    for words in [
+        &["doctor"][..],
+        &["doctor", "--json"],
+        &["events", "--kind=fork"],
+    ] {
+        let enough = thread::spawn(|| {
+            let program = Programs::new().link("/bin/true", "full");
+            // Events are printed as they come.
+            for _ in 0..50 {
+                program.run(&[]);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        check(words, full().expect("/dev/full").into(), 70, complaint);
+        enough.join().expect("ran");
+    }
 }
 
 #[test]

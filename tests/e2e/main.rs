@@ -16,7 +16,12 @@ mod events;
 #[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
+mod heartbeat;
+#[cfg(test)]
 mod hostile;
+mod isolation;
+#[cfg(test)]
+mod logs;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
@@ -26,9 +31,13 @@ mod pins;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod resolver;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod spill;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

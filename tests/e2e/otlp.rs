@@ -44,6 +44,12 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.process.duration", "s", Kind::Histogram),
     ("wellhead.process.oom_kills", "{process}", Kind::Counter),
     ("wellhead.agent.records", "{record}", Kind::Counter),
+    (
+        "wellhead.agent.conntrack.lookups",
+        "{lookup}",
+        Kind::Counter,
+    ),
+    ("wellhead.agent.kube.errors", "{error}", Kind::Counter),
     ("wellhead.agent.discards", "{item}", Kind::Counter),
     ("wellhead.agent.completeness", "1", Kind::Gauge),
     ("wellhead.agent.invariant.drift", "{item}", Kind::Gauge),
@@ -56,6 +62,12 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.agent.export.retries", "{item}", Kind::Counter),
     ("wellhead.agent.export.rejected", "{item}", Kind::Counter),
     ("wellhead.agent.export.queue.length", "{item}", Kind::Gauge),
+    ("wellhead.agent.export.volume", "By", Kind::Counter),
+    (
+        "wellhead.agent.export.volume.items",
+        "{item}",
+        Kind::Counter,
+    ),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,8 +173,11 @@ fn what_is_in_the_way_is_replaced_or_named() {
         return;
     }
     let pins = Pins::new();
-    let maps = pins.path().join("v1/maps");
-    fs::create_dir_all(&maps).expect("directories");
+    let shared = pins.path().join("v1/maps");
+    let maps = pins.path().join("v1/1/maps");
+    for directory in [&shared, &maps] {
+        fs::create_dir_all(directory).expect("directories");
+    }
     let agent = |pins: &Pins| Agent::builder().pins(pins).start();
     let works = |agent: &Agent, state: &str| {
         let program = Programs::new().link("/bin/true", "t");
@@ -194,26 +197,86 @@ fn what_is_in_the_way_is_replaced_or_named() {
         works(&agent, "on");
         agent.stop(Signal::TERM, SOON);
     }
-    fs::remove_file(maps.join("STATE")).expect("there");
-    make_map(&maps.join("STATE"));
+    fs::remove_file(shared.join("STATE")).expect("there");
+    make_map(&shared.join("STATE"));
     let anew = agent(&pins);
     works(&anew, "on");
     anew.stop(Signal::KILL, SOON);
-    // A program where a map should be.
-    let program = maps.join("COUNTS");
+    // A program where a map should be, a directory in place of a map, and a map in place of a link.
+    let program = shared.join("COUNTS");
     fs::remove_file(&program).expect("there");
     let generation = pins.path().join(format!("v1/{}", pins.generation()));
     fs::rename(generation.join("cgroup_mkdir-program"), &program).expect("moved");
+    let spill = generation.join("maps/SPILL");
+    fs::remove_file(&spill).expect("there");
+    fs::create_dir_all(spill.join("deeper")).expect("directories");
     let agent_again = agent(&pins);
     works(&agent_again, "on");
     agent_again.stop(Signal::TERM, SOON);
-    // A directory cannot be made way of like that.
-    fs::remove_file(maps.join("SPILL")).expect("there");
-    fs::create_dir(maps.join("SPILL")).expect("a directory");
+    let generation = pins.path().join(format!("v1/{}", pins.generation()));
+    let link = generation.join("sched_process_exec-link");
+    fs::remove_file(&link).expect("there");
+    make_map(&link);
+    let third = agent(&pins);
+    works(&third, "on");
+    third.stop(Signal::TERM, SOON);
+    // For STATE's sake everything begins anew.
+    fs::remove_file(shared.join("STATE")).expect("there");
+    fs::create_dir(shared.join("STATE")).expect("a directory");
+    let fourth = agent(&pins);
+    works(&fourth, "on");
+    assert!(fourth.log().contains("is not known"), "{}", fourth.log());
+    fourth.stop(Signal::TERM, SOON);
+}
+
+/// Without a place for its pins an agent captures all the same, and nothing is counted again by the next that has one.
+#[test]
+fn what_cannot_be_removed_is_named() {
+    if !ready(&[]) {
+        return;
+    }
+    let pins = Pins::new();
+    let agent = |pins: &Pins| Agent::builder().pins(pins).start();
+    let first = agent(&pins);
+    let generation = pins.generation() + 1;
+    first.stop(Signal::TERM, SOON);
+    let program = Programs::new().link("/bin/true", "t");
+    program.run_times(3, &[]);
+    let place = pins.path().join(format!("v1/{generation}"));
+    fs::create_dir(&place).expect("a directory");
+    let mount = Mount::over(&place);
+    let without = agent(&pins);
+    assert_eq!(text(&restart(&without.status()), "state"), "off");
+    let path = pins.path().display().to_string();
+    assert!(without.log().contains(&path), "{}", without.log());
+    program.run_times(3, &[]);
+    assert_eq!(execs(&without, &program.name), 3);
+    without.stop(Signal::TERM, SOON);
+    drop(mount);
     let last = agent(&pins);
-    works(&last, "off");
-    let place = pins.path().display().to_string();
-    assert!(last.log().contains(&place), "{}", last.log());
+    assert_eq!(text(&restart(&last.status()), "state"), "on");
+    program.run_times(2, &[]);
+    assert_eq!(execs(&last, &program.name), 2);
+}
+
+/// A file system mounted over a directory, which can not be removed then.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn over(directory: &Path) -> Self {
+        let path = directory.to_str().expect("UTF-8");
+        let mount = ["-t", "tmpfs", "tmpfs", path];
+        let status = Command::new("mount").args(mount).status();
+        assert!(status.expect("mount runs").success());
+        Self(directory.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg(&self.0).status();
+        assert!(status.expect("umount runs").success());
+    }
 }
 
 /// An agent runs without keeping anything; `doctor`, the status, the metrics, and the log say why.
@@ -306,8 +369,10 @@ struct Kept {
 impl Kept {
     fn below(pins: &Pins) -> Self {
         let generation = pins.path().join(format!("v1/{}", pins.generation()));
-        let maps = files(&pins.path().join("v1/maps"));
-        let all = files(&generation);
+        let mut maps = files(&pins.path().join("v1/maps"));
+        maps.extend(files(&generation.join("maps")));
+        let mut all = files(&generation);
+        all.retain(|path| !path.is_dir());
         let (links, programs): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|path| path.to_string_lossy().ends_with("-link"));

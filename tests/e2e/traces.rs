@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 /// Every process of the machine makes a span. Room for those of a busy one beside ours.
-const ROOM: u32 = 200_000;
+const ROOM: &str = "64MiB";
 
 #[test]
 fn processes_make_a_tree() {

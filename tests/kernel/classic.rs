@@ -71,7 +71,7 @@ pub(crate) fn features_are_on() -> Result<()> {
     let probes = Probes::attach(&without_btf(None))?;
     for status in &probes.features {
         let feature = status.feature.as_str();
-        if needs_btf(status.feature) {
+        if is_off(status.feature) {
             ensure!(
                 matches!(status.state, FeatureState::Off(_)),
                 "{feature}: {status:?}"
@@ -84,11 +84,11 @@ pub(crate) fn features_are_on() -> Result<()> {
     Ok(())
 }
 
-/// Features for which there are no classic programs.
-fn needs_btf(feature: Feature) -> bool {
+/// Features for which there are no classic programs, and the one that is not asked for.
+fn is_off(feature: Feature) -> bool {
     matches!(
         feature,
-        Feature::LiveProcesses | Feature::LiveConnections | Feature::Restart
+        Feature::LiveProcesses | Feature::LiveConnections | Feature::Restart | Feature::Conntrack
     )
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn one_feature_off() -> Result<()> {
                 ensure!(reason.contains("CLASSIC_CONNECTIONS"), "{reason}");
             }
             (Feature::Process | Feature::Identity, FeatureState::On) => {}
-            (feature, FeatureState::Off(_)) if needs_btf(feature) => {}
+            (feature, FeatureState::Off(_)) if is_off(feature) => {}
             (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
         }
     }

@@ -29,7 +29,9 @@ pub(crate) fn one_feature_off() -> Result<()> {
             (Feature::LiveConnections, FeatureState::Off(reason)) => {
                 ensure!(reason.contains("part of"), "the reason: {reason}");
             }
-            (Feature::Restart, FeatureState::Off(_)) => ensure!(!status.wanted, "nothing is kept"),
+            (Feature::Restart | Feature::Conntrack, FeatureState::Off(_)) => {
+                ensure!(!status.wanted, "{:?} is not asked for", status.feature);
+            }
             (Feature::Process | Feature::Identity | Feature::LiveProcesses, FeatureState::On) => {}
             (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
         }
@@ -67,8 +69,8 @@ pub(crate) fn broken_offsets() -> Result<()> {
             let expected = match status.feature {
                 Feature::LiveProcesses => broken == Feature::Process,
                 Feature::LiveConnections => broken == Feature::Tcp,
-                // Nothing is kept in tests.
-                Feature::Restart => true,
+                // Tests of programs keep nothing and ask nobody else.
+                Feature::Restart | Feature::Conntrack => true,
                 other => other == broken,
             };
             assert_eq!(off, expected, "{field}: {status:?}");

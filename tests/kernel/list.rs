@@ -4,9 +4,10 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    classic, collisions, connections, endings, executions, failures, invariants, ladder, live,
-    lost_opens, many_live, nested, oom, passive, pid_namespaces, pods, processes, program_stats,
-    resized, restart, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    classic, collisions, connections, conntrack, endings, executions, failures, heartbeat,
+    invariants, ladder, live, lost_ends, lost_opens, many_live, missed_ends, missed_none, nested,
+    oom, passive, pid_namespaces, pods, processes, program_stats, resized, restart, services,
+    sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -22,6 +23,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("sleep", pods::sleep),
     ("storm", storm::spawn),
     ("open_and_wait", lost_opens::open_and_wait),
+    ("close_at_once", lost_ends::close_at_once),
     ("powerless", ladder::powerless),
     ("eat_memory", oom::eat_memory),
     ("all_states", sock_diag::all_states),
@@ -31,6 +33,10 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("fork", program_stats::fork),
     ("of_every_age", invariants::of_every_age),
     ("beyond_room", invariants::beyond_room),
+    ("end_unseen", missed_ends::end_unseen),
+    ("in_full_view", missed_ends::in_full_view),
+    ("leave_unseen", missed_ends::leave_unseen),
+    ("crowd", missed_none::crowd),
     ("hold", many_live::hold),
     ("look_around", pid_namespaces::look_around),
     ("classic_lives", classic::lives),
@@ -39,6 +45,9 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("churn", resized::churn),
     ("resets", nested::resets),
     ("flood", spill::flood),
+    ("services", services::run),
+    ("untracked", conntrack::untracked),
+    ("conntrack_without", conntrack::conntrack_without),
     ("agent", restart::agent),
     ("load", restart::load),
 ];
@@ -84,9 +93,29 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         "lost_opens_are_told_with_the_end",
         lost_opens::are_told_with_the_end,
     ),
+    (
+        "lost_ends_of_a_pod_not_known_yet",
+        lost_ends::of_a_pod_not_known_yet,
+    ),
+    (
+        "lost_ends_of_connections_nobody_met",
+        lost_ends::of_connections_nobody_met,
+    ),
+    ("missed_ends_of_a_gap", || missed_ends::of_a_gap("stays")),
+    ("missed_ends_where_nobody_is_left", || {
+        missed_ends::seen_by_all_means("missed_ends_where_nobody_is_left", "gap")
+    }),
+    ("missed_ends_under_an_earlier_agent", || {
+        missed_ends::seen_by_all_means("missed_ends_under_an_earlier_agent", "leftovers")
+    }),
+    ("missed_none_in_a_crowd", missed_none::in_a_crowd),
+    ("missed_none_in_full_view", || {
+        missed_ends::seen_by_all_means("missed_none_in_full_view", "crowd")
+    }),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),
+    ("pods_nobody_tells_of", pods::of_an_unknown_pod),
     ("v1_ids_do_not_collide", collisions::of_hierarchies),
     (
         "nested_state_changes_are_told",
@@ -130,10 +159,20 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("sock_diag_every_state", sock_diag::every_state),
     ("sock_diag_ten_thousand", sock_diag::ten_thousand),
     (
+        "sock_diag_roll_of_ten_thousand",
+        sock_diag::roll_of_ten_thousand,
+    ),
+    (
         "sock_diag_hundred_namespaces",
         sock_diag::hundred_namespaces,
     ),
     ("sock_diag_without_privilege", sock_diag::without_privilege),
+    ("conntrack_real_destinations", conntrack::real_destinations),
+    (
+        "conntrack_asking_tracks_nothing",
+        conntrack::asking_tracks_nothing,
+    ),
+    ("conntrack_without_privilege", conntrack::without_privilege),
     ("live_older_connections", live::older_connections),
     ("live_open_connections", live::open_connections),
     ("live_owners", live::owners),
@@ -143,6 +182,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("restart_after_kill", restart::after_kill),
     ("restart_by_upgrade", restart::by_upgrade),
     ("restart_with_losses", restart::with_losses),
+    ("restart_killed_in_between", restart::killed_in_between),
+    ("heartbeat_stands_still", heartbeat::stands_still),
     ("restart_with_other_sizes", restart::with_other_sizes),
     (
         "restart_with_more_connections",

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use wellhead::counters::RecordKind;
 use wellhead::events::{Body, Role};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
@@ -18,6 +19,8 @@ use wellhead_tests::{
     steps::Steps,
     workload,
 };
+
+use crate::pods::Container;
 
 pub(crate) const CONNECTIONS: usize = 200;
 /// Bytes in both directions at the start, and in each later round.
@@ -45,6 +48,7 @@ pub(crate) fn long_lived(arguments: &[String]) -> Result<Value> {
     }
     steps.hear("go")?;
     drop(pairs);
+    netns::until_connections_ended()?;
     Ok(json!({ "netns": netns }))
 }
 
@@ -143,13 +147,35 @@ fn follow(
 }
 
 pub(crate) fn older_connections() -> Result<()> {
-    let (cgroup, steps) = (CgroupGuard::new()?, Steps::new()?);
+    // A number that no other test uses.
+    let owner = Container::numbered(u32::MAX - 1);
+    let (cgroup, steps) = (CgroupGuard::at(&owner.cgroup())?, Steps::new()?);
     let running = workload::start(&cgroup, "long_lived", &[steps.path()?])?;
     let port = steps.hear("open")?;
+    in_the_first_snapshot(&cgroup, &owner, &port)?;
     let live = start(&cgroup)?;
     follow(&live, &steps, &port, (0, (0, 0)))?;
     running.finish()?;
     Ok(())
+}
+
+/// All are active, each with its owner, once the first snapshot is complete; there is no second.
+fn in_the_first_snapshot(cgroup: &CgroupGuard, owner: &Container, port: &str) -> Result<()> {
+    let live = Live::start_with(settings(Some(cgroup.id())), |pipeline| {
+        pipeline.snapshot_interval = Duration::from_hours(1);
+    })?;
+    let ends = 2 * CONNECTIONS as u64;
+    let told = |_: &Snapshot| live.counters.records(RecordKind::TcpSnapshot) >= ends;
+    let read = live.snapshot_when("the first snapshot", told)?;
+    let told = live.counters.records(RecordKind::TcpSnapshot);
+    assert_eq!(told, ends, "each end once");
+    assert_eq!(Counted::of(&read, port), Counted::open(0, (0, 0), 0));
+    for point in snapshot::points(&read, Metric::TcpConnectionsActive, &[]) {
+        let resource = snapshot::resource(&read, point).context("a resource")?;
+        let pod = snapshot::of_resource(resource, "k8s.pod.uid");
+        assert_eq!(pod.as_deref(), Some(owner.pod()), "{resource:?}");
+    }
+    live.ensure_nothing_lost()
 }
 
 pub(crate) fn open_connections() -> Result<()> {

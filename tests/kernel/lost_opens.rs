@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -20,6 +19,8 @@ use wellhead_tests::{
     netns, workload,
 };
 
+use crate::many_live;
+
 /// Connections; the records of both their ends fill the smallest ring several times.
 const CONNECTIONS: usize = 60;
 
@@ -30,12 +31,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(crate) fn open_and_wait(arguments: &[String]) -> Result<Value> {
     let file = Path::new(arguments.first().context("which file?")?);
     netns::isolate()?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut pairs = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let source = TcpStream::connect(listener.local_addr()?)?;
-        pairs.push((source, listener.accept()?.0));
-    }
+    let pairs = many_live::pairs(CONNECTIONS)?;
     while file.exists() {
         thread::sleep(PAUSE);
     }

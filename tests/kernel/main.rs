@@ -8,17 +8,22 @@
 mod classic;
 mod collisions;
 mod connections;
+mod conntrack;
 mod endings;
 mod executions;
 mod facts;
 mod failures;
+mod heartbeat;
 mod icmp;
 mod invariants;
 mod ladder;
 mod list;
 mod live;
+mod lost_ends;
 mod lost_opens;
 mod many_live;
+mod missed_ends;
+mod missed_none;
 mod nested;
 mod oom;
 mod passive;
@@ -28,6 +33,7 @@ mod processes;
 mod program_stats;
 mod resized;
 mod restart;
+mod services;
 mod sock_diag;
 mod socket_owner;
 mod spill;
@@ -94,9 +100,11 @@ fn attempt(name: &str, test: list::Test) -> Result<()> {
         let result = panic::catch_unwind(test);
         let skipped = capture::take_skipped_runs();
         let last = number >= if skipped > 0 { allowed.max(2) } else { allowed };
+        let again = !last && !matches!(result, Ok(Ok(())));
+        report::note_attempt(skipped, again);
         match result {
             Ok(Ok(())) => return Ok(()),
-            failed if !last => require::say(format_args!(
+            failed if again => require::say(format_args!(
                 "WARNING: {name} failed at attempt {number}, and the kernel skipped {skipped} runs of the programs; once more: {failed:?}"
             )),
             Ok(failed) => return failed,

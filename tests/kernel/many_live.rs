@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{TcpListener, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -73,12 +74,22 @@ pub(crate) fn allow_all_files() -> Result<()> {
 
 /// Both ends of so many connections.
 pub(crate) fn pairs(number: usize) -> Result<Vec<(TcpStream, TcpStream)>> {
+    pairs_with_pauses(number, Duration::ZERO)
+}
+
+/// The same with a pause after each.
+pub(crate) fn pairs_with_pauses(
+    number: usize,
+    pause: Duration,
+) -> Result<Vec<(TcpStream, TcpStream)>> {
     allow_all_files()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     (0..number)
         .map(|_| {
             let source = TcpStream::connect(listener.local_addr()?)?;
-            Ok((source, listener.accept()?.0))
+            let destination = listener.accept()?.0;
+            thread::sleep(pause);
+            Ok((source, destination))
         })
         .collect()
 }

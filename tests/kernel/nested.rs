@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, set_socket_linger};
 use serde_json::{Value, json};
 use wellhead::counters::RecordKind;
 use wellhead::kernel::ProbeSettings;
+use wellhead_common::record::Kind;
 use wellhead_tests::{
     capture::{Tap, settings},
     cgroup::CgroupGuard,
@@ -35,6 +36,9 @@ const ATTEMPTS: usize = 2_000;
 /// How long to wait until it happens this often. On 5.10 it never does: there a program can interrupt itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 const OFTEN: u64 = 20;
+
+/// How often all of it is done before something that is missing is more than chance.
+const ROUNDS: usize = 5;
 
 const CONNECTIONS: [RecordKind; 3] = [
     RecordKind::TcpOpen,
@@ -65,6 +69,8 @@ pub(crate) fn resets(arguments: &[String]) -> Result<Value> {
         let failed = failing.join().map_err(|_panic| anyhow!("it panicked"))??;
         told.map(|_| (opened, failed))
     })?;
+    drop(silent);
+    netns::until_connections_ended()?;
     Ok(json!({ "opened": opened, "failed": failed }))
 }
 
@@ -113,7 +119,26 @@ fn open_and_reset(stop: &AtomicBool) -> Result<u64> {
     Ok(opened)
 }
 
+/// In one of a few rounds every change is told. A burst of timers that interrupts the first or last few instructions of the first
+/// program is told by nobody, which the kernel counts, and so is what preempts both programs since Linux 7.0; and now and then on 6.18 a
+/// burst of timers of which it counts nothing.
 pub(crate) fn state_changes_are_told() -> Result<()> {
+    let mut missing = Vec::new();
+    for _ in 0..ROUNDS {
+        match one_round()? {
+            None => return Ok(()),
+            Some(what) => {
+                say(format_args!("  {what}; once more"));
+                missing.push(what);
+            }
+        }
+    }
+    bail!("in no round everything was told: {missing:#?}");
+}
+
+/// What was told instead of what happened, if that is not the same. It is never more, and of changes that system calls make none is
+/// missing unless the kernel says that it skipped a program.
+fn one_round() -> Result<Option<String>> {
     let cgroup = CgroupGuard::new()?;
     let mut tap = Tap::attach(&ProbeSettings {
         network_ring: 16 << 20,
@@ -156,14 +181,25 @@ pub(crate) fn state_changes_are_told() -> Result<()> {
             *told.entry(event.kind().as_str()).or_default() += 1;
         }
     }
+    let lost =
+        [Kind::TcpOpen, Kind::TcpClose, Kind::TcpConnectFailed].map(|kind| programs.lost(kind));
     let expected = CONNECTIONS.map(RecordKind::as_str);
     let expected: BTreeMap<_, _> = expected
         .into_iter()
         .zip([2 * opened, 2 * opened, failed])
         .collect();
-    ensure!(
-        told == expected,
-        "{told:?} instead of {expected:?}; {skipped} runs were skipped"
-    );
-    Ok(())
+    for (kind, happened) in &expected {
+        let told = told.get(kind).copied().unwrap_or_default();
+        let by_timers = *kind == RecordKind::TcpConnectFailed.as_str();
+        ensure!(
+            told == *happened || told < *happened && (by_timers || skipped > 0),
+            "{told} {kind} instead of {happened}, while the kernel skipped {skipped} runs"
+        );
+    }
+    Ok((told != expected).then(|| {
+        format!(
+            "{told:?} instead of {expected:?}; {skipped} runs were skipped, {lost:?} lost, {} turned away",
+            programs.turned_away()
+        )
+    }))
 }

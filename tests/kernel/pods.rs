@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
-    capture::{Live, settings},
+    capture::{DEADLINE, Live, settings},
     cgroup::CgroupGuard,
     snapshot, workload,
 };
@@ -27,13 +27,13 @@ pub(crate) fn sleep(arguments: &[String]) -> Result<Value> {
 
 /// A container's id and its pod's UID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Container {
+pub(crate) struct Container {
     id: String,
     pod: String,
 }
 
 impl Container {
-    fn numbered(number: u32) -> Self {
+    pub(crate) fn numbered(number: u32) -> Self {
         let process = std::process::id();
         Self {
             id: format!("{process:032x}{number:032x}"),
@@ -41,8 +41,17 @@ impl Container {
         }
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its pod's UID.
+    pub(crate) fn pod(&self) -> &str {
+        &self.pod
+    }
+
     /// Where the systemd driver puts a burstable pod's container.
-    fn cgroup(&self) -> String {
+    pub(crate) fn cgroup(&self) -> String {
         let pod = self.pod.replace('-', "_");
         let slice = format!("kubepods-burstable-pod{pod}.slice");
         let scope = format!("cri-containerd-{}.scope", self.id);
@@ -105,6 +114,35 @@ pub(crate) fn of_short_life() -> Result<()> {
             "{event}"
         );
     }
+    Ok(())
+}
+
+/// Of a pod that nobody tells of, records wait as long as its metadata may still come, and then count for the container.
+pub(crate) fn of_an_unknown_pod() -> Result<()> {
+    // A number that no other test uses.
+    let container = Container::numbered(u32::MAX - 1);
+    let cgroup = CgroupGuard::at(&container.cgroup())?;
+    let (live, _pods) = Live::start_in_cluster(settings(Some(cgroup.id())))?;
+    let runs = 3;
+    for _ in 0..runs {
+        workload::run(&cgroup, "sleep", &["1"])?;
+    }
+    let counted = || -> Result<i64> {
+        let read = live.snapshot()?;
+        Ok(snapshot::total(&read, Metric::ProcessExits, &[]))
+    };
+    ensure!(counted()? == 0, "nothing waited");
+    let start = std::time::Instant::now();
+    while counted()? < runs {
+        ensure!(start.elapsed() < 3 * DEADLINE, "they wait for ever");
+        thread::sleep(Duration::from_millis(100));
+    }
+    ensure!(counted()? == runs);
+    // What comes later does not wait any more.
+    workload::run(&cgroup, "sleep", &["1"])?;
+    live.snapshot_when("the next", |read| {
+        snapshot::total(read, Metric::ProcessExits, &[]) == runs + 1
+    })?;
     Ok(())
 }
 

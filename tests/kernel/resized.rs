@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
 use wellhead_tests::{netns, require::say, steps::Steps, workload};
@@ -20,6 +20,11 @@ const HELD: usize = 4_000;
 
 /// Of those that come and go, so many at once.
 const AT_ONCE: usize = 400;
+
+/// In guests everything here has a real-time priority: what never rests keeps the kernel's own threads, and with them
+/// the next agent, from running on its processor.
+const REST_AFTER: i64 = 16;
+const REST: Duration = Duration::from_micros(100);
 
 /// The workload: connections that come and go beside others that stay, until it is told to stop.
 pub(crate) fn churn(arguments: &[String]) -> Result<Value> {
@@ -40,6 +45,9 @@ pub(crate) fn churn(arguments: &[String]) -> Result<Value> {
                 if recent.len() > AT_ONCE {
                     recent.pop_front();
                 }
+                if opened % REST_AFTER == 0 {
+                    thread::sleep(REST);
+                }
             }
             Ok(opened)
         });
@@ -49,6 +57,9 @@ pub(crate) fn churn(arguments: &[String]) -> Result<Value> {
         told.map(|_| opened)
     })?;
     drop(held);
+    steps.say("closed", "")?;
+    // Their network namespace has to be there for the kernel's own count of them.
+    steps.hear("end")?;
     Ok(json!({ "opened": opened }))
 }
 
@@ -65,10 +76,15 @@ pub(crate) fn with_more_connections() -> Result<()> {
     first.kill();
     let second = bench.agent("roomier", ring)?.ready()?;
     steps.say("stop", "")?;
+    steps.hear("closed")?;
+    let found = wait_for(&second, &[("active", 0)])?;
+    steps.say("end", "")?;
     let opened = running.finish()?;
     say(format_args!(
-        "  {} connections came and went",
-        opened["opened"]
+        "  {} connections came and went; ends that nobody told: {}",
+        opened["opened"], found["end_missed"]
     ));
-    wait_for(&second, &[("active", 0)])
+    // Not one in ten thousand, and noticed.
+    ensure!(found["end_missed"].as_u64() <= Some(3), "{found}");
+    Ok(())
 }

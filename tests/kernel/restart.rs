@@ -12,19 +12,19 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wellhead::counters::{Discard, RecordKind};
-use wellhead::kernel::{AttachError, ProbeSettings, Probes, embedded_object, remove_pins};
+use wellhead::kernel::{AttachError, ProbeSettings, Probes, Step, embedded_object, remove_pins};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
     capture::{self, DEADLINE, Live, settings},
     cgroup::CgroupGuard,
     netns,
-    require::say,
+    require::{self, say},
     snapshot,
     steps::Steps,
     workload::{self, Running},
 };
 
-/// Processes, and connections, that a load makes: a part of a storm's.
+/// Pairs of processes, and connections, that a load makes: a part of a storm's.
 fn each() -> Result<i64> {
     let storm = i64::try_from(crate::storm::processes()?)?;
     Ok((storm / 100).clamp(30, 300))
@@ -34,16 +34,20 @@ const UP: u8 = 100;
 const DOWN: u8 = 200;
 
 /// Where an agent keeps its programs; removed in the end.
-struct PinGuard(PathBuf);
+pub(crate) struct PinGuard(PathBuf);
 
 impl PinGuard {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("wellhead-test-{}-{name}", process::id());
         Self(Path::new("/sys/fs/bpf").join(name))
     }
 
     fn path(&self) -> Result<&str> {
         self.0.to_str().context("UTF-8")
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -57,7 +61,7 @@ impl Drop for PinGuard {
 
 /// The workload that is an agent: tells its totals when asked, until it is killed.
 ///
-/// Arguments: pins, cgroup, steps, version (`old` lacks a program, `roomier` tracks more connections), bytes of the network ring.
+/// Arguments: pins, cgroup, steps, version (`old` lacks a program, `roomier` tracks more connections, others die), bytes of the network ring.
 pub(crate) fn agent(arguments: &[String]) -> Result<Value> {
     let [pins, cgroup, steps, version, ring] = arguments else {
         anyhow::bail!("five arguments, please: {arguments:?}");
@@ -89,8 +93,19 @@ fn settings_of(pins: &str, cgroup: u64, version: &str, network_ring: u32) -> Pro
     if version == "roomier" {
         settings.connections *= 2;
     }
+    settings.hooks.dies = STEPS
+        .iter()
+        .find(|(name, _)| *name == version)
+        .map(|(_, step)| *step);
     settings
 }
+
+/// Versions that die while they take over, and where.
+const STEPS: [(&str, Step); 3] = [
+    ("dies_planned", Step::Planned),
+    ("dies_attached", Step::Attached),
+    ("dies_switched", Step::Switched),
+];
 
 fn totals(live: &Live) -> Result<Value> {
     let read = live.snapshot()?;
@@ -112,16 +127,21 @@ fn totals(live: &Live) -> Result<Value> {
         "failures": total(Metric::TcpConnectionFailures),
         "lost": lost,
         "skipped": live.counters.discards(Discard::KernelRecursion),
+        "end_missed": live.counters.discards(Discard::KernelEndMissed),
     }))
 }
 
-/// The workload that is a load: so many processes and connections, one after another.
+/// The workload that is a load: so many processes and connections, one after another. Of every two processes one is a
+/// shell that becomes another program, so that it executes twice within a moment.
 pub(crate) fn load(arguments: &[String]) -> Result<Value> {
     let each: i64 = arguments.first().context("how many?")?.parse()?;
     netns::isolate()?;
     let mut exchange = crate::connections::Exchange::new()?;
     for _ in 0..each {
         let status = process::Command::new("/bin/true").status()?;
+        ensure!(status.success(), "{status}");
+        let mut shell = process::Command::new("/bin/sh");
+        let status = shell.args(["-c", "exec /bin/true"]).status()?;
         ensure!(status.success(), "{status}");
         exchange.one(&vec![b'u'; UP.into()], &vec![b'd'; DOWN.into()])?;
     }
@@ -133,10 +153,10 @@ fn loads(number: i64) -> Result<BTreeMap<&'static str, i64>> {
     let all = number * each()?;
     let bytes = i64::from(UP) + i64::from(DOWN);
     Ok(BTreeMap::from([
-        ("forks", all),
+        ("forks", 2 * all),
         // The load itself is executed and ends too.
-        ("execs", all + number),
-        ("exits", all + number),
+        ("execs", 3 * all + number),
+        ("exits", 2 * all + number),
         ("opened", 2 * all),
         ("closed", 2 * all),
         ("active", 0),
@@ -184,7 +204,12 @@ impl Bench {
         workload::start(&self.cgroup, "load", &[&each()?.to_string()])
     }
 
-    fn load(&self) -> Result<()> {
+    /// Where a map is pinned.
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.pins.0.join("v1/maps").join(name)
+    }
+
+    pub(crate) fn load(&self) -> Result<()> {
         self.start_load()?.finish().map(drop)
     }
 }
@@ -213,7 +238,7 @@ impl Agent<'_> {
         Ok((self, loads))
     }
 
-    fn totals(&self) -> Result<Value> {
+    pub(crate) fn totals(&self) -> Result<Value> {
         self.steps.say("ask", "")?;
         let totals: Value = serde_json::from_str(&self.steps.hear("answer")?)?;
         let skipped = totals["skipped"].as_u64().unwrap_or_default();
@@ -222,7 +247,7 @@ impl Agent<'_> {
     }
 
     /// It has counted these loads, and nothing besides.
-    fn has_counted(&self, number: i64) -> Result<Value> {
+    pub(crate) fn has_counted(&self, number: i64) -> Result<Value> {
         let expected = loads(number)?;
         let start = std::time::Instant::now();
         loop {
@@ -271,7 +296,7 @@ pub(crate) fn by_upgrade() -> Result<()> {
     let (second, loads) = bench.agent("new", RING)?.ready_amid_loads(&bench)?;
     let found = second.has_counted(1 + loads)?;
     assert_eq!(found["lost"], 0, "{found}");
-    assert_eq!(generations(&bench)?, ["2"], "the old programs are gone");
+    assert_eq!(settled(&bench)?, ["2"], "the old programs are gone");
     let after = programs(&bench, 2)?;
     assert_eq!(after.len(), before.len() + 1, "{before:?}, then {after:?}");
     // And once more, to the same.
@@ -319,7 +344,34 @@ pub(crate) fn with_other_sizes() -> Result<()> {
     let second = bench.agent("new", RING / 2)?.ready()?;
     bench.load()?;
     second.has_counted(2)?;
-    assert_eq!(generations(&bench)?, ["2"]);
+    assert_eq!(settled(&bench)?, ["2"]);
+    Ok(())
+}
+
+/// An agent that is killed while it takes over, at any step, takes nothing with it: neither from itself restarted nor from
+/// the version before.
+pub(crate) fn killed_in_between() -> Result<()> {
+    // One way is enough where each takes a minute.
+    let ways = if require::is_bare() { 1 } else { 2 };
+    for (version, _) in STEPS {
+        for (next, ring) in [("new", RING / 2), ("old", RING)].into_iter().take(ways) {
+            let bench = Bench::new("between")?;
+            let first = bench.agent("old", RING)?.ready()?;
+            bench.load()?;
+            first.has_counted(1)?;
+            first.kill();
+            bench.load()?;
+            let dies = bench.agent(version, RING / 2)?;
+            ensure!(dies.running.finish().is_err(), "{version} lives");
+            bench.load()?;
+            let last = bench.agent(next, ring)?.ready()?;
+            bench.load()?;
+            let found = last.has_counted(3);
+            let found = found.with_context(|| format!("{version}, then {next}"))?;
+            assert_eq!(found["lost"], 0, "{found}");
+            settled(&bench)?;
+        }
+    }
     Ok(())
 }
 
@@ -365,14 +417,15 @@ pub(crate) fn of_open_connections() -> Result<()> {
             ("io", 2 * rounds * round),
         ],
     )
+    .map(drop)
 }
 
-pub(crate) fn wait_for(agent: &Agent<'_>, expected: &[(&str, i64)]) -> Result<()> {
+pub(crate) fn wait_for(agent: &Agent<'_>, expected: &[(&str, i64)]) -> Result<Value> {
     let start = std::time::Instant::now();
     loop {
         let found = agent.totals()?;
         if expected.iter().all(|(key, value)| found[*key] == *value) {
-            return Ok(());
+            return Ok(found);
         }
         ensure!(
             start.elapsed() < DEADLINE,
@@ -406,8 +459,21 @@ pub(crate) fn only_one() -> Result<()> {
     Ok(())
 }
 
+/// The one generation that stays once everything is read.
+fn settled(bench: &Bench) -> Result<Vec<String>> {
+    let start = std::time::Instant::now();
+    loop {
+        let found = generations(bench)?;
+        if found.len() == 1 {
+            return Ok(found);
+        }
+        ensure!(start.elapsed() < DEADLINE, "{found:?} stay");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The generations that are pinned.
-fn generations(bench: &Bench) -> Result<Vec<String>> {
+pub(crate) fn generations(bench: &Bench) -> Result<Vec<String>> {
     Ok(names(&bench.pins.0.join("v1"))?
         .into_iter()
         .filter(|name| name != "maps")

@@ -11,17 +11,21 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde_json::{Value, json};
 use wellhead::kernel::{
-    LiveTcp, LiveTcpError, NamespaceError, NetworkNamespace, NetworkNamespaces, TcpCounts,
-    TcpState, count_tcp, live_tcp_connections,
+    ConnectionTable, LiveTcp, LiveTcpError, NamespaceError, NetworkNamespace, NetworkNamespaces,
+    TcpCounts, TcpState, count_tcp, live_tcp_connections,
 };
 use wellhead_tests::{
-    capture::DEADLINE, cgroup::CgroupGuard, execute, netns, require::say, workload,
+    capture::{DEADLINE, Tap, settings},
+    cgroup::CgroupGuard,
+    execute, netns,
+    require::{say, skip},
+    workload,
 };
 
 use crate::tcp_states::{self, Connections};
 
 /// More network namespaces than a test machine has.
-const LIMIT: usize = 4096;
+pub(crate) const LIMIT: usize = 4096;
 
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -30,19 +34,19 @@ const NAMESPACES: usize = 100;
 const PER_NAMESPACE: usize = 10;
 
 /// Where a workload says that it is ready, and learns that it may end.
-struct Meeting(tempfile::TempDir);
+pub(crate) struct Meeting(tempfile::TempDir);
 
 impl Meeting {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self(tempfile::tempdir()?))
     }
 
-    fn path(&self) -> Result<&str> {
+    pub(crate) fn path(&self) -> Result<&str> {
         self.0.path().to_str().context("UTF-8")
     }
 
     /// What the workload said when all was set up.
-    fn wait(&self) -> Result<Value> {
+    pub(crate) fn wait(&self) -> Result<Value> {
         let start = Instant::now();
         loop {
             match fs::read_to_string(self.0.path().join("ready")) {
@@ -53,12 +57,12 @@ impl Meeting {
         }
     }
 
-    fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         Ok(fs::write(self.0.path().join("end"), "")?)
     }
 
     /// The workload's side.
-    fn meet(directory: &str, said: &Value) -> Result<()> {
+    pub(crate) fn meet(directory: &str, said: &Value) -> Result<()> {
         let directory = Path::new(directory);
         fs::write(directory.join("draft"), said.to_string())?;
         fs::rename(directory.join("draft"), directory.join("ready"))?;
@@ -161,7 +165,7 @@ pub(crate) fn every_state() -> Result<()> {
     );
     assert_eq!(left_out.live(), 0);
     // The same from all namespaces at once.
-    assert_eq!(count_in(&live_tcp_connections(LIMIT)?, netns)?, total);
+    assert_eq!(count_in(&live_tcp_connections(LIMIT, None)?, netns)?, total);
     meeting.end()?;
     running.finish()?;
     Ok(())
@@ -171,7 +175,7 @@ fn by_state(counts: &TcpCounts) -> [(TcpState, u64); 6] {
     TcpState::LIVE.map(|state| (state, counts.of(state)))
 }
 
-fn find(namespaces: &NetworkNamespaces, netns: u64) -> Result<&NetworkNamespace> {
+pub(crate) fn find(namespaces: &NetworkNamespaces, netns: u64) -> Result<&NetworkNamespace> {
     let mut found = namespaces.found.iter().filter(|one| one.inode() == netns);
     let one = found.next().context("the namespace is not found")?;
     ensure!(found.next().is_none(), "the namespace is found twice");
@@ -208,6 +212,49 @@ pub(crate) fn ten_thousand() -> Result<()> {
     Ok(())
 }
 
+/// The same sockets by name: nobody in the agent's table is missing, and what that costs beside counting them.
+pub(crate) fn roll_of_ten_thousand() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let tap = Tap::attach(&settings(Some(cgroup.id())))?;
+    let Some(table) = tap.probes.programs.connection_table() else {
+        skip(
+            "sock_diag_roll_of_ten_thousand",
+            &"the programs do not know sockets by their cookies",
+        );
+        return Ok(());
+    };
+    let meeting = Meeting::new()?;
+    let arguments = [meeting.path()?, &MANY.to_string()];
+    let running = workload::start(&cgroup, "many_connections", &arguments)?;
+    let netns = meeting.wait()?["netns"].as_u64().context("netns")?;
+    let measure = |table: Option<&ConnectionTable>| {
+        // Peak memory of this process begins anew (proc(5)).
+        fs::write("/proc/self/clear_refs", "5")?;
+        let (start, before) = (Instant::now(), peak_kib()?);
+        let live = live_tcp_connections(LIMIT, table)?;
+        Ok::<_, anyhow::Error>((live, start.elapsed(), peak_kib()?.saturating_sub(before)))
+    };
+    let (_, counting, counting_kib) = measure(None)?;
+    let (live, calling, calling_kib) = measure(Some(&table))?;
+    say(format_args!(
+        "  {} sockets counted in {counting:.1?} and {counting_kib} KiB, then by name in {calling:.1?} and {calling_kib} KiB more",
+        2 * MANY
+    ));
+    assert_eq!(live.missing.as_deref(), Some(&[][..]));
+    assert_eq!(count_in(&live, netns)?, 2 * MANY as u64);
+    meeting.end()?;
+    running.finish()?;
+    Ok(())
+}
+
+/// The most memory this process had.
+fn peak_kib() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("VmHWM")?.parse()?)
+}
+
 pub(crate) fn hundred_namespaces() -> Result<()> {
     let cgroup = CgroupGuard::new()?;
     let meeting = Meeting::new()?;
@@ -216,7 +263,7 @@ pub(crate) fn hundred_namespaces() -> Result<()> {
     let inodes: Vec<u64> = serde_json::from_value(inodes)?;
     assert_eq!(inodes.len(), NAMESPACES);
     let start = Instant::now();
-    let live = live_tcp_connections(LIMIT)?;
+    let live = live_tcp_connections(LIMIT, None)?;
     let took = start.elapsed();
     let found = live.namespaces.len();
     say(format_args!("  {found} namespaces counted in {took:.1?}"));
@@ -249,7 +296,7 @@ pub(crate) fn count_without(arguments: &[String]) -> Result<Value> {
     sets.effective.remove(lacking);
     sets.permitted.remove(lacking);
     set_capabilities(None, sets)?;
-    let live = live_tcp_connections(LIMIT)?;
+    let live = live_tcp_connections(LIMIT, None)?;
     drop(held);
     let (mut not_permitted, mut message) = (0, None);
     for (inode, result) in &live.namespaces {

@@ -2,9 +2,9 @@
 """An OTLP receiver for end-to-end tests, made from OpenTelemetry's own Python packages and nothing of Wellhead's.
 
     pip install opentelemetry-proto grpcio
-    otlp_receiver.py FILE [--grpc PORT] [--http PORT] [--tls CERT KEY]
+    otlp_receiver.py FILE [--host ADDRESS] [--grpc PORT] [--http PORT] [--tls CERT KEY]
 
-Listens on 127.0.0.1; port 0 lets the kernel choose. The first line on standard output names both ports:
+Listens on 127.0.0.1 unless told otherwise; port 0 lets the kernel choose. The first line on standard output names both ports:
 
     grpc=PORT http=PORT
 
@@ -12,8 +12,10 @@ Every request that arrives is appended to FILE as one line of JSON before it is 
 
     {"kind": "metrics", "transport": "grpc", "headers": {...}, "bytes": N,
      "schema_urls": [...], "scopes": [...], "resources": N, "empty_envelopes": 0,
+     "volumes": [{"service": ..., "bytes": N, "items": N}],
      "points": [{"resource": {...}, "name": ..., "type": "sum", ...}]}
     {"kind": "traces", ..., "spans": [{"resource": {...}, "name": ..., "kind": "INTERNAL", ...}]}
+    {"kind": "logs", ..., "records": [{"resource": {...}, "event_name": ..., "severity": "INFO", ...}]}
 
 Stops on SIGTERM or SIGINT.
 """
@@ -30,10 +32,13 @@ from concurrent import futures
 
 import grpc
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_service
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
+from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
@@ -146,23 +151,48 @@ def spans(request):
                 }
 
 
+def records(request):
+    for resource_logs in request.resource_logs:
+        resource = attributes(resource_logs.resource.attributes)
+        for scope_logs in resource_logs.scope_logs:
+            for record in scope_logs.log_records:
+                number = logs_pb2.SeverityNumber.Name(record.severity_number)
+                yield {
+                    "resource": resource,
+                    "scope": scope_logs.scope.name,
+                    "event_name": record.event_name,
+                    "severity": number.removeprefix("SEVERITY_NUMBER_"),
+                    "severity_text": record.severity_text,
+                    "time_unix_nano": record.time_unix_nano,
+                    "observed_time_unix_nano": record.observed_time_unix_nano,
+                    "body": any_value(record.body),
+                    "attributes": attributes(record.attributes),
+                }
+
+
 def envelopes(resources, scopes_of):
     """Schema URLs and scopes in use, how many envelopes of Resources there are, and how many hold nothing."""
-    schema_urls, scopes, empty = set(), set(), 0
+    schema_urls, scopes, empty, volumes = set(), set(), 0, []
     for resource in resources:
         schema_urls.add(resource.schema_url)
         inner = scopes_of(resource)
         empty += not inner
+        name = attributes(resource.resource.attributes).get("service.name")
+        volume = {"service": name, "bytes": resource.ByteSize(), "items": 0}
+        volumes.append(volume)
         for scope in inner:
             schema_urls.add(scope.schema_url)
             scopes.add(f"{scope.scope.name}@{scope.scope.version}")
-            items = getattr(scope, "metrics", None) or getattr(scope, "spans", None)
+            kinds = ("metrics", "spans", "log_records")
+            items = sum(len(getattr(scope, kind, ())) for kind in kinds)
+            volume["items"] += items
             empty += not items
     return {
         "schema_urls": sorted(schema_urls),
         "scopes": sorted(scopes),
         "resources": len(resources),
         "empty_envelopes": empty,
+        "volumes": volumes,
     }
 
 
@@ -174,6 +204,11 @@ def metrics_record(request):
 def traces_record(request):
     outer = envelopes(request.resource_spans, lambda resource: resource.scope_spans)
     return {"kind": "traces", "bytes": request.ByteSize(), **outer, "spans": list(spans(request))}
+
+
+def logs_record(request):
+    outer = envelopes(request.resource_logs, lambda resource: resource.scope_logs)
+    return {"kind": "logs", "bytes": request.ByteSize(), **outer, "records": list(records(request))}
 
 
 def grpc_origin(context):
@@ -199,11 +234,21 @@ class TraceService(trace_grpc.TraceServiceServicer):
         return trace_service.ExportTraceServiceResponse()
 
 
-def serve_grpc(port, journal, tls_files):
+class LogsService(logs_grpc.LogsServiceServicer):
+    def __init__(self, journal):
+        self.journal = journal
+
+    def Export(self, request, context):
+        self.journal.append({**grpc_origin(context), **logs_record(request)})
+        return logs_service.ExportLogsServiceResponse()
+
+
+def serve_grpc(host, port, journal, tls_files):
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     metrics_grpc.add_MetricsServiceServicer_to_server(MetricsService(journal), server)
     trace_grpc.add_TraceServiceServicer_to_server(TraceService(journal), server)
-    address = f"127.0.0.1:{port}"
+    logs_grpc.add_LogsServiceServicer_to_server(LogsService(journal), server)
+    address = f"{host}:{port}"
     if tls_files:
         cert, key = (open(path, "rb").read() for path in tls_files)
         bound = server.add_secure_port(address, grpc.ssl_server_credentials([(key, cert)]))
@@ -225,6 +270,11 @@ HTTP_PATHS = {
         trace_service.ExportTraceServiceRequest,
         traces_record,
         trace_service.ExportTraceServiceResponse,
+    ),
+    "/v1/logs": (
+        logs_service.ExportLogsServiceRequest,
+        logs_record,
+        logs_service.ExportLogsServiceResponse,
     ),
 }
 
@@ -265,8 +315,8 @@ def http_handler(journal):
     return Handler
 
 
-def serve_http(port, journal, tls_files):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), http_handler(journal))
+def serve_http(host, port, journal, tls_files):
+    server = http.server.ThreadingHTTPServer((host, port), http_handler(journal))
     if tls_files:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls_files)
@@ -279,6 +329,7 @@ def serve_http(port, journal, tls_files):
 def main():
     parser = argparse.ArgumentParser(description="An OTLP receiver that writes what it receives as JSON lines.")
     parser.add_argument("file", help="received requests are appended here")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1")
     parser.add_argument("--grpc", type=int, default=0, metavar="PORT", help="default: any free port")
     parser.add_argument("--http", type=int, default=0, metavar="PORT", help="default: any free port")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="PEM files; both ports then speak TLS")
@@ -288,8 +339,8 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     journal = Journal(options.file)
-    grpc_server, grpc_port = serve_grpc(options.grpc, journal, options.tls)
-    http_server, http_port = serve_http(options.http, journal, options.tls)
+    grpc_server, grpc_port = serve_grpc(options.host, options.grpc, journal, options.tls)
+    http_server, http_port = serve_http(options.host, options.http, journal, options.tls)
     print(f"grpc={grpc_port} http={http_port}", flush=True)
     stop.wait()
     http_server.shutdown()

@@ -10,16 +10,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use wellhead::config::Config;
 use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
 use wellhead::daemon::{
     Capture, Settings,
-    pipeline::{Inputs, PipelineSettings},
+    pipeline::{Inputs, PipelineSettings, PodInput},
 };
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
-use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes, embedded_object};
+use wellhead::identity::{PodUpdate, kube::KubeStatus};
+use wellhead::kernel::{
+    Feature, FeatureState, Hooks, ProbeSettings, Probes, WantConntrack, embedded_object,
+};
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
 
 /// How often the kernel did not run a program, in all readers that are gone.
@@ -50,6 +57,7 @@ pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
         connections: 65_536,
         listeners: 4_096,
         spill: 8_192,
+        conntrack: WantConntrack::No,
         pin_directory: None,
         object: embedded_object(),
         only_cgroup,
@@ -143,9 +151,6 @@ impl Drop for Tap {
     }
 }
 
-/// Threads the pipeline runs on.
-const WORKERS: usize = 2;
-
 /// The agent's pipeline, from the probes to the series store, in this process.
 pub struct Live {
     runtime: Runtime,
@@ -173,8 +178,27 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
     ) -> Result<Self> {
+        Self::launch(probes, change, None)
+    }
+
+    /// As [`Self::start`], on the node of a cluster whose pods the caller tells of.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start_in_cluster(probes: ProbeSettings) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
+        let (pods, updates) = mpsc::channel(1);
+        let (_, status) = watch::channel(KubeStatus::default());
+        let live = Self::launch(probes, |_| {}, Some(PodInput { updates, status }))?;
+        Ok((live, pods))
+    }
+
+    fn launch(
+        probes: ProbeSettings,
+        change: impl FnOnce(&mut PipelineSettings),
+        pods: Option<PodInput>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
+            .worker_threads(1)
             .enable_all()
             .build()?;
         let mut settings = Settings::new(&Config::default())?;
@@ -185,8 +209,11 @@ impl Live {
         let inputs = Inputs {
             snapshots: requests,
             subscriptions: subscribers,
-            pods: None,
+            pods,
+            cluster: None,
+            cluster_watches: None,
             spans: None,
+            logs: None,
             exports: Arc::new(ExportStats::default()),
         };
         let counters = Arc::new(Counters::default());
@@ -217,17 +244,15 @@ impl Live {
 
     /// Does something while the pipeline does not get to run, so that rings fill up however fast or slow the machine is.
     pub fn while_nobody_reads<T>(&self, act: impl FnOnce() -> T) -> T {
-        let (blocked, released) = (
-            Arc::new(Barrier::new(WORKERS + 1)),
-            Arc::new(Barrier::new(WORKERS + 1)),
-        );
-        for _ in 0..WORKERS {
-            let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
-            self.runtime.spawn(async move {
-                blocked.wait();
-                released.wait();
-            });
-        }
+        let Some(capture) = &self.capture else {
+            return act();
+        };
+        let (blocked, released) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (there, gone) = (Arc::clone(&blocked), Arc::clone(&released));
+        capture.instead_of_reading(move || {
+            there.wait();
+            gone.wait();
+        });
         blocked.wait();
         let result = act();
         released.wait();

@@ -6,6 +6,8 @@ pub mod capture;
 pub mod cgroup;
 pub mod execute;
 pub mod netns;
+pub mod pinned;
+pub mod receiver;
 pub mod report;
 pub mod require;
 pub mod snapshot;

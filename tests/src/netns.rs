@@ -1,8 +1,13 @@
 //! Network namespaces. They live as long as the process that made one, so nothing is left behind.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::thread::UnshareFlags;
 
 /// Gives the calling process, which has one thread, a network namespace of its own with nothing but loopback in it.
@@ -25,6 +30,44 @@ pub fn set(name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");
     fs::write(&path, value).with_context(|| format!("write {value} to {path}"))
 }
+
+/// Waits until no TCP connection of the calling thread's network namespace is left but in TIME_WAIT. What the last packets do
+/// may be left to `ksoftirqd`, which on an emulated processor runs seconds later; kernels before 6.5 leave all to it once
+/// it has been woken.
+///
+/// # Errors
+/// Some stay open for a minute.
+pub fn until_connections_ended() -> Result<()> {
+    let start = Instant::now();
+    while open_connections()? > 0 {
+        ensure!(
+            start.elapsed() < Duration::from_mins(1),
+            "connections stay open"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn open_connections() -> Result<usize> {
+    let mut open = 0;
+    for name in ["tcp", "tcp6"] {
+        let path = format!("/proc/thread-self/net/{name}");
+        let sockets = fs::read_to_string(&path).context(path)?;
+        let states = sockets
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().nth(3));
+        open += states
+            .filter(|state| ![TIME_WAIT, LISTEN].contains(state))
+            .count();
+    }
+    Ok(open)
+}
+
+/// States of `include/net/tcp_states.h`, as `/proc/net/tcp` writes them.
+const TIME_WAIT: &str = "06";
+const LISTEN: &str = "0A";
 
 fn bring_up_loopback() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;

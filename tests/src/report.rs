@@ -4,7 +4,10 @@ use std::{
     env,
     fs::OpenOptions,
     io::Write as _,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,8 +19,18 @@ use crate::require::say;
 /// Names the file that lines are appended to. Without it, nothing is reported.
 pub const REPORT: &str = "WELLHEAD_TEST_REPORT";
 
-/// Why the test that runs does not apply. Tests run one after another.
+/// Why the test that runs does not apply, and what it took. Tests run one after another.
 static SKIPPED: Mutex<Option<String>> = Mutex::new(None);
+
+static RETRIES: AtomicU64 = AtomicU64::new(0);
+static SKIPPED_RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// Another attempt of the test that runs is over, in which the kernel skipped so many runs of the programs; `again` if
+/// there will be one more.
+pub fn note_attempt(skipped_runs: u64, again: bool) {
+    RETRIES.fetch_add(u64::from(again), Ordering::Relaxed);
+    SKIPPED_RUNS.fetch_add(skipped_runs, Ordering::Relaxed);
+}
 
 pub(crate) fn note_skip(reason: String) {
     *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
@@ -62,6 +75,8 @@ impl Drop for Running<'_> {
             "outcome": self.outcome,
             "reason": self.reason,
             "milliseconds": milliseconds(self.start.elapsed()),
+            "retries": RETRIES.swap(0, Ordering::Relaxed),
+            "skipped_runs": SKIPPED_RUNS.swap(0, Ordering::Relaxed),
         });
         if let Err(error) = write(&line) {
             say(format_args!("no report: {error:#}"));

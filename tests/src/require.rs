@@ -19,11 +19,56 @@ pub fn kernel(test: &str) -> Result<bool> {
     let Some(reason) = obstacle() else {
         return Ok(true);
     };
-    if env::var_os(REQUIRE).is_some_and(|value| value == "1") {
+    if is_set(REQUIRE) {
         bail!("{test} must run here ({REQUIRE}=1), but {reason}");
     }
     skip(test, &reason);
     Ok(false)
+}
+
+/// Set to `1` on a machine with nothing on it but the tests, such as a virtual one: what is missing there is expected to.
+pub const BARE: &str = "WELLHEAD_TEST_BARE";
+
+fn is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| value == "1")
+}
+
+/// Whether a program is on the path. If not, `test` is skipped, or fails where it must run; on a bare machine it never must.
+///
+/// # Errors
+/// It is not, and [`REQUIRE`] is set.
+pub fn program(test: &str, name: &str) -> Result<bool> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|place| place.join(name).is_file()) {
+        return Ok(true);
+    }
+    skip_if_bare(test, &format_args!("there is no {name}"))
+}
+
+/// Skips a test for a reason that is none on a whole machine where it must run.
+///
+/// # Errors
+/// [`REQUIRE`] is set, and [`BARE`] is not.
+pub fn skip_if_bare(test: &str, reason: &dyn Display) -> Result<bool> {
+    if is_set(REQUIRE) && !is_set(BARE) {
+        bail!("{test} must run here ({REQUIRE}=1), but {reason}");
+    }
+    skip(test, reason);
+    Ok(false)
+}
+
+/// Whether the machine is a virtual one with nothing on it, on which a test is left out for this reason.
+pub fn left_out_if_bare(test: &str, reason: &dyn Display) -> bool {
+    let is_bare = is_bare();
+    if is_bare {
+        skip(test, reason);
+    }
+    is_bare
+}
+
+/// Whether the machine is such a one: emulated, as a rule, and slow.
+pub fn is_bare() -> bool {
+    is_set(BARE)
 }
 
 /// Says that a test does not apply to this machine, whatever is required.

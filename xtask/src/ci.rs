@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless};
-use crate::{docs, paths, setup, test, tidy};
+use crate::{chart, docs, kube, paths, setup, test, tidy};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -16,7 +16,8 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 10] = [
+/// What every machine runs.
+const STEPS: [Step; 11] = [
     Step {
         name: "setup",
         run: || setup::build().map(drop),
@@ -50,6 +51,10 @@ const STEPS: [Step; 10] = [
         run: test::unit,
     },
     Step {
+        name: "test chart",
+        run: chart::test,
+    },
+    Step {
         name: "test kernel",
         run: test::kernel,
     },
@@ -59,14 +64,26 @@ const STEPS: [Step; 10] = [
     },
 ];
 
-/// Stops at the first step that fails.
-pub(crate) fn run() -> Result<()> {
+/// What only machines run that have a Kubernetes already, or are told to make one.
+const KUBE: Step = Step {
+    name: "test kube",
+    run: || kube::test(&[]),
+};
+
+/// Stops at the first step that fails. `full` leaves nothing out because it takes long to build.
+pub(crate) fn run(full: bool) -> Result<()> {
+    let with_kube = full || kube::is_here();
     let mut times = Vec::new();
-    for Step { name, run } in STEPS {
+    for Step { name, run } in STEPS.into_iter().chain(with_kube.then_some(KUBE)) {
         say(format!("==> {name}"));
         let start = Instant::now();
         run().with_context(|| format!("ci failed at `{name}`"))?;
         times.push((name, start.elapsed()));
+    }
+    if !with_kube {
+        say(
+            "==> SKIPPED: test kube, because no Kubernetes has been built here: `setup --kube` does, or `ci --full`",
+        );
     }
     say("==> all passed");
     for (name, time) in &times {

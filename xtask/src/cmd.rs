@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::{env, fs, io};
 
 use anyhow::{Context as _, Result, bail};
@@ -111,8 +111,13 @@ impl Cmd {
     }
 
     /// As [`Self::run`]; returns its standard output instead of showing it.
-    pub(crate) fn output(mut self) -> Result<String> {
+    pub(crate) fn output(self) -> Result<String> {
         say(format!("$ {self}"));
+        self.output_quietly()
+    }
+
+    /// As [`Self::output`], without printing the command.
+    pub(crate) fn output_quietly(mut self) -> Result<String> {
         let output = self
             .command
             .stderr(Stdio::inherit())
@@ -122,6 +127,14 @@ impl Cmd {
             bail!("`{self}` failed: {}", output.status);
         }
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed no text"))
+    }
+
+    /// All it prints, and how it ends, for a command that may fail. Not printed.
+    pub(crate) fn capture(mut self) -> Result<Output> {
+        self.command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Starts it and does not wait. All its output goes to a file if one is given.

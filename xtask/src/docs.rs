@@ -1,8 +1,10 @@
 //! `cargo xtask docs`: the parts of `docs/` that are generated. Those from the agent's code a test of the
-//! agent compares, and writes when told to; the page of kernels comes from what was written down of them.
+//! agent compares, and writes when told to; the page of kernels comes from what was written down of them, manifests and the table
+//! of values from the chart.
 
 use anyhow::Result;
 
+use crate::chart;
 use crate::cmd::Cmd;
 use crate::ebpf::{self, Warnings};
 use crate::paths;
@@ -25,5 +27,6 @@ pub(crate) fn run(check: bool) -> Result<()> {
     } else {
         test.env(UPDATE, "1").run()?;
     }
-    vm::document(check)
+    vm::document(check)?;
+    chart::document(check)
 }

@@ -1,10 +1,15 @@
 //! Wellhead's development tasks: `cargo xtask --help`.
 
 mod agent;
+mod chart;
 mod ci;
+mod cli;
 mod cmd;
+mod debian;
+mod dist;
 mod docs;
 mod ebpf;
+mod kube;
 mod paths;
 mod setup;
 mod test;
@@ -13,136 +18,14 @@ mod tidy;
 mod toolchain;
 mod vm;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
-
-use crate::ebpf::Warnings;
-use crate::test::Suite;
-use crate::vm::Cgroups;
-
-/// Builds, runs and tests Wellhead
-#[derive(Parser)]
-#[command(bin_name = "cargo xtask", version)]
-struct Cli {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Subcommand)]
-enum Task {
-    /// Install what this machine lacks for building
-    Setup {
-        /// Also what the kernel tests use
-        #[arg(long)]
-        tests: bool,
-        /// Also what virtual machines need
-        #[arg(long)]
-        vm: bool,
-    },
-    /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
-    BuildEbpf,
-    /// Build everything and start the agent, as root
-    Run {
-        /// Flags of `wellhead run`, or another of its subcommands with its flags
-        #[arg(last = true, value_name = "AGENT FLAGS")]
-        args: Vec<OsString>,
-    },
-    /// Run tests: the unit and the kernel tests if none are named
-    Test {
-        suite: Option<Suite>,
-        /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
-        #[arg(long)]
-        bless: bool,
-        /// How long (`test soak`)
-        #[arg(long, default_value_t = 10)]
-        minutes: u32,
-        /// Only tests with this in their name (`test vm`)
-        #[arg(last = true)]
-        filter: Vec<OsString>,
-    },
-    /// Run a command on another kernel, in a virtual machine; a shell if none is given
-    Vm {
-        /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
-        kernel: String,
-        /// Which cgroup hierarchies the machine has, instead of those the tests choose for that kernel
-        #[arg(long)]
-        cgroups: Option<Cgroups>,
-        /// With `kernel-tests` (and its flags) and `wellhead` on its path, and busybox for everything else
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
-    /// Write the parts of docs/ that come from the code
-    Docs {
-        /// Write nothing, fail if something is out of date
-        #[arg(long)]
-        check: bool,
-    },
-    /// Check what no compiler does: white space, file lengths, the map of the code
-    Tidy,
-    /// Run everything that a change has to pass
-    Ci,
-}
-
 fn main() -> ExitCode {
-    match run(Cli::parse().task) {
+    match cli::run() {
         Ok(code) => code,
         Err(error) => {
             cmd::say(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn run(task: Task) -> Result<ExitCode> {
-    match task {
-        Task::Setup { tests, vm } => {
-            setup::build()?;
-            if tests {
-                setup::tests()?;
-            }
-            if vm {
-                setup::vm()?;
-            }
-        }
-        Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
-        Task::Run { args } => agent::run(args)?,
-        Task::Test {
-            suite,
-            bless,
-            minutes,
-            filter,
-        } => return test::run(suite, bless, minutes, &filter),
-        Task::Vm {
-            kernel,
-            cgroups,
-            command,
-        } => return vm::run(&kernel, cgroups, &command),
-        Task::Docs { check } => docs::run(check)?,
-        Task::Tidy => tidy::run()?,
-        Task::Ci => ci::run()?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agents_flags_come_after_two_dashes() {
-        let parse = |words: &[&str]| {
-            let cli = Cli::try_parse_from(words).ok()?;
-            match cli.task {
-                Task::Run { args } => Some(args),
-                _ => None,
-            }
-        };
-        assert_eq!(parse(&["xtask", "run"]), Some(Vec::new()));
-        let args = parse(&["xtask", "run", "--", "doctor", "--json"]);
-        assert_eq!(args, Some(vec!["doctor".into(), "--json".into()]));
-        assert_eq!(parse(&["xtask", "run", "doctor"]), None);
     }
 }

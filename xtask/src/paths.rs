@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -50,6 +50,19 @@ fn tools_dir(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 
 fn in_cache(cache: &Path) -> PathBuf {
     cache.join("wellhead/tools")
+}
+
+/// The name of an absolute path in an archive: without the leading slash. `None` for a path that leads elsewhere.
+pub(crate) fn in_archive(path: &str) -> Option<String> {
+    let parts: Option<Vec<&str>> = Path::new(path)
+        .components()
+        .filter(|part| *part != Component::RootDir)
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    Some(parts?.join("/"))
 }
 
 #[cfg(test)]

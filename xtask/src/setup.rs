@@ -1,5 +1,5 @@
 //! `cargo xtask setup`: what the machine needs for building, with `--tests` for the kernel tests, with `--vm` for virtual
-//! machines.
+//! machines, with `--kube` for a Kubernetes.
 //! It looks before it acts, so it is quick where nothing is missing.
 
 use anyhow::{Result, bail};
@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::test_tools::{self, TestTools};
 use crate::toolchain::{self, Toolchain};
+use crate::{dist, kube};
 
 /// One thing the machine must have.
 struct Need {
@@ -52,7 +53,18 @@ const BUILD: [Need; 4] = [
     },
 ];
 
-const TESTS: [Need; 3] = [
+const PYTHON: Need = Need {
+    what: "Python with venv and pip",
+    present: || {
+        Cmd::new("python3")
+            .args(["-c", "import venv, ensurepip"])
+            .succeeds()
+    },
+    debian: &["python3-venv"],
+    by_hand: "dnf install python3",
+};
+
+const TESTS: [Need; 4] = [
     Need {
         what: "bpftool",
         present: || which("bpftool").is_some(),
@@ -66,15 +78,12 @@ const TESTS: [Need; 3] = [
         by_hand: "dnf install iproute",
     },
     Need {
-        what: "Python with venv and pip",
-        present: || {
-            Cmd::new("python3")
-                .args(["-c", "import venv, ensurepip"])
-                .succeeds()
-        },
-        debian: &["python3-venv"],
-        by_hand: "dnf install python3",
+        what: "iptables, for tests of translated addresses",
+        present: || which("iptables").is_some(),
+        debian: &["iptables"],
+        by_hand: "dnf install iptables-nft",
     },
+    PYTHON,
 ];
 
 const VM: [Need; 3] = [
@@ -98,6 +107,66 @@ const VM: [Need; 3] = [
     },
 ];
 
+const DIST: [Need; 2] = [
+    Need {
+        what: "static libraries, for a program without shared ones",
+        present: || {
+            ["libc.a", "libelf.a", "libz.a"]
+                .iter()
+                .all(|library| dist::find_library(library).is_ok())
+        },
+        debian: &["libc6-dev", "libelf-dev", "zlib1g-dev"],
+        by_hand: "dnf install glibc-static elfutils-libelf-devel-static zlib-ng-compat-static",
+    },
+    Need {
+        what: "certificates of authorities, for the image",
+        present: || dist::authorities().is_ok(),
+        debian: &["ca-certificates"],
+        by_hand: "dnf install ca-certificates",
+    },
+];
+
+const KUBE: [Need; 3] = [
+    Need {
+        what: "openssl, for certificates of a cluster",
+        present: || which("openssl").is_some(),
+        debian: &["openssl"],
+        by_hand: "dnf install openssl",
+    },
+    Need {
+        what: "ip, for the network of a node",
+        present: || which("ip").is_some(),
+        debian: &["iproute2"],
+        by_hand: "dnf install iproute",
+    },
+    Need {
+        what: "kill, nsenter, setsid and unshare, for the processes of a node",
+        present: || {
+            ["kill", "nsenter", "setsid", "unshare"]
+                .iter()
+                .all(|tool| which(tool).is_some())
+        },
+        debian: &["util-linux", "procps"],
+        by_hand: "dnf install util-linux procps-ng",
+    },
+];
+
+/// The build's needs, and those of what is named.
+pub(crate) fn run(with_tests: bool, with_vm: bool, with_kube: bool) -> Result<()> {
+    build()?;
+    if with_tests {
+        tests()?;
+        test_tools::helm()?;
+    }
+    if with_vm {
+        vm()?;
+    }
+    if with_kube {
+        kube::prepare()?;
+    }
+    Ok(())
+}
+
 /// Everything the build needs. Returns the compiler for the kernel programs, its linker installed.
 pub(crate) fn build() -> Result<Toolchain> {
     ensure(&BUILD)?;
@@ -117,9 +186,25 @@ pub(crate) fn tests() -> Result<TestTools> {
     test_tools::ensure()
 }
 
+/// Python, for programs that come as its packages.
+pub(crate) fn python() -> Result<()> {
+    ensure(&[PYTHON])
+}
+
 /// What virtual machines need.
 pub(crate) fn vm() -> Result<()> {
     ensure(&VM)
+}
+
+/// What images are made of, besides what the build needs.
+pub(crate) fn dist() -> Result<()> {
+    build()?;
+    ensure(&DIST)
+}
+
+/// What a Kubernetes on this machine needs, besides its programs.
+pub(crate) fn kube() -> Result<()> {
+    ensure(&KUBE)
 }
 
 fn ensure(needs: &[Need]) -> Result<()> {

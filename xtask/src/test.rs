@@ -12,18 +12,20 @@ use clap::ValueEnum;
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless};
-use crate::{agent, paths, setup};
+use crate::{agent, chart, kube, paths, setup};
 
 /// Which tests to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
     /// Everything that needs neither root nor a certain kernel
     Unit,
+    /// The Helm chart: that it does what its documentation says, and refuses bad values
+    Chart,
     /// The agent on the kernel of this machine, as root
     Kernel,
     /// The kernel tests on this and on other kernels, those in virtual machines
     Vm,
-    /// The agent on a Kubernetes node (not part of this version)
+    /// What needs a Kubernetes, in one with a real node on this machine
     Kube,
     /// Minutes of mixed load on this machine, with a look at memory and counts every ten seconds
     Soak,
@@ -51,8 +53,13 @@ pub(crate) fn run(
     minutes: u32,
     filter: &[OsString],
 ) -> Result<ExitCode> {
-    if suite != Some(Suite::Vm) && (bless || !filter.is_empty()) {
-        say("error: --bless and filters are for `test vm`");
+    let may_filter = matches!(suite, Some(Suite::Vm | Suite::Kube));
+    if !may_filter && !filter.is_empty() {
+        say("error: filters are for `test vm` and `test kube`");
+        return Ok(ExitCode::from(USAGE));
+    }
+    if suite != Some(Suite::Vm) && bless {
+        say("error: --bless is for `test vm`");
         return Ok(ExitCode::from(USAGE));
     }
     let bless = if bless { Bless::Yes } else { Bless::No };
@@ -62,15 +69,17 @@ pub(crate) fn run(
             kernel()?;
         }
         Some(Suite::Unit) => unit()?,
+        Some(Suite::Chart) => chart::test()?,
         Some(Suite::Kernel) => kernel()?,
         Some(Suite::Vm) => vm::test(filter, bless)?,
         Some(Suite::Soak) => soak(minutes)?,
-        Some(Suite::Kube) => return Ok(not_built("kube")),
+        Some(Suite::Kube) => kube::test(filter)?,
         Some(Suite::All) => {
             unit()?;
+            chart::test()?;
             kernel()?;
             vm::test(filter, bless)?;
-            return Ok(not_built("kube"));
+            kube::test(filter)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -93,7 +102,8 @@ pub(crate) fn kernel() -> Result<()> {
     let binary = agent::build()?;
     let mut cargo = Cmd::cargo()
         .dir(&paths::root()?)
-        .args(["test", "--package", "wellhead-tests"])
+        .args(["test", "--package", "wellhead-tests", "--lib"])
+        .args(["--test", "kernel", "--test", "e2e"])
         .env("WELLHEAD_BIN", binary)
         .env("WELLHEAD_TEST_PYTHON", tools.python)
         .env("WELLHEAD_TEST_PROMTOOL", tools.promtool);
@@ -124,13 +134,6 @@ fn soak(minutes: u32) -> Result<()> {
         cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
     }
     cargo.run()
-}
-
-fn not_built(suites: &str) -> ExitCode {
-    say(format!(
-        "error: the {suites} tests are not part of this version"
-    ));
-    ExitCode::from(USAGE)
 }
 
 /// Mounts what the agent reads of the kernel, where that can be done.

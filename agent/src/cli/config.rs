@@ -32,7 +32,7 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
             let loaded = checked.load_unlogged()?;
             Settings::new(&loaded.config)
                 .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
-            print(&format!("{}: ok\n", file.display()));
+            print(&format!("{}: ok\n", file.display()))?;
         }
         ConfigCommand::Print => {
             let loaded = options.load_unlogged()?;
@@ -40,10 +40,10 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
                 .config
                 .to_yaml()
                 .map_err(|error| Failure::internal(format!("cannot write YAML: {error}")))?;
-            print(&yaml);
+            print(&yaml)?;
         }
         ConfigCommand::Schema => {
-            print(&format!("{:#}\n", json_schema()));
+            print(&format!("{:#}\n", json_schema()))?;
         }
     }
     Ok(Exit::Success)

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::{Options, block_on, print};
+use super::{Options, Threads, block_on, print};
 use crate::causes::chain;
 use crate::daemon::{BUILD, Settings, socket_path};
 use crate::export::otlp::SignalSettings;
@@ -48,7 +48,9 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
     let loaded = options.load_unlogged()?;
     let settings = Settings::new(&loaded.config)
         .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
-    let kubernetes = block_on(async { Ok(kubernetes(settings.kubernetes).await) })?;
+    let kubernetes = block_on(&Threads::COMMAND, async {
+        Ok(kubernetes(settings.kubernetes).await)
+    })?;
     let (features, problem, exit) = attach(&settings);
     let mut environment = Environment::probe();
     environment
@@ -64,9 +66,9 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
         receivers: receivers(&settings),
     };
     if doctor.json {
-        print(&format!("{:#}\n", to_json(&report)));
+        print(&format!("{:#}\n", to_json(&report)))?;
     } else {
-        print(&table::render(&report));
+        print(&table::render(&report))?;
     }
     Ok(report.exit)
 }
@@ -76,8 +78,12 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
     let mut unpinned = settings.probes.clone();
     unpinned.pin_directory = None;
     match Probes::attach(&unpinned) {
-        Ok(Probes { mut features, .. }) => {
-            tell_restart(&mut features, settings);
+        Ok(Probes {
+            mut features,
+            without_btf,
+            ..
+        }) => {
+            tell_restart(&mut features, settings, without_btf.as_deref());
             let degraded = features
                 .iter()
                 .any(|status| status.wanted && status.state != FeatureState::On);
@@ -88,9 +94,14 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
             };
             (features, None, exit)
         }
-        Err(AttachError::Nothing { features }) => (features, None, Exit::Degraded),
-        Err(AttachError::NoBtf { why, features }) => {
-            (features, Some(why.to_string()), Exit::Degraded)
+        Err(AttachError::Nothing { mut features }) => {
+            let problem = "no program could be attached";
+            tell_restart(&mut features, settings, Some(problem));
+            (features, Some(problem.to_owned()), Exit::Degraded)
+        }
+        Err(AttachError::NoBtf { why, mut features }) => {
+            tell_restart(&mut features, settings, Some(&why.reason()));
+            (features, Some(chain(&why)), Exit::Degraded)
         }
         Err(error) => {
             let exit = match error {
@@ -102,16 +113,14 @@ fn attach(settings: &Settings) -> (Vec<FeatureStatus>, Option<String>, Exit) {
     }
 }
 
-/// Pinning was not tried, so that a daemon's pins are not disturbed: tells whether it would work.
-fn tell_restart(features: &mut [FeatureStatus], settings: &Settings) {
+/// Pinning was not tried, so that a daemon's pins are not disturbed: tells whether it would work, or what keeps an agent
+/// from trying.
+fn tell_restart(features: &mut Vec<FeatureStatus>, settings: &Settings, obstacle: Option<&str>) {
     let directory = settings.probes.pin_directory.as_deref();
-    let without_btf = features.iter().any(FeatureStatus::is_classic);
-    let restart = features
-        .iter_mut()
-        .find(|status| status.feature == Feature::Restart);
-    if let Some(restart) = restart {
-        *restart = restart_status(directory, without_btf);
-    }
+    features.retain(|status| status.feature != Feature::Restart);
+    features.push(restart_status(directory, obstacle));
+    // As the agent lists them.
+    features.sort_by_key(|status| Feature::ALL.iter().position(|of| *of == status.feature));
 }
 
 /// Every feature, off or unknown for one common reason.
@@ -163,6 +172,7 @@ fn receivers(settings: &Settings) -> Vec<(&'static str, String)> {
     let signals = [
         ("metrics", &settings.otlp.metrics),
         ("traces", &settings.otlp.traces),
+        ("logs", &settings.otlp.logs),
     ];
     let configured = signals
         .into_iter()

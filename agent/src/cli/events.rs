@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, Failure};
 use super::socket::{self, SocketError};
-use super::{Options, block_on};
+use super::{Options, Threads, block_on, not_printed};
 use crate::admin::EventQuery;
 use crate::causes::chain;
 use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
-use crate::daemon::pipeline::{Inputs, PodInput};
-use crate::daemon::{Capture, DaemonError, Settings, socket_path, watch_pods};
+use crate::daemon::pipeline::Inputs;
+use crate::daemon::{Capture, DaemonError, Settings, connect_to_cluster, socket_path, watch_pods};
 use crate::export::live::{EventFilter, Subscription};
 use crate::telemetry::handle::SnapshotHandle;
 
@@ -47,7 +47,7 @@ pub(super) fn execute(options: &Options, events: &Events) -> Result<Exit, Failur
         exit: Exit::Usage,
         message: error.to_string(),
     })?;
-    block_on(async {
+    block_on(&Threads::BESIDE_CAPTURE, async {
         let print = print_events(&loaded.config, &query, filter, events.count);
         let deadline = async {
             match events.duration {
@@ -69,22 +69,26 @@ async fn print_events(
     filter: EventFilter,
     count: Option<u64>,
 ) -> Result<Exit, Failure> {
-    let mut printer = Printer { left: count };
+    let mut printer = Printer {
+        left: count,
+        written: Ok(()),
+    };
     let path = socket_path(&config.runtime_directory);
     match from_daemon(&path, query, &mut printer).await {
-        Err(SocketError::Absent(_)) => from_own_probes(config, filter, &mut printer).await,
-        Ok(()) => Ok(Exit::Success),
+        Err(SocketError::Absent(_)) => from_own_probes(config, filter, &mut printer).await?,
+        Ok(()) => {}
         Err(error) => {
             let exit = match error {
                 SocketError::Denied(_) => Exit::NotPermitted,
                 _ => Exit::Unavailable,
             };
-            Err(Failure {
+            return Err(Failure {
                 exit,
                 message: chain(&error),
-            })
+            });
         }
     }
+    not_printed(printer.written).map(|()| Exit::Success)
 }
 
 /// Lines as the running daemon sends them.
@@ -113,12 +117,13 @@ async fn from_own_probes(
     config: &Config,
     filter: EventFilter,
     printer: &mut Printer,
-) -> Result<Exit, Failure> {
+) -> Result<(), Failure> {
     let mut settings = Settings::new(config).map_err(DaemonError::from)?;
     // What a daemon left in the kernel is the next daemon's.
     settings.probes.pin_directory = None;
     let tasks = tokio_util::task::TaskTracker::new();
-    let pods: Option<PodInput> = watch_pods(config, &settings, &tasks).await?;
+    let client = connect_to_cluster(&settings).await?;
+    let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let (_snapshots, requests) = SnapshotHandle::channel(1);
     let (subscriptions, subscribers) = mpsc::channel(1);
     let (subscription, mut lines) = Subscription::new(filter);
@@ -126,7 +131,10 @@ async fn from_own_probes(
         snapshots: requests,
         subscriptions: subscribers,
         pods,
+        cluster: None,
+        cluster_watches: None,
         spans: None,
+        logs: None,
         exports: Arc::new(ExportStats::default()),
     };
     // There is room for one, and this is the first.
@@ -139,17 +147,22 @@ async fn from_own_probes(
         }
     }
     capture.stop().await;
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// Prints until enough was printed, or nobody reads.
 struct Printer {
     left: Option<u64>,
+    written: io::Result<()>,
 }
 
 impl Printer {
     fn print(&mut self, line: &[u8]) -> std::ops::ControlFlow<()> {
-        if self.left == Some(0) || io::stdout().lock().write_all(line).is_err() {
+        if self.left == Some(0) {
+            return std::ops::ControlFlow::Break(());
+        }
+        self.written = io::stdout().lock().write_all(line);
+        if self.written.is_err() {
             return std::ops::ControlFlow::Break(());
         }
         match &mut self.left {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::causes::chain;
 use crate::daemon::{DaemonError, LockError};
 use crate::kernel::AttachError;
+use crate::resolver::ResolverError;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,18 +60,38 @@ impl From<DaemonError> for Failure {
     }
 }
 
+impl From<ResolverError> for Failure {
+    fn from(error: ResolverError) -> Self {
+        let exit = match &error {
+            ResolverError::File { .. } | ResolverError::Tls(_) => Exit::Usage,
+            ResolverError::Listen { source, .. } => exit_of_io(source),
+            ResolverError::Kubernetes(_) => Exit::Unavailable,
+            ResolverError::Signals(_) => Exit::Internal,
+        };
+        Self {
+            exit,
+            message: chain(&error),
+        }
+    }
+}
+
+/// What an address, or a file of the agent's own, that cannot be had comes to.
+fn exit_of_io(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Exit::AddressInUse,
+        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+        // An address this machine does not have, a directory that cannot be made.
+        _ => Exit::Usage,
+    }
+}
+
 fn exit_of(error: &DaemonError) -> Exit {
     match error {
         DaemonError::Settings(_) | DaemonError::Otlp(_) => Exit::Usage,
         DaemonError::Lock(LockError::Held { .. }) => Exit::AlreadyRunning,
         DaemonError::Lock(LockError::Create { source, .. })
         | DaemonError::Socket { source, .. }
-        | DaemonError::Listen { source, .. } => match source.kind() {
-            io::ErrorKind::AddrInUse => Exit::AddressInUse,
-            io::ErrorKind::PermissionDenied => Exit::NotPermitted,
-            // An address this machine does not have, a directory that cannot be made.
-            _ => Exit::Usage,
-        },
+        | DaemonError::Listen { source, .. } => exit_of_io(source),
         DaemonError::Attach(error) => match error {
             AttachError::Privilege { .. } | AttachError::Refused(_) => Exit::NotPermitted,
             AttachError::Btf(_) | AttachError::NoBtf { .. } | AttachError::Nothing { .. } => {
@@ -83,6 +104,6 @@ fn exit_of(error: &DaemonError) -> Exit {
             | AttachError::Switch(_) => Exit::Internal,
         },
         DaemonError::Kubernetes(_) => Exit::Unavailable,
-        DaemonError::Signals(_) | DaemonError::Rings(_) => Exit::Internal,
+        DaemonError::Signals(_) | DaemonError::Threads(_) | DaemonError::Rings(_) => Exit::Internal,
     }
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod events;
 mod exit;
 mod logging;
+mod resolver;
 mod run;
 mod socket;
 mod uninstall;
@@ -51,6 +52,8 @@ enum Command {
     /// Check, print or describe the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Watch the cluster once and tell agents what has which address, until SIGTERM or SIGINT
+    Resolver,
     /// Remove whatever an agent may have left on this machine
     Uninstall,
 }
@@ -64,27 +67,31 @@ impl Cli {
             Command::Doctor(doctor) => doctor::execute(&options, &doctor),
             Command::Events(events) => events::execute(&options, &events),
             Command::Config(command) => config::execute(&options, &command),
+            Command::Resolver => resolver::execute(&options),
             Command::Uninstall => uninstall::execute(&options),
         };
-        match result {
-            Ok(exit) => exit.into(),
-            Err(failure) => {
-                complain(&format!("wellhead: {}\n", failure.message));
-                failure.exit.into()
-            }
+        end(result)
+    }
+}
+
+fn end(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            complain(&format!("wellhead: {}\n", failure.message));
+            failure.exit.into()
         }
     }
 }
 
 /// Help and version end well; any other complaint about the command line is a usage error.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    // If nobody can read it, the exit code still tells.
-    drop(error.print());
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
     if error.use_stderr() {
-        Exit::Usage.into()
-    } else {
-        Exit::Success.into()
+        // If nobody can read it, the exit code still tells.
+        return Exit::Usage.into();
     }
+    end(not_printed(printed).map(|()| Exit::Success))
 }
 
 impl Options {
@@ -123,12 +130,34 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "expected KEY=VALUE".to_owned())
 }
 
-/// Runs a future on a small runtime: the pipeline is one task, the rest of the agent mostly waits.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// The threads of a command: how many run tasks, and what all of them are called.
+struct Threads {
+    name: &'static str,
+    workers: usize,
+}
+
+impl Threads {
+    /// For a daemon or command that captures: the pipeline has threads of its own, and the rest mostly waits.
+    const BESIDE_CAPTURE: Self = Self {
+        name: "wellhead-export",
+        workers: 1,
+    };
+    /// For everything else.
+    const COMMAND: Self = Self {
+        name: "wellhead",
+        workers: 2,
+    };
+}
+
+/// Runs a future on a small runtime.
+fn block_on<T>(
+    threads: &Threads,
+    future: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads.workers)
         .max_blocking_threads(8)
-        .thread_name("wellhead")
+        .thread_name(threads.name)
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
@@ -138,8 +167,25 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 }
 
 /// Writes to standard output; whoever closed it does not want the rest.
-fn print(text: &str) {
-    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+///
+/// # Errors
+/// What was to be told is not.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    let written = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
+    not_printed(written)
+}
+
+fn not_printed(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = format!("cannot write to standard output: {error}");
+            Err(Failure::internal(message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn complain(text: &str) {

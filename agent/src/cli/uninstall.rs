@@ -18,10 +18,10 @@ pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
     if directory.exists() {
         remove_directory(directory)?;
     } else if !pinned {
-        print("nothing to remove\n");
+        print("nothing to remove\n")?;
         return Ok(Exit::Success);
     }
-    print("removed what was left of the agent\n");
+    print("removed what was left of the agent\n")?;
     Ok(Exit::Success)
 }
 
@@ -37,7 +37,7 @@ fn remove_directory(directory: &Path) -> Result<(), Failure> {
             print(&format!(
                 "{} has other files and stays\n",
                 directory.display()
-            ));
+            ))?;
         }
         result => result.map_err(|error| failed(directory, &error))?,
     }

@@ -10,11 +10,16 @@
 //! | open connections and their flows | 65 536 of ~96 bytes + 8 192 of ~512 bytes | 10 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
-//! | pods and their owners | 1 024 each of ~2 KiB | 4 MiB |
+//! | pods | 1 024 of ~2 KiB | 2 MiB |
+//! | containers, sandboxes, pods' slices, services of the host | 8 192 of ~1.3 KiB, most of it the Resource | 10 MiB |
+//! | labels and annotations of pods, if asked for | 2 048 pods of 4 KiB | 8 MiB |
+//! | what has an address in the cluster, if told of | 57 344 of ~320 bytes, with two addresses ~490 | 27 MiB |
 //! | series | 20 000 of ~1 KiB | 20 MiB |
-//! | spans waiting | 2 048 of ~1 KiB | 2 MiB |
+//! | spans and events that wait for their pod | 2 048 of ~1 KiB | 2 MiB |
+//! | spans waiting, log records waiting | by bytes | 2 MiB each, and 1 MiB for what was just finished |
 //!
-//! That is a little over half of it; the rest is code, exports in flight, and what the allocator keeps.
+//! That is a little over half of it where the cluster is not told of and nodes are as usual, and nearly all where every table is full; the
+//! rest is code, exports in flight, and what the allocator keeps.
 
 use super::{ByteSize, Config};
 
@@ -25,6 +30,12 @@ pub const LEAST_BUDGET: ByteSize = ByteSize::from_mib(32);
 
 /// Part of the budget the rings may take: one in this many bytes.
 pub const RING_SHARE: u64 = 4;
+
+/// Least room for spans or log records that wait.
+pub const LEAST_QUEUE: ByteSize = ByteSize::from_kib(64);
+
+/// Least disk space for spans or log records that wait.
+pub const LEAST_SPILL: ByteSize = ByteSize::from_mib(4);
 
 /// Sizes of everything bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +56,19 @@ pub struct Sizes {
     pub cgroups: u32,
     /// Pods of this node, the recently deleted included.
     pub pods: u32,
-    /// Owners of pods (Deployments, Jobs and so on), the recently deleted included.
+    /// Whom telemetry belongs to: containers, sandboxes, slices of pods, slices and services of the host, and those that are gone
+    /// as long as their series are kept.
     pub owners: u32,
+    /// Pods, Services, endpoints and nodes of the cluster, if told of; twice as many addresses.
+    pub cluster_objects: u32,
     /// Time series of all metrics together.
     pub series: u32,
-    /// Finished spans waiting for their export.
-    pub span_queue: u32,
+    /// Finished spans and events that wait for their pod's metadata.
+    pub outbox: u32,
+    /// Spans waiting for their export, bytes.
+    pub span_queue: ByteSize,
+    /// Log records waiting for their export, bytes.
+    pub log_queue: ByteSize,
 }
 
 impl Sizes {
@@ -66,9 +84,12 @@ impl Sizes {
             processes: table(budget, 32_768, 4_096..=4_194_304),
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
-            owners: table(budget, 1_024, 512..=16_384),
+            owners: table(budget, 8_192, 2_048..=262_144),
+            cluster_objects: table(budget, 57_344, 8_192..=4_194_304),
             series: table(budget, 20_000, 1_000..=10_000_000),
-            span_queue: table(budget, 2_048, 512..=65_536),
+            outbox: table(budget, 2_048, 512..=65_536),
+            span_queue: queue(budget),
+            log_queue: queue(budget),
         }
     }
 
@@ -90,6 +111,11 @@ fn ring(budget: ByteSize, usual: u64) -> ByteSize {
         .next_power_of_two()
         .ilog2();
     ByteSize::from_bytes((usual >> halvings).max(LEAST))
+}
+
+/// A queue that has 2 MiB at the default budget.
+fn queue(budget: ByteSize) -> ByteSize {
+    ByteSize::from_bytes((budget.bytes() / 64).clamp(512 << 10, 64 << 20))
 }
 
 /// A table that has `usual` entries at the default budget and stays within `bounds`.
@@ -115,6 +141,12 @@ impl Config {
                 .queue_size
                 .or(self.otlp.queue_size)
                 .unwrap_or(usual.span_queue),
+            log_queue: self
+                .otlp
+                .logs
+                .queue_size
+                .or(self.otlp.queue_size)
+                .unwrap_or(usual.log_queue),
             ..usual
         }
     }
@@ -149,9 +181,16 @@ mod tests {
                 processes: 32768,
                 cgroups: 8192,
                 pods: 1024,
-                owners: 1024,
+                owners: 8192,
+                cluster_objects: 57344,
                 series: 20000,
-                span_queue: 2048,
+                outbox: 2048,
+                span_queue: ByteSize(
+                    2097152,
+                ),
+                log_queue: ByteSize(
+                    2097152,
+                ),
             }
         "#]]
         .assert_debug_eq(&sizes);
@@ -159,21 +198,37 @@ mod tests {
     }
 
     #[test]
+    fn a_full_node_has_owners_to_spare() {
+        // The slice, the sandbox, an init container, the container and its sidecar, and the host's own.
+        let full_node = 250 * 5 + 150;
+        // A minute's Jobs and restarts, for as long as their series stay.
+        let churn = 60 * 5 * 10;
+        let sizes = Config::default().sizes();
+        assert!(full_node + churn <= sizes.owners && full_node <= sizes.cgroups);
+        let least = Sizes::from_budget(LEAST_BUDGET);
+        assert!(full_node <= least.owners && full_node <= least.cgroups);
+    }
+
+    #[test]
     fn keys_win_over_the_budget() {
         let mut config = Config::default();
         config.rings.process_size = Some(ByteSize::from_kib(4));
         config.series_limit = Some(100);
-        config.otlp.queue_size = Some(7);
+        config.otlp.queue_size = Some(ByteSize::from_kib(70));
         let sizes = config.sizes();
         assert_eq!(
             (sizes.process_ring, sizes.series, sizes.span_queue),
-            (ByteSize::from_kib(4), 100, 7)
+            (ByteSize::from_kib(4), 100, ByteSize::from_kib(70))
         );
-        config.otlp.traces.queue_size = Some(9);
-        assert_eq!(config.sizes().span_queue, 9);
+        config.otlp.traces.queue_size = Some(ByteSize::from_kib(90));
+        let sizes = config.sizes();
+        assert_eq!(
+            (sizes.span_queue, sizes.log_queue),
+            (ByteSize::from_kib(90), ByteSize::from_kib(70))
+        );
     }
 
-    fn all(sizes: &Sizes) -> [u64; 11] {
+    fn all(sizes: &Sizes) -> [u64; 14] {
         [
             sizes.identity_ring.bytes(),
             sizes.process_ring.bytes(),
@@ -184,8 +239,11 @@ mod tests {
             sizes.cgroups.into(),
             sizes.pods.into(),
             sizes.owners.into(),
+            sizes.cluster_objects.into(),
             sizes.series.into(),
-            sizes.span_queue.into(),
+            sizes.outbox.into(),
+            sizes.span_queue.bytes(),
+            sizes.log_queue.bytes(),
         ]
     }
 

@@ -136,8 +136,8 @@ pub(super) fn nearest<'a>(
             .rsplit('.')
             .next()
             .map_or(whole, |part| distance(wanted, part));
-        // Whole matches first where both are as good.
-        ((whole.min(part), whole), candidate)
+        // Whole matches first where both are as good; then what users look at first.
+        ((whole.min(part), whole > part), candidate)
     });
     near.filter(|((best, _), _)| *best <= limit)
         .min_by_key(|(score, _)| *score)

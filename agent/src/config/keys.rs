@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    kubernetes::{Kubernetes, Resolver},
     otlp::Otlp,
     value::{ByteSize, Cidr, Duration, ListenAddress, Toggle},
 };
@@ -49,6 +50,8 @@ pub struct Config {
     pub prometheus: Prometheus,
     /// Which spans are made.
     pub traces: Traces,
+    /// Which events are exported.
+    pub events: Events,
     /// The rings between kernel and agent, for tests and tuning. All together may take a quarter of `memory_budget`.
     pub rings: Rings,
     /// Measure the run time of every eBPF program (as `kernel.bpf_stats_enabled` does). Needs `CAP_SYS_ADMIN`. The measuring itself costs a little on every run.
@@ -59,6 +62,16 @@ pub struct Config {
     pub pins: Pins,
     /// Directory of the agent's socket (`wellhead.sock`) and of the lock that keeps a second agent out.
     pub runtime_directory: PathBuf,
+    /// What `wellhead resolver` does; agents do not look at it.
+    pub resolver: Resolver,
+}
+
+impl Config {
+    /// Whether events are to be exported: as `events.export` says, or where an endpoint was set for them.
+    pub fn exports_events(&self) -> bool {
+        let asked = self.events.export.map(Toggle::is_on);
+        asked.unwrap_or(self.otlp.logs.endpoint.is_some())
+    }
 }
 
 impl Default for Config {
@@ -79,11 +92,13 @@ impl Default for Config {
             otlp: Otlp::default(),
             prometheus: Prometheus::default(),
             traces: Traces::default(),
+            events: Events::default(),
             rings: Rings::default(),
             program_stats: Toggle::Off,
             process: Process::default(),
             pins: Pins::default(),
             runtime_directory: PathBuf::from("/run/wellhead"),
+            resolver: Resolver::default(),
         }
     }
 }
@@ -120,28 +135,6 @@ impl Default for Features {
             tls: Toggle::Off,
         }
     }
-}
-
-/// Where the identity of pods comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Kubernetes {
-    /// Whether to ask the Kubernetes API for this node's pods.
-    pub mode: KubernetesMode,
-}
-
-/// Whether to ask the Kubernetes API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KubernetesMode {
-    /// with in-cluster credentials or a kubeconfig, where there are any
-    #[default]
-    Auto,
-    /// never
-    #[serde(alias = "false")]
-    Off,
-    /// always; without credentials the agent does not start
-    Required,
 }
 
 /// The agent's own log.
@@ -190,8 +183,27 @@ pub enum LogFormat {
 pub struct Peers {
     /// What `source.address` and `destination.address` hold for such peers.
     pub addresses: PeerAddresses,
+    /// Whether this agent itself watches the cluster's pods, Services and nodes to name far ends; costs the API server one watch per kind and node; prefer a resolver (`kubernetes.resolver`), with which this has no effect.
+    pub kubernetes: Toggle,
     /// Names of address blocks: a list of `{name, cidr}`. The longest prefix that holds an address names it.
     pub cidrs: Vec<NamedCidr>,
+    /// Whether to ask the kernel's connection tracking where connections to translated addresses, such as those of Services, really go. Takes `CAP_NET_ADMIN`, and outside the host's network namespace `CAP_SYS_ADMIN` and `CAP_SYS_PTRACE`.
+    pub conntrack: ConntrackMode,
+}
+
+/// Whether to ask connection tracking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConntrackMode {
+    /// where the kernel has it and the agent may
+    #[default]
+    Auto,
+    /// always; where it cannot be asked, `doctor` and the log say that something is missing
+    #[serde(alias = "true")]
+    On,
+    /// never
+    #[serde(alias = "false")]
+    Off,
 }
 
 /// How peers outside Kubernetes are named.
@@ -286,6 +298,54 @@ impl Default for Traces {
             slow_connection: Duration::from_secs(1),
         }
     }
+}
+
+/// Which events are exported. `wellhead events` shows all of them, whatever is set here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Export events over OTLP, as log records. A busy node has thousands a second.
+    #[schemars(extend("x-default" = "`on` if `otlp.logs.endpoint` is set"))]
+    pub export: Option<Toggle>,
+    /// Which kinds of events are exported. An empty list: all of them.
+    pub kinds: Vec<EventKind>,
+}
+
+macro_rules! event_kinds {
+    ($(#[doc = $doc:literal] $variant:ident = $name:literal),+ $(,)?) => {
+        /// A kind of event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub enum EventKind { $(#[doc = $doc] #[serde(rename = $name)] $variant),+ }
+
+        impl EventKind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The event's whole name.
+            pub const fn event_name(self) -> &'static str {
+                match self { $(Self::$variant => concat!("wellhead.", $name)),+ }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// `wellhead.process.exec`
+    ProcessExec = "process.exec",
+    /// `wellhead.process.fork`
+    ProcessFork = "process.fork",
+    /// `wellhead.process.exit`
+    ProcessExit = "process.exit",
+    /// `wellhead.process.oom_kill`
+    ProcessOomKill = "process.oom_kill",
+    /// `wellhead.tcp.connect`
+    TcpConnect = "tcp.connect",
+    /// `wellhead.tcp.accept`
+    TcpAccept = "tcp.accept",
+    /// `wellhead.tcp.close`
+    TcpClose = "tcp.close",
+    /// `wellhead.tcp.connect_failed`
+    TcpConnectFailed = "tcp.connect_failed",
 }
 
 /// The rings between kernel and agent.

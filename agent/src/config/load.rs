@@ -1,18 +1,16 @@
 //! From the layers to a checked [`Config`].
 
-use std::{collections::BTreeMap, ffi::OsString, fs::File, io::Read as _, path::Path, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use super::{
     catalogue::{self, Shape},
     environment,
     error::{ConfigError, Origin, Problem},
+    file,
     keys::Config,
     node::{self, Node, Step, Value},
     otel, validate, yaml,
 };
-
-/// Largest configuration file that is read.
-const LARGEST_FILE: u64 = 1 << 20;
 
 /// Problems beyond this many are left out; so many come from a file that is none of ours.
 const MOST_PROBLEMS: usize = 100;
@@ -45,7 +43,7 @@ pub fn load<K: Into<OsString>, V: Into<OsString>>(
     let mut problems = Vec::new();
     let environment = texts(environment, &mut problems);
     let named = get(&environment, "WELLHEAD_CONFIG").map(Path::new);
-    let file = file.or(named).map(|path| (path, read(path)));
+    let file = file.or(named).map(|path| (path, file::read(path)));
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -154,17 +152,6 @@ fn texts<K: Into<OsString>, V: Into<OsString>>(
         }
     }
     texts
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut content = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut content));
-    match read {
-        Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(_) if content.len() as u64 > LARGEST_FILE => Err("is larger than 1 MiB".to_owned()),
-        Ok(_) => Ok(content),
-    }
 }
 
 fn file_layer(path: &Path, content: Result<Vec<u8>, String>, problems: &mut Vec<Problem>) -> Node {

@@ -12,7 +12,9 @@ pub mod budget;
 mod catalogue;
 mod environment;
 mod error;
+mod file;
 mod keys;
+mod kubernetes;
 mod load;
 mod node;
 mod otel;
@@ -34,13 +36,16 @@ pub use budget::Sizes;
 pub use catalogue::json_schema;
 pub use error::{ConfigError, Origin, Problem};
 pub use keys::{
-    Config, Features, Kubernetes, KubernetesMode, Log, LogFormat, LogLevel, NamedCidr,
+    Config, ConntrackMode, EventKind, Events, Features, Log, LogFormat, LogLevel, NamedCidr,
     PeerAddresses, Peers, Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
 };
+pub use kubernetes::{Kubernetes, KubernetesMode, Resolver, ResolverClientTls, ResolverTls};
 pub use load::{Loaded, load};
 pub use otlp::{
     Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
-    OtlpTls, Signal,
+    OtlpSpill, OtlpTls, Signal,
 };
 pub use reference::{example_yaml, reference_markdown};
-pub use value::{ByteSize, Cidr, Duration, InvalidValue, ListenAddress, Secret, Toggle};
+pub use value::{
+    ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, Secret, Toggle,
+};

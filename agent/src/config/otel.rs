@@ -18,7 +18,7 @@ enum Form {
     Text,
     /// A whole number of milliseconds.
     Milliseconds,
-    /// One of these.
+    /// One of these, whatever its case.
     Choice(&'static [&'static str]),
     Boolean,
     /// `k=v,k=v`, percent-encoded as in W3C Baggage.
@@ -69,7 +69,12 @@ pub(super) const PROMETHEUS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 
 /// All variables that set one key.
 pub(super) fn variables() -> Vec<Variable> {
-    let signals = [("", ""), ("METRICS_", "metrics."), ("TRACES_", "traces.")];
+    let signals = [
+        ("", ""),
+        ("METRICS_", "metrics."),
+        ("TRACES_", "traces."),
+        ("LOGS_", "logs."),
+    ];
     let otlp = signals.into_iter().flat_map(|(infix, section)| {
         OTLP.map(|(suffix, key, form, note)| Variable {
             name: format!("OTEL_EXPORTER_OTLP_{infix}{suffix}"),
@@ -82,6 +87,18 @@ pub(super) fn variables() -> Vec<Variable> {
         (
             "OTEL_METRIC_EXPORT_INTERVAL",
             "otlp.metrics.interval",
+            Form::Milliseconds,
+            "milliseconds",
+        ),
+        (
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "otlp.traces.interval",
+            Form::Milliseconds,
+            "milliseconds",
+        ),
+        (
+            "OTEL_BLRP_SCHEDULE_DELAY",
+            "otlp.logs.interval",
             Form::Milliseconds,
             "milliseconds",
         ),
@@ -154,11 +171,16 @@ impl Form {
                     "`{text}` is no whole number of milliseconds; ignored"
                 )),
             },
-            Self::Choice(allowed) if allowed.contains(&text) => scalar(text.to_owned()),
-            Self::Choice(allowed) => Err(format!(
-                "`{text}` is not supported; allowed are {}; ignored",
-                allowed.join(", ")
-            )),
+            Self::Choice(allowed) => {
+                let mut choices = allowed.iter();
+                match choices.find(|choice| choice.eq_ignore_ascii_case(text)) {
+                    Some(choice) => scalar((*choice).to_owned()),
+                    None => Err(format!(
+                        "`{text}` is not supported; allowed are {}; ignored",
+                        allowed.join(", ")
+                    )),
+                }
+            }
             Self::Boolean if text.eq_ignore_ascii_case("true") => scalar("on".to_owned()),
             Self::Boolean if text.eq_ignore_ascii_case("false") => scalar("off".to_owned()),
             Self::Boolean => Err(format!("`{text}` is neither `true` nor `false`; ignored")),

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{Duration, Secret, Toggle, optional_integer};
+use super::value::{ByteSize, Duration, Secret, Toggle};
 
 /// Export over OTLP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
-    /// Base URL of the receiver, such as `http://collector:4318`; HTTP requests go to `v1/metrics` and `v1/traces` below it.
+    /// Base URL of the receiver, such as `http://collector:4318`; HTTP requests go to `v1/metrics`, `v1/traces` and `v1/logs` below it.
     /// With `grpc`, `host:port` will do. Nothing is exported while no endpoint is set.
     #[schemars(extend("x-default" = "none: OTLP export is off"))]
     pub endpoint: Option<String>,
@@ -24,12 +24,13 @@ pub struct Otlp {
     /// How long one request may take, retries not included.
     pub timeout: Duration,
     /// How often is exported. At least `100ms`.
-    #[schemars(extend("x-default" = "`60s` for metrics, `5s` for traces"))]
+    #[schemars(extend("x-default" = "`60s` for metrics, `5s` for traces, `1s` for logs"))]
     pub interval: Option<Duration>,
-    /// How many finished spans wait for their export; beyond that the oldest makes room. Metrics do not queue: each export reads them anew.
-    #[serde(deserialize_with = "optional_integer")]
-    #[schemars(extend("x-default" = "from `memory_budget`: `2048` at `128MiB`"))]
-    pub queue_size: Option<u32>,
+    /// How much memory spans, and as much again log records, may take that wait for their export, such as while the receiver is away; beyond that the oldest make room. At least `64KiB`. Metrics do not queue: each export reads them anew.
+    #[schemars(extend("x-default" = "from `memory_budget`: `2MiB` at `128MiB`"))]
+    pub queue_size: Option<ByteSize>,
+    /// What waits goes on disk where memory has no room for it.
+    pub spill: OtlpSpill,
     /// With `grpc`: no TLS for an endpoint without `http://` or `https://`.
     pub insecure: Toggle,
     /// How the receiver is trusted.
@@ -38,6 +39,8 @@ pub struct Otlp {
     pub metrics: OtlpSignal,
     /// What is different for traces.
     pub traces: OtlpSignal,
+    /// What is different for logs, which are events (see `events.export`).
+    pub logs: OtlpSignal,
 }
 
 impl Default for Otlp {
@@ -50,10 +53,12 @@ impl Default for Otlp {
             timeout: Duration::from_secs(10),
             interval: None,
             queue_size: None,
+            spill: OtlpSpill::default(),
             insecure: Toggle::Off,
             tls: OtlpTls::default(),
             metrics: OtlpSignal::default(),
             traces: OtlpSignal::default(),
+            logs: OtlpSignal::default(),
         }
     }
 }
@@ -81,14 +86,33 @@ pub struct OtlpSignal {
     #[schemars(extend("x-default" = "`otlp.interval`"))]
     pub interval: Option<Duration>,
     /// As `otlp.queue_size`.
-    #[serde(deserialize_with = "optional_integer")]
     #[schemars(extend("x-default" = "`otlp.queue_size`"))]
-    pub queue_size: Option<u32>,
+    pub queue_size: Option<ByteSize>,
     /// As `otlp.insecure`.
     #[schemars(extend("x-default" = "`otlp.insecure`"))]
     pub insecure: Option<Toggle>,
     /// How the receiver is trusted.
     pub tls: OtlpSignalTls,
+}
+
+/// Spans and log records on disk: those that `otlp.queue_size` has no room for, such as in an outage of minutes, and those that are left when the agent stops, which the next one exports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpSpill {
+    /// Directory of the files, made if it is not there; for this agent alone. Events carry arguments of processes, so nobody else may read it.
+    #[schemars(extend("x-default" = "none: nothing goes on disk"))]
+    pub directory: Option<PathBuf>,
+    /// Most disk space for spans, and as much again for log records; beyond that the oldest make room. At least `4MiB`.
+    pub size: ByteSize,
+}
+
+impl Default for OtlpSpill {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            size: ByteSize::from_mib(256),
+        }
+    }
 }
 
 /// How the receiver is trusted.
@@ -137,12 +161,14 @@ pub enum Signal {
     Metrics,
     /// Spans.
     Traces,
+    /// Log records: events.
+    Logs,
 }
 
 /// An OTLP endpoint as configured; joining the signal's path to it is the exporter's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OtlpEndpoint {
-    /// For all signals: over HTTP, `v1/metrics` or `v1/traces` is to be appended.
+    /// For all signals: over HTTP, `v1/metrics`, `v1/traces` or `v1/logs` is to be appended.
     Base(String),
     /// For this signal alone: to be used as it is.
     Exact(String),
@@ -184,20 +210,22 @@ impl Otlp {
         match signal {
             Signal::Metrics => &self.metrics,
             Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
         }
     }
 
     /// What is set for `signal`, its own keys before the general ones; nothing if it has no endpoint.
     ///
     /// A signal's own key wins over the general one wherever the two were set, so a general variable does
-    /// not replace a signal's key in the file. The intervals are OpenTelemetry's: `OTEL_METRIC_EXPORT_INTERVAL`
-    /// and `OTEL_BSP_SCHEDULE_DELAY` of the SDK environment variables.
+    /// not replace a signal's key in the file. The intervals are OpenTelemetry's: `OTEL_METRIC_EXPORT_INTERVAL`,
+    /// `OTEL_BSP_SCHEDULE_DELAY` and `OTEL_BLRP_SCHEDULE_DELAY` of the SDK environment variables.
     pub fn settings(&self, signal: Signal) -> Option<OtlpSettings> {
         let own = self.overrides(signal);
         let exact = own.endpoint.clone().map(OtlpEndpoint::Exact);
         let usual_interval = Duration::from_secs(match signal {
             Signal::Metrics => 60,
             Signal::Traces => 5,
+            Signal::Logs => 1,
         });
         Some(OtlpSettings {
             endpoint: exact.or_else(|| self.endpoint.clone().map(OtlpEndpoint::Base))?,

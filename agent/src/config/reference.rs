@@ -23,8 +23,8 @@ A setting is looked for in this order; the first place that has it wins:
 
 Maps are joined key by key over these places; everything else is replaced as a whole. A key without a value (`key:`, `null`)
 and an empty variable count as not set. Everything is checked before anything starts: an unknown key or a value that
-will not do ends the agent with exit code 64 and one line for each problem. `wellhead config check FILE` does only that,
-`wellhead config print` shows what is in effect, and `wellhead config schema` prints the JSON schema.
+will not do ends the agent with exit code 64 and one line for each problem. `wellhead config check FILE` does only that
+(the file may be `/dev/stdin`), `wellhead config print` shows what is in effect, and `wellhead config schema` prints the JSON schema.
 
 Values are written so:
 
@@ -34,7 +34,7 @@ Values are written so:
 | size | a whole number with `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`; without a unit it counts bytes |
 | `on`, `off` | as they are; `true` and `false` will do |
 | map | YAML; in a variable or flag also `key=value,key=value`. `--set resource_attributes.team=core` sets one entry |
-| list | YAML; in a variable or flag on one line: `[{name: office, cidr: 192.0.2.0/24}]` |
+| list | YAML; in a variable or flag on one line: `[team, app.kubernetes.io/*]`, `[{name: office, cidr: 192.0.2.0/24}]`. A text that begins with `*` needs quotes: `['*']` |
 
 Anchors, aliases and tags of YAML are not supported in the file.
 ";
@@ -43,8 +43,8 @@ const OPENTELEMETRY: &str = "
 ## OpenTelemetry variables
 
 Honoured as the [OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)
-says. A number, boolean or choice that cannot be read is logged and ignored. A key of one signal (`otlp.metrics.*`,
-`otlp.traces.*`) wins over the general one wherever the two were set.
+says. A number, boolean or choice that cannot be read is logged and ignored; the case of the latter two does not matter.
+A key of one signal (`otlp.metrics.*`, `otlp.traces.*`) wins over the general one wherever the two were set.
 
 | variable | key | written |
 |---|---|---|

@@ -1,11 +1,16 @@
 //! Checks beyond what types can say.
 
+mod resolver;
+
+use std::path::Path as FilePath;
+
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::{
-    budget::{LEAST_BUDGET, RING_SHARE},
+    budget::{LEAST_BUDGET, LEAST_QUEUE, LEAST_SPILL, RING_SHARE},
     error::{Origin, Problem},
     keys::Config,
+    kubernetes::KubernetesMode,
     node::{Node, Path},
     otlp::{OtlpProtocol, Signal},
     value::{ByteSize, Duration, Secret, Toggle},
@@ -21,6 +26,7 @@ pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     checks.otlp(config);
     checks.rings(config);
     checks.rings_together(config);
+    checks.resolver(config);
 }
 
 /// Adds to `warnings` what is allowed and yet without effect.
@@ -39,6 +45,12 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
             "has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set".to_owned()
         });
     }
+    let nowhere = config.otlp.settings(Signal::Logs).is_none();
+    checks.require(!(nowhere && config.exports_events()), "events.export", || {
+        "has no effect: events are exported over OTLP only, and neither `otlp.endpoint` nor `otlp.logs.endpoint` is set".to_owned()
+    });
+    checks.without_kubernetes(config);
+    checks.unused_by_resolver(config);
 }
 
 struct Checks<'a> {
@@ -103,6 +115,29 @@ impl Checks<'_> {
         });
     }
 
+    /// What is set of pods while nobody asks for them.
+    fn without_kubernetes(&mut self, config: &Config) {
+        let kubernetes = &config.kubernetes;
+        let off = kubernetes.mode == KubernetesMode::Off;
+        for (key, patterns) in [
+            ("kubernetes.labels", &kubernetes.labels),
+            ("kubernetes.annotations", &kubernetes.annotations),
+        ] {
+            self.require(!off || patterns.is_empty(), key, || {
+                "has no effect: `kubernetes.mode` is `off`".to_owned()
+            });
+        }
+    }
+
+    fn absolute(&mut self, key: &str, path: &FilePath) {
+        self.require(path.is_absolute(), key, || {
+            format!(
+                "`{}` is not absolute; it must start with `/`",
+                path.display()
+            )
+        });
+    }
+
     fn texts(&mut self, config: &Config) {
         self.require(!config.node_name.is_empty(), "node_name", || {
             "must not be empty".to_owned()
@@ -114,17 +149,8 @@ impl Checks<'_> {
         self.require(cluster_named, "cluster_name", || {
             "must not be empty; leave it out".to_owned()
         });
-        for (key, path) in [
-            ("runtime_directory", &config.runtime_directory),
-            ("pins.directory", &config.pins.directory),
-        ] {
-            self.require(path.is_absolute(), key, || {
-                format!(
-                    "`{}` is not absolute; it must start with `/`",
-                    path.display()
-                )
-            });
-        }
+        self.absolute("runtime_directory", &config.runtime_directory);
+        self.absolute("pins.directory", &config.pins.directory);
         if config.resource_attributes.contains_key("") {
             self.report(
                 &Path::of("resource_attributes").with(""),
@@ -166,11 +192,16 @@ impl Checks<'_> {
     fn otlp(&mut self, config: &Config) {
         let otlp = &config.otlp;
         self.export("otlp", Some(otlp.timeout), otlp.interval, otlp.queue_size);
+        self.at_least("otlp.spill.size", otlp.spill.size, LEAST_SPILL);
+        if let Some(directory) = &otlp.spill.directory {
+            self.absolute("otlp.spill.directory", directory);
+        }
         self.headers("otlp.headers", &otlp.headers);
         self.endpoint("otlp.endpoint", otlp.endpoint.as_deref(), otlp.protocol);
         for (signal, section) in [
             (Signal::Metrics, "otlp.metrics"),
             (Signal::Traces, "otlp.traces"),
+            (Signal::Logs, "otlp.logs"),
         ] {
             let own = otlp.overrides(signal);
             self.export(section, own.timeout, own.interval, own.queue_size);
@@ -190,7 +221,7 @@ impl Checks<'_> {
         section: &str,
         timeout: Option<Duration>,
         interval: Option<Duration>,
-        queue: Option<u32>,
+        queue: Option<ByteSize>,
     ) {
         if let Some(timeout) = timeout {
             self.at_least(
@@ -207,7 +238,7 @@ impl Checks<'_> {
             );
         }
         if let Some(queue) = queue {
-            self.at_least(&format!("{section}.queue_size"), queue, 1);
+            self.at_least(&format!("{section}.queue_size"), queue, LEAST_QUEUE);
         }
     }
 

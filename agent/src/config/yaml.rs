@@ -45,15 +45,23 @@ pub(super) fn parse(
             Err(error) => {
                 let marker = error.marker();
                 let place = origin(marker.line(), marker.col() + 1);
-                reader
-                    .faults
-                    .push((place, format!("no valid YAML: {}", error.info())));
+                reader.faults.push((place, invalid(&error.info())));
                 break;
             }
         }
     }
     reader.close_all();
     (reader.root, reader.faults)
+}
+
+/// What to say of text that is no YAML. Who meets an alias here most likely wrote a pattern.
+fn invalid(info: &str) -> String {
+    let hint = if info.contains("anchor") || info.contains("alias") {
+        "; put a text that begins with `*` in quotes"
+    } else {
+        ""
+    };
+    format!("no valid YAML: {info}{hint}")
 }
 
 fn place(span: &Span, origin: impl Fn(usize, usize) -> Origin) -> Origin {

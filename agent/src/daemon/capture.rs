@@ -7,22 +7,25 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{Inputs, Pipeline};
+use super::threads::PipelineThreads;
 use super::{DaemonError, Settings};
 use crate::counters::Counters;
 use crate::identity::Identity;
 use crate::kernel::{FeatureReport, FeatureStatus, Probes};
 
-/// Attached probes and the task that reads them.
+/// Attached probes and the task that reads them, on threads of its own.
 #[derive(Debug)]
 pub struct Capture {
     features: Vec<FeatureStatus>,
     pipeline: JoinHandle<()>,
+    /// Those of the pipeline.
+    threads: PipelineThreads,
     settle: mpsc::Sender<oneshot::Sender<()>>,
     stop: CancellationToken,
 }
 
 impl Capture {
-    /// Attaches the programs and starts reading. Needs a running tokio runtime.
+    /// Attaches the programs and starts reading.
     ///
     /// # Errors
     /// Nothing can be attached, or the rings cannot be watched.
@@ -33,8 +36,11 @@ impl Capture {
     ) -> Result<Self, DaemonError> {
         let probes = Probes::attach(&settings.probes)?;
         let features = probes.features.clone();
-        let identity_settings = settings.identity(inputs.pods.is_some());
+        let identity_settings = settings.identity(inputs.pods.is_some(), inputs.cluster.is_some());
         let identity = Identity::new(&identity_settings, Arc::clone(&counters));
+        let threads = PipelineThreads::start().map_err(DaemonError::Threads)?;
+        // Timers, files and background work of the pipeline are to be its own threads'.
+        let context = threads.enter();
         let pipeline = Pipeline::new(
             probes,
             identity,
@@ -46,9 +52,11 @@ impl Capture {
         let stop = CancellationToken::new();
         let (settle, requests) = mpsc::channel(1);
         let pipeline = tokio::spawn(pipeline.run(stop.clone(), requests));
+        drop(context);
         Ok(Self {
             features,
             pipeline,
+            threads,
             settle,
             stop,
         })
@@ -74,6 +82,11 @@ impl Capture {
         }
     }
 
+    /// Does something on the one thread that the pipeline's task has, so that nothing is read meanwhile. For tests.
+    pub fn instead_of_reading(&self, act: impl FnOnce() + Send + 'static) {
+        self.threads.spawn(act);
+    }
+
     /// Ends all waiting for metadata: the next reading holds everything that happened so far.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
@@ -89,5 +102,6 @@ impl Capture {
         if let Err(error) = self.pipeline.await {
             tracing::error!(%error, "the pipeline died");
         }
+        drop(self.threads);
     }
 }

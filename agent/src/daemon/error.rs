@@ -48,6 +48,9 @@ pub enum DaemonError {
     /// The signals that stop the daemon cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
+    /// The pipeline's threads cannot be started.
+    #[error("cannot start the pipeline's threads")]
+    Threads(#[source] io::Error),
     /// The rings cannot be watched.
     #[error("cannot watch the rings")]
     Rings(#[source] io::Error),

@@ -1,6 +1,7 @@
 //! The daemon: puts the parts together in the order data flows, and takes them apart in the same order.
 
 mod capture;
+mod cluster;
 mod error;
 mod lock;
 pub mod pipeline;
@@ -8,6 +9,7 @@ mod settings;
 mod signals;
 mod sockets;
 mod status;
+mod threads;
 
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
@@ -20,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::capture::Capture;
+use self::cluster::ClusterSource;
 pub use self::error::DaemonError;
 pub use self::lock::{Lock, LockError};
 pub use self::settings::{Settings, SettingsError};
+pub(crate) use self::signals::stop as stop_signal;
 use self::sockets::Sockets;
 pub use self::sockets::socket_path;
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
@@ -62,7 +66,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let settings = Settings::new(config)?;
     // Before anything else fails for the same reason with a less helpful message.
     check_privilege().map_err(DaemonError::Attach)?;
-    let stop_signal = signals::stop().map_err(DaemonError::Signals)?;
+    let stop_signal = stop_signal().map_err(DaemonError::Signals)?;
     let lock = Lock::acquire(&config.runtime_directory)?;
     let listen = config.prometheus.listen.get();
     let cannot_listen = |source| DaemonError::Listen {
@@ -77,8 +81,14 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let counters = Arc::new(Counters::default());
     let exports = Arc::new(ExportStats::default());
     let tasks = TaskTracker::new();
-    let pods = watch_pods(config, &settings, &tasks).await?;
+    let client = connect_to_cluster(&settings).await?;
+    let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let kube_status = pods.as_ref().map(|pods| pods.status.clone());
+    let cluster = cluster::follow(client.as_ref(), &settings, &tasks);
+    let (cluster, cluster_source) = match cluster {
+        Some(news) => (Some(news.updates), Some(news.source)),
+        None => (None, None),
+    };
 
     let (snapshots, requests) = SnapshotHandle::channel(16);
     let stop_exporters = CancellationToken::new();
@@ -95,7 +105,10 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         snapshots: requests,
         subscriptions: subscribers,
         pods,
+        cluster,
+        cluster_watches: cluster_source.as_ref().and_then(ClusterSource::watches),
         spans: exporter.spans(),
+        logs: exporter.logs(),
         exports: Arc::clone(&exports),
     };
     remove_unwanted_pins(config);
@@ -109,6 +122,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         counters: Arc::clone(&counters),
         exports,
         kube: kube_status.clone(),
+        cluster: cluster_source,
         snapshots: snapshots.clone(),
         otlp: settings.otlp.clone(),
     });
@@ -194,26 +208,37 @@ fn socket_routes(
 }
 
 /// Starts the watch of this node's pods, if there is a cluster.
-pub(crate) async fn watch_pods(
+pub(crate) fn watch_pods(
+    client: Option<&::kube::Client>,
     config: &Config,
     settings: &Settings,
     tasks: &TaskTracker,
-) -> Result<Option<pipeline::PodInput>, DaemonError> {
-    let client = match kube::connect(settings.kubernetes).await {
-        Ok(client) => client,
+) -> Option<pipeline::PodInput> {
+    let client = client?.clone();
+    let (sender, updates) = mpsc::channel(POD_UPDATES);
+    let (watch, status) = PodWatch::new(
+        client,
+        &config.node_name,
+        settings.allowed.clone(),
+        settings.pods,
+        sender,
+    );
+    tasks.spawn(watch.run());
+    Some(pipeline::PodInput { updates, status })
+}
+
+/// A client for the API server, if there is to be one.
+pub(crate) async fn connect_to_cluster(
+    settings: &Settings,
+) -> Result<Option<::kube::Client>, DaemonError> {
+    match kube::connect(settings.kubernetes).await {
+        Ok(client) => Ok(client),
         Err(error) if settings.kubernetes == kube::KubernetesMode::Auto => {
             tracing::warn!(error = %chain(&error), "going on without Kubernetes");
-            None
+            Ok(None)
         }
-        Err(error) => return Err(DaemonError::Kubernetes(error)),
-    };
-    let Some(client) = client else {
-        return Ok(None);
-    };
-    let (sender, updates) = mpsc::channel(POD_UPDATES);
-    let (watch, status) = PodWatch::new(client, &config.node_name, settings.pods, sender);
-    tasks.spawn(watch.run());
-    Ok(Some(pipeline::PodInput { updates, status }))
+        Err(error) => Err(DaemonError::Kubernetes(error)),
+    }
 }
 
 /// Everything but the first list of pods is done by the time anybody can ask.

@@ -1,27 +1,34 @@
 //! From the configuration to what each part wants to know.
 
 use std::fs;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::pipeline::PipelineSettings;
 use crate::config::{
-    Config, KubernetesMode as ConfiguredMode, OtlpCompression, OtlpEndpoint, OtlpProtocol,
-    PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes,
+    ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
+    OtlpCompression, OtlpEndpoint, OtlpProtocol, PeerAddresses as ConfiguredAddresses, ProcessArgs,
+    Signal as ConfiguredSignal, Sizes,
 };
 use crate::counters::Signal;
 use crate::export::otlp::{
     Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-    SignalSettings, header_map, resolve_endpoint,
+    SignalSettings, SpillSettings, header_map, resolve_endpoint,
 };
-use crate::identity::kube::KubernetesMode;
+use crate::identity::kube::{AllowList, KubernetesMode};
+use crate::identity::remote::{RemoteSettings, RemoteTls};
 use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
-use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, embedded_object};
+use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
 /// Part of the budget for records that wait for their pod: one in this many bytes.
 const WAITING_SHARE: u64 = 32;
+
+/// Longer than the kernel goes on with an attempt to connect (two minutes, unless told otherwise), or with what a socket that
+/// nobody holds has left to send.
+const MISSING_PATIENCE: Duration = Duration::from_mins(10);
 
 /// A well-formed configuration that cannot be used all the same.
 #[derive(Debug, Error)]
@@ -37,6 +44,9 @@ pub enum SettingsError {
     /// A test hook.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// The URL of the resolver.
+    #[error("kubernetes.resolver")]
+    Resolver(#[source] http::uri::InvalidUri),
     /// An OTLP header.
     #[error("otlp headers for {}", signal.as_str())]
     Header {
@@ -58,8 +68,16 @@ pub struct Settings {
     pub otlp: OtlpSettings,
     /// Whether to ask the Kubernetes API.
     pub kubernetes: KubernetesMode,
+    /// Labels and annotations kept of pods.
+    pub allowed: AllowList,
     /// Pods known at most.
     pub pods: usize,
+    /// The resolver to follow, if any.
+    pub resolver: Option<RemoteSettings>,
+    /// Whether to watch the whole cluster if there is none.
+    pub watch_cluster: bool,
+    /// Objects of the cluster, of each kind, known at most.
+    pub cluster_objects: usize,
     identity: IdentitySettings,
 }
 
@@ -76,21 +94,31 @@ impl Settings {
             otlp: OtlpSettings {
                 metrics: signal(config, Signal::Metrics, &sizes)?,
                 traces: signal(config, Signal::Traces, &sizes)?,
+                logs: if config.exports_events() {
+                    signal(config, Signal::Logs, &sizes)?
+                } else {
+                    None
+                },
             },
             kubernetes: match config.kubernetes.mode {
                 ConfiguredMode::Auto => KubernetesMode::Auto,
                 ConfiguredMode::Off => KubernetesMode::Off,
                 ConfiguredMode::Required => KubernetesMode::Required,
             },
+            allowed: allowed(config),
             pods: entries(sizes.pods),
+            resolver: resolver(config)?,
+            watch_cluster: config.peers.kubernetes.is_on(),
+            cluster_objects: cluster_objects(config),
             identity: identity(config, &sizes),
         })
     }
 
-    /// For identity; `kubernetes` says whether pods are watched.
-    pub fn identity(&self, kubernetes: bool) -> IdentitySettings {
+    /// For identity; `kubernetes` says whether pods are watched, `cluster` whether somebody tells of the rest of the cluster.
+    pub fn identity(&self, kubernetes: bool, cluster: bool) -> IdentitySettings {
         IdentitySettings {
             kubernetes,
+            cluster,
             ..self.identity.clone()
         }
     }
@@ -113,6 +141,11 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         connections: sizes.connections,
         listeners: sizes.connections / 16,
         spill: sizes.spill,
+        conntrack: match config.peers.conntrack {
+            ConntrackMode::Off => WantConntrack::No,
+            ConntrackMode::Auto => WantConntrack::IfPossible,
+            ConntrackMode::On => WantConntrack::Yes,
+        },
         pin_directory: config
             .pins
             .keep
@@ -136,9 +169,10 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
         series_idle_timeout: config.series_idle_timeout.get(),
         processes: entries(sizes.processes),
         connections: entries(sizes.connections),
+        missing_patience: MISSING_PATIENCE,
         cgroups: entries(sizes.cgroups),
-        waiting_bytes: usize::try_from(budget / WAITING_SHARE).unwrap_or(usize::MAX),
-        waiting_items: entries(sizes.span_queue),
+        waiting_bytes: bytes(ByteSize::from_bytes(budget / WAITING_SHARE)),
+        waiting_items: entries(sizes.outbox),
         arguments: match config.process.args {
             ProcessArgs::Off => Arguments::Off,
             ProcessArgs::Redacted => Arguments::Redacted,
@@ -148,6 +182,12 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
             let tcp = config.traces.tcp.is_on().then_some(slow);
             SpanBuilder::new(&boot_id(), config.traces.process.is_on(), tcp)
         }),
+        exported_events: config
+            .events
+            .kinds
+            .iter()
+            .map(|kind| kind.event_name())
+            .collect(),
         budget: vec![("total", budget), ("rings", 2 * sizes.rings().bytes())],
         program_stats: config.program_stats.is_on(),
     }
@@ -182,10 +222,19 @@ fn identity(config: &Config, sizes: &Sizes) -> IdentitySettings {
             cgroups: entries(sizes.cgroups),
             owners: entries(sizes.owners),
             pods: entries(sizes.pods),
+            cluster_objects: entries(sizes.cluster_objects),
             ..IdentityLimits::default()
         },
         ..IdentitySettings::default()
     }
+}
+
+fn allowed(config: &Config) -> AllowList {
+    let kubernetes = &config.kubernetes;
+    AllowList::new(
+        kubernetes.labels.iter().map(NamePattern::as_str),
+        kubernetes.annotations.iter().map(NamePattern::as_str),
+    )
 }
 
 fn signal(
@@ -196,6 +245,7 @@ fn signal(
     let configured = match signal {
         Signal::Metrics => ConfiguredSignal::Metrics,
         Signal::Traces => ConfiguredSignal::Traces,
+        Signal::Logs => ConfiguredSignal::Logs,
     };
     let Some(otlp) = config.otlp.settings(configured) else {
         return Ok(None);
@@ -223,9 +273,45 @@ fn signal(
         },
         timeout: otlp.timeout,
         interval: otlp.interval,
-        queue_size: entries(sizes.span_queue),
+        queue_size: bytes(match signal {
+            Signal::Logs => sizes.log_queue,
+            Signal::Traces | Signal::Metrics => sizes.span_queue,
+        }),
+        spill: match signal {
+            Signal::Metrics => None,
+            Signal::Traces | Signal::Logs => spill(config, signal),
+        },
         ca_file: otlp.ca_file,
     }))
+}
+
+fn spill(config: &Config, signal: Signal) -> Option<SpillSettings> {
+    let spill = &config.otlp.spill;
+    let directory = spill.directory.as_ref()?;
+    Some(SpillSettings {
+        directory: directory.join(signal.as_str()),
+        limit: spill.size.bytes(),
+    })
+}
+
+fn resolver(config: &Config) -> Result<Option<RemoteSettings>, SettingsError> {
+    let Some(url) = &config.kubernetes.resolver else {
+        return Ok(None);
+    };
+    let tls = &config.kubernetes.resolver_tls;
+    Ok(Some(RemoteSettings {
+        url: url.parse().map_err(SettingsError::Resolver)?,
+        tls: RemoteTls {
+            ca_file: tls.ca_file.clone(),
+            identity: tls.cert_file.clone().zip(tls.key_file.clone()),
+        },
+        node_name: config.node_name.clone(),
+        max_objects: cluster_objects(config),
+    }))
+}
+
+fn cluster_objects(config: &Config) -> usize {
+    entries(config.sizes().cluster_objects)
 }
 
 /// Ids of processes are unambiguous only together with it. Without `/proc` they still are for one boot.
@@ -238,6 +324,10 @@ fn boot_id() -> String {
 
 fn ring(bytes: u64) -> u32 {
     u32::try_from(bytes).unwrap_or(1 << 31)
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
 }
 
 fn entries(count: u32) -> usize {

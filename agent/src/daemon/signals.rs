@@ -1,4 +1,4 @@
-//! The signals that end the daemon.
+//! The signals that end the daemon, or the resolver.
 
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Resolves at the first SIGTERM or SIGINT; and at SIGHUP from a terminal, which means that it was closed. Elsewhere
 /// SIGHUP is only noted: nothing is reloaded in this version.
-pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::BUILD;
+use super::cluster::ClusterSource;
 use crate::admin::Status;
 use crate::counters::{Counters, Discard, ExportStats, RecordKind, Signal};
 use crate::export::otlp::{OtlpSettings, SignalSettings};
@@ -20,6 +21,7 @@ pub(super) struct Parts {
     pub(super) counters: Arc<Counters>,
     pub(super) exports: Arc<ExportStats>,
     pub(super) kube: Option<watch::Receiver<KubeStatus>>,
+    pub(super) cluster: Option<ClusterSource>,
     pub(super) snapshots: SnapshotHandle,
     pub(super) otlp: OtlpSettings,
 }
@@ -49,9 +51,11 @@ async fn read(parts: &Parts) -> Value {
         "abilities": Ability::all(Capabilities::current().ok()),
         "features": FeatureReport::all(&parts.features),
         "kubernetes": parts.kube.as_ref().map(|status| kubernetes(&status.borrow())),
+        "cluster": parts.cluster.as_ref().map(cluster),
         "otlp": {
             "metrics": parts.otlp.metrics.as_ref().map(|settings| export(parts, Signal::Metrics, settings)),
             "traces": parts.otlp.traces.as_ref().map(|settings| export(parts, Signal::Traces, settings)),
+            "logs": parts.otlp.logs.as_ref().map(|settings| export(parts, Signal::Logs, settings)),
         },
         "series": series,
         "records": records(&parts.counters),
@@ -68,6 +72,41 @@ fn kubernetes(status: &KubeStatus) -> Value {
         "relists": status.relists,
         "last_error": status.last_error.as_deref(),
     })
+}
+
+/// Where names of far ends come from.
+fn cluster(source: &ClusterSource) -> Value {
+    match source {
+        ClusterSource::Resolver(status) => {
+            let status = status.borrow();
+            json!({
+                "source": "resolver",
+                "connected": status.connected,
+                "listed": status.listed,
+                "events": status.events,
+                "snapshots": status.snapshots,
+                "resumed": status.resumed,
+                "bytes": status.bytes,
+                "skipped": status.skipped,
+                "errors": status.errors,
+                "last_error": status.last_error.as_deref(),
+            })
+        }
+        ClusterSource::Watch(status) => {
+            let kinds = status.read().into_iter();
+            let kinds = kinds.map(|(kind, status)| {
+                let told = json!({
+                    "connected": status.connected,
+                    "listed": status.listed,
+                    "objects": status.objects,
+                    "skipped": status.skipped,
+                    "last_error": status.last_error.as_deref(),
+                });
+                (kind.as_str().to_owned(), told)
+            });
+            json!({ "source": "watch", "kinds": kinds.collect::<Map<_, _>>() })
+        }
+    }
 }
 
 fn export(parts: &Parts, signal: Signal, settings: &SignalSettings) -> Value {

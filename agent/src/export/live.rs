@@ -175,6 +175,7 @@ impl Subscribers {
 mod tests {
     use super::*;
     use crate::identity::Value;
+    use crate::telemetry::live::Severity;
 
     #[test]
     fn kinds_may_be_given_short() {
@@ -217,6 +218,7 @@ mod tests {
         let event = |name| LiveEvent {
             time_unix_nano: 7,
             name,
+            severity: Severity::Info,
             attributes: vec![("process.pid", Value::Int(3))],
         };
         subscribers.publish(&event("wellhead.process.exec"), &resource("db"));

@@ -50,6 +50,13 @@ impl CgroupTable {
             .is_some()
     }
 
+    /// Says whose a cgroup is that is known already; whether it is.
+    pub fn assign(&mut self, id: u64, owner: OwnerId) -> bool {
+        let living = self.living.get_mut(&id).map(|cgroup| &mut cgroup.owner);
+        let known = living.or_else(|| self.removed.get_mut(&id).map(|cgroup| &mut cgroup.owner));
+        known.map(|known| *known = owner).is_some()
+    }
+
     /// Keeps a removed cgroup's owner for late records. `true` if the oldest tombstone had to make room.
     pub fn removed(&mut self, id: u64, now: u64) -> bool {
         let Some(cgroup) = self.living.remove(&id) else {

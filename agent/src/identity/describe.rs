@@ -1,6 +1,6 @@
 //! Owner → [`Resource`]: OpenTelemetry attributes and Prometheus labels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::cgroup_path::Runtime;
@@ -115,10 +115,16 @@ impl Describer {
         draft.label("k8s_pod_name", &pod.name);
         draft.label("k8s_workload_name", &pod.workload.name);
         draft.label("k8s_workload_kind", &pod.workload.kind);
+        self.add_common(&mut draft);
+        // After what is known and what is configured: they say more, and nothing else.
         for (key, value) in &pod.resource_annotations {
             draft.set_text(Arc::clone(key), value);
         }
-        self.finish(draft)
+        // Last, so that what somebody said on purpose under such a key stays. An empty value says that the label is there.
+        for (key, value) in &pod.metadata_attributes {
+            draft.set(Arc::clone(key), Value::Str(Arc::clone(value)));
+        }
+        draft.finish()
     }
 
     fn service(&mut self, draft: &mut Draft, service: &Service) {
@@ -162,8 +168,13 @@ impl Describer {
         draft.label("k8s_container_name", &container.name);
     }
 
-    /// Adds what every resource has. What was said before of the workload itself stays.
     fn finish(&mut self, mut draft: Draft) -> Resource {
+        self.add_common(&mut draft);
+        draft.finish()
+    }
+
+    /// Adds what every resource has. What was said before of the workload itself stays.
+    fn add_common(&mut self, draft: &mut Draft) {
         draft.set_text(self.keys.get("host.name"), &self.node_name);
         if self.is_kubernetes {
             draft.set_text(self.keys.get("k8s.node.name"), &self.node_name);
@@ -180,7 +191,6 @@ impl Describer {
         for (key, value) in &self.configured {
             draft.set_text(Arc::clone(key), value);
         }
-        draft.0
     }
 }
 
@@ -205,13 +215,22 @@ impl Keys {
 
 /// A resource being written. What is empty is left out; what is said first stays.
 #[derive(Debug, Default)]
-struct Draft(Resource);
+struct Draft {
+    resource: Resource,
+    keys: HashSet<Arc<str>>,
+}
 
 impl Draft {
+    /// There are thousands, so none is larger than it has to be.
+    fn finish(mut self) -> Resource {
+        self.resource.attributes.shrink_to_fit();
+        self.resource.labels.shrink_to_fit();
+        self.resource
+    }
+
     fn set(&mut self, key: Arc<str>, value: Value) {
-        let is_new = self.0.attributes.iter().all(|(known, _)| *known != key);
-        if is_new && !key.is_empty() {
-            self.0.attributes.push((key, value));
+        if !key.is_empty() && self.keys.insert(Arc::clone(&key)) {
+            self.resource.attributes.push((key, value));
         }
     }
 
@@ -229,7 +248,7 @@ impl Draft {
 
     fn label(&mut self, key: &'static str, text: &Arc<str>) {
         if !text.is_empty() {
-            self.0.labels.push((key, Arc::clone(text)));
+            self.resource.labels.push((key, Arc::clone(text)));
         }
     }
 }

@@ -1,22 +1,27 @@
 //! The one owner of all identity state.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::OwnerId;
 use super::cgroup_path::{self, CgroupOwner};
 use super::cgroups::CgroupTable;
+use super::cluster::{ClusterUpdate, Moment, Source};
 use super::describe::Describer;
+use super::far_ends::{FarEnd, FarEnds, PeerKey};
+use super::naming_lag::NamingLag;
 use super::owners::{Owner, OwnerTable};
-use super::peers::{Peer, PeerNames};
-use super::pod_info::{ContainerInfo, PodInfo};
+use super::peers::Peer;
+use super::pod_info::{self, ContainerInfo, PodInfo};
 use super::pods::{PodTable, PodUpdate};
 use super::resource::{Resolution, Resource};
 use super::scan::Scanned;
 use super::settings::IdentitySettings;
 use super::workload::Workload;
 use crate::counters::{Counters, Discard};
+use crate::events::Connection;
 
 /// Answers who: by cgroup, by owner, by address. Every time is on the boot clock, in nanoseconds.
 #[derive(Debug)]
@@ -26,8 +31,12 @@ pub struct Identity {
     pod_wait: u64,
     cgroups: CgroupTable,
     owners: OwnerTable,
+    /// Whose cgroups count for the node because the table of owners is full; at most as many as there may be cgroups.
+    homeless: HashMap<u64, CgroupOwner>,
+    most_homeless: usize,
     pods: PodTable,
-    peers: PeerNames,
+    naming_lag: NamingLag,
+    far_ends: FarEnds,
     describer: Describer,
     node: Arc<Resource>,
     node_name: Arc<str>,
@@ -39,7 +48,16 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 struct Written {
     pod: Option<Arc<PodInfo>>,
+    depth: Depth,
     resource: Arc<Resource>,
+}
+
+/// How much of an owner is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Nothing,
+    Pod,
+    Everything,
 }
 
 /// What the pod table knows of an owner.
@@ -49,6 +67,16 @@ struct Known<'a> {
     container: Option<&'a ContainerInfo>,
     /// Whether more may still arrive.
     complete: bool,
+}
+
+impl Known<'_> {
+    fn depth(&self) -> Depth {
+        match (self.pod, self.complete) {
+            (None, _) => Depth::Nothing,
+            (Some(_), false) => Depth::Pod,
+            (Some(_), true) => Depth::Everything,
+        }
+    }
 }
 
 impl Identity {
@@ -62,12 +90,11 @@ impl Identity {
             pod_wait: limits.pod_wait,
             cgroups: CgroupTable::new(limits.cgroups, limits.cgroup_linger),
             owners: OwnerTable::new(limits.owners),
+            homeless: HashMap::new(),
+            most_homeless: limits.cgroups,
             pods: PodTable::new(limits.pods, limits.pod_linger),
-            peers: PeerNames::new(
-                &settings.cidrs,
-                settings.peer_addresses,
-                limits.peer_addresses,
-            ),
+            naming_lag: NamingLag::new(limits.pods),
+            far_ends: FarEnds::new(settings),
             node: Arc::new(describer.node()),
             node_name: settings.node_name.as_str().into(),
             localhost: "localhost".into(),
@@ -76,14 +103,35 @@ impl Identity {
         }
     }
 
-    /// A cgroup of the unified hierarchy, new or found by a scan. If no more owners fit, it counts for the node.
+    /// A cgroup of the unified hierarchy was made. While no more owners fit, it counts for the node.
     pub fn cgroup_created(&mut self, id: u64, path: &str, now: u64) {
-        let owner = self.owners.intern(cgroup_path::parse(path), now);
-        self.count_full(u64::from(owner.is_none()));
-        let evicted = self
-            .cgroups
-            .created(id, owner.unwrap_or(OwnerId::NODE), now);
+        let owner = self.cgroup_found(id, path, now);
+        let owner = self.owners.get(owner);
+        // Others are known by a cgroup that was there before.
+        let is_new = owner.first_seen == now;
+        if let Some(CgroupOwner::Container { id, pod_uid, .. }) = &owner.whose
+            && self.kubernetes
+            && is_new
+            && pod_uid.is_some()
+            && self.pods.by_container(id).is_none()
+        {
+            self.naming_lag.made(id, now);
+        }
+    }
+
+    /// A cgroup is there, nobody knows since when.
+    fn cgroup_found(&mut self, id: u64, path: &str, now: u64) -> OwnerId {
+        let whose = cgroup_path::parse(path);
+        let owner = self.owners.intern(&whose, now).unwrap_or(OwnerId::NODE);
+        if owner == OwnerId::NODE {
+            self.count_full(1);
+            if self.homeless.len() < self.most_homeless {
+                self.homeless.insert(id, whose);
+            }
+        }
+        let evicted = self.cgroups.created(id, owner, now);
         self.count_full(u64::from(evicted));
+        owner
     }
 
     /// A cgroup is gone; records of it may still come.
@@ -96,7 +144,7 @@ impl Identity {
     /// there before it began and was not found.
     pub fn cgroups_scanned(&mut self, scanned: &Scanned, scan_started: u64, now: u64) {
         for (id, path) in &scanned.cgroups {
-            self.cgroup_created(*id, path, now);
+            self.cgroup_found(*id, path, now);
         }
         if scanned.complete {
             let found: HashSet<u64> = scanned.cgroups.iter().map(|(id, _)| *id).collect();
@@ -115,21 +163,69 @@ impl Identity {
         self.owners.get(id)
     }
 
-    /// Takes in news of pods.
-    pub fn apply(&mut self, update: PodUpdate, now: u64) {
-        let evicted = self.pods.apply(update, now);
+    /// Takes in news of this node's pods. Returns how long each container was there that they are the first to name, of
+    /// those whose making was seen.
+    pub fn apply(&mut self, update: PodUpdate, now: Moment) -> Vec<Duration> {
+        let lags = self.naming_lag.named(&update, now.boot);
+        let addresses = pod_info::addresses(&update);
+        let evicted = self.pods.apply(update, now.boot);
         self.count_full(evicted);
+        self.apply_addresses(addresses, Source::Node, now);
+        lags
     }
 
-    /// Who has this address now.
-    pub fn peer(&mut self, address: IpAddr) -> Peer {
-        self.peers.peer(address, &self.pods)
+    /// Takes in news of everything in the cluster that has an address. Says whether anybody was renamed who keeps an address;
+    /// whoever else comes or goes has another [`PeerKey`].
+    pub fn apply_cluster(&mut self, update: ClusterUpdate, now: Moment) -> bool {
+        self.apply_addresses(update, Source::Cluster, now);
+        self.far_ends.take_renamed()
+    }
+
+    fn apply_addresses(&mut self, update: ClusterUpdate, source: Source, now: Moment) {
+        let turned_away = self.far_ends.apply(update, source, now);
+        let full = Discard::IdentityClusterFull;
+        self.counters.discard(full, turned_away);
+        let cut = Discard::IdentityAddressesCut;
+        self.counters.discard(cut, self.far_ends.take_cut());
+    }
+
+    /// The host itself has these addresses, and no others. Who had one of them before is called otherwise from then on.
+    pub fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.far_ends.host_addresses_changed(addresses);
+    }
+
+    /// Somebody opened a connection at a time: the address of this end is the pod's, if it is one's and nobody else's.
+    pub fn seen(&mut self, id: OwnerId, connection: &Connection, at: u64) {
+        let local = connection.local.ip().to_canonical();
+        if let Some(pod) = self.pod(id).filter(|pod| !pod.host_network) {
+            let uid = Arc::clone(&pod.uid);
+            self.far_ends.seen(local, connection.netns, &uid, at);
+        }
+    }
+
+    /// Who is, or was, at this far end. `backend` is whom a Service's address was translated to, where that is known.
+    pub fn peer(&mut self, end: &FarEnd, backend: Option<SocketAddr>) -> Peer {
+        self.far_ends.peer(end, backend)
+    }
+
+    /// What the name of this far end depends on: where it is the same, so is [`Identity::peer`], until somebody is renamed.
+    pub fn peer_key(&self, end: &FarEnd, backend: Option<SocketAddr>) -> PeerKey {
+        self.far_ends.key(end, backend)
+    }
+
+    /// Whether this is a Service's address, so that packets go to somebody else.
+    pub fn is_service(&self, end: &FarEnd) -> bool {
+        self.far_ends.is_service(end)
+    }
+
+    /// Whether it may be a pod that is not known yet. Says so for a few seconds after it was asked first.
+    pub fn awaits_peer(&mut self, end: &FarEnd, now: u64) -> bool {
+        self.kubernetes && self.far_ends.awaits(end, now)
     }
 
     /// The workload an owner is part of, for this node's end of a flow. `None` outside Kubernetes.
     pub fn workload(&self, id: OwnerId) -> Option<Arc<Workload>> {
-        let known = self.known(self.owners.get(id).whose.as_ref()?);
-        known.pod.map(|pod| Arc::clone(&pod.workload))
+        self.pod(id).map(|pod| Arc::clone(&pod.workload))
     }
 
     /// What to call this node's own end of a flow that belongs to no workload: `localhost` on loopback, else the
@@ -165,15 +261,17 @@ impl Identity {
         };
         let age = now.saturating_sub(owner.first_seen);
         let known = self.known(&whose);
+        let (pod, depth) = (known.pod.map(Arc::clone), known.depth());
+        let index = id.0 as usize;
+        if let Some(Some(written)) = self.written.get(index) {
+            // What was known stays true when it is forgotten: a pod that is long gone, a container its pod lists no more.
+            let is_forgotten = depth < written.depth;
+            if is_forgotten || same_pod(written.pod.as_ref(), pod.as_ref()) {
+                return Resolution::Ready(Arc::clone(&written.resource));
+            }
+        }
         if self.kubernetes && !known.complete && age < self.pod_wait {
             return Resolution::Pending;
-        }
-        let pod = known.pod.map(Arc::clone);
-        let index = id.0 as usize;
-        if let Some(Some(written)) = self.written.get(index)
-            && same_pod(written.pod.as_ref(), pod.as_ref())
-        {
-            return Resolution::Ready(Arc::clone(&written.resource));
         }
         let resource = self.write(index, &whose);
         if self.written.len() <= index {
@@ -181,6 +279,7 @@ impl Identity {
         }
         self.written[index] = Some(Written {
             pod,
+            depth,
             resource: Arc::clone(&resource),
         });
         Resolution::Ready(resource)
@@ -195,11 +294,12 @@ impl Identity {
     pub fn expire(&mut self, now: u64) {
         self.cgroups.expire(now);
         self.pods.expire(now);
+        self.far_ends.expire(now);
     }
 
     /// Frees the owners that no cgroup refers to and that nobody else does, as `in_use` says. To be asked for everything
-    /// that holds a handle: series, spans under way, events that wait.
-    pub fn retain_owners(&mut self, mut in_use: impl FnMut(OwnerId) -> bool) {
+    /// that holds a handle: series, spans under way, events that wait. Their room is for cgroups that found none before.
+    pub fn retain_owners(&mut self, mut in_use: impl FnMut(OwnerId) -> bool, now: u64) {
         let of_cgroups = self.cgroups.owners();
         let written = &mut self.written;
         self.owners.retain(|id| {
@@ -209,6 +309,15 @@ impl Identity {
             }
             kept
         });
+        let (owners, cgroups) = (&mut self.owners, &mut self.cgroups);
+        self.homeless.retain(|id, whose| {
+            let is_waiting = cgroups.owner(*id) == Some(OwnerId::NODE);
+            let owner = is_waiting.then(|| owners.intern(whose, now));
+            match owner.flatten() {
+                Some(owner) => !cgroups.assign(*id, owner),
+                None => is_waiting,
+            }
+        });
     }
 
     /// Number of living cgroups, owners and living pods known.
@@ -217,7 +326,12 @@ impl Identity {
             cgroups: self.cgroups.len(),
             owners: self.owners.len(),
             pods: self.pods.len(),
+            cluster_objects: self.far_ends.len(),
         }
+    }
+
+    fn pod(&self, id: OwnerId) -> Option<&Arc<PodInfo>> {
+        self.known(self.owners.get(id).whose.as_ref()?).pod
     }
 
     fn known(&self, whose: &CgroupOwner) -> Known<'_> {
@@ -298,6 +412,8 @@ pub struct IdentitySizes {
     pub owners: usize,
     /// Living pods.
     pub pods: usize,
+    /// Everything in the cluster that has an address, as far as known.
+    pub cluster_objects: usize,
 }
 
 fn same_pod(a: Option<&Arc<PodInfo>>, b: Option<&Arc<PodInfo>>) -> bool {

@@ -6,16 +6,21 @@
 mod aged_map;
 pub mod cgroup_path;
 pub mod cgroups;
+pub mod cluster;
 mod describe;
 mod facade;
+mod far_ends;
+mod glob;
 mod image;
 pub mod kube;
+mod naming_lag;
 mod owners;
 mod peers;
 mod pod_info;
 mod pods;
 mod proc_cgroup;
 mod processes;
+pub mod remote;
 mod resource;
 pub mod scan;
 mod service;
@@ -23,9 +28,11 @@ mod settings;
 #[cfg(test)]
 mod testing;
 mod workload;
+mod workloads;
 
 pub use self::cgroup_path::{CgroupOwner, Runtime};
 pub use self::facade::{Identity, IdentitySizes};
+pub use self::far_ends::{FarEnd, PeerKey};
 pub use self::image::ImageRef;
 pub use self::owners::{Owner, OwnerTable};
 pub use self::peers::{Peer, PeerNames};

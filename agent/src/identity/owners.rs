@@ -42,8 +42,8 @@ impl OwnerTable {
 
     /// The handle of this owner, a new one if it is met for the first time. `None` if the table is full: handles in
     /// use cannot be taken away from whoever holds them.
-    pub fn intern(&mut self, whose: CgroupOwner, now: u64) -> Option<OwnerId> {
-        if let Some(id) = self.ids.get(&whose) {
+    pub fn intern(&mut self, whose: &CgroupOwner, now: u64) -> Option<OwnerId> {
+        if let Some(id) = self.ids.get(whose) {
             return Some(*id);
         }
         let id = self.free_slot()?;
@@ -51,7 +51,7 @@ impl OwnerTable {
             whose: Some(whose.clone()),
             first_seen: now,
         });
-        self.ids.insert(whose, id);
+        self.ids.insert(whose.clone(), id);
         Some(id)
     }
 
@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn cgroups_of_one_owner_share_a_handle() {
         let mut table = OwnerTable::new(4);
-        let main = table.intern(parse("/system.slice/a.service"), 1).unwrap();
+        let main = table.intern(&parse("/system.slice/a.service"), 1).unwrap();
         assert_eq!(
-            table.intern(parse("/system.slice/a.service/worker"), 2),
+            table.intern(&parse("/system.slice/a.service/worker"), 2),
             Some(main)
         );
         assert_ne!(
-            table.intern(parse("/system.slice/b.service"), 3),
+            table.intern(&parse("/system.slice/b.service"), 3),
             Some(main)
         );
         assert_eq!((table.get(main).first_seen, table.len()), (1, 2));
@@ -133,13 +133,13 @@ mod tests {
     #[test]
     fn handles_are_reused_only_after_they_were_freed() {
         let mut table = OwnerTable::new(2);
-        let a = table.intern(parse("/a"), 1).unwrap();
-        let b = table.intern(parse("/b"), 1).unwrap();
-        assert_eq!(table.intern(parse("/c"), 1), None);
+        let a = table.intern(&parse("/a"), 1).unwrap();
+        let b = table.intern(&parse("/b"), 1).unwrap();
+        assert_eq!(table.intern(&parse("/c"), 1), None);
         table.retain(|id| id == b);
         assert_eq!(table.get(a).whose, None);
-        assert_eq!(table.intern(parse("/c"), 2), Some(a));
+        assert_eq!(table.intern(&parse("/c"), 2), Some(a));
         assert_eq!(table.get(a).whose, Some(parse("/c")));
-        assert_eq!(table.intern(parse("/b"), 2), Some(b));
+        assert_eq!(table.intern(&parse("/b"), 2), Some(b));
     }
 }

@@ -4,15 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::aged_map::AgedMap;
-use super::pods::PodTable;
 use super::settings::PeerAddresses;
 use super::workload::Workload;
 
 /// The other end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// A pod, as the workload it is part of: `*.k8s.workload.*`.
+    /// A pod, as the workload it is part of, or a node: `*.k8s.workload.*`.
     Workload(Arc<Workload>),
+    /// A Service.
+    Service {
+        /// Its name and namespace.
+        service: Arc<Workload>,
+        /// Who answered for it, where that is known.
+        backend: Option<Arc<Workload>>,
+    },
     /// Anything else, by what to call it: `*.address`. The name of a configured range, `localhost`, `external`, or
     /// the address itself where the configuration wants it.
     Address(Arc<str>),
@@ -51,17 +57,14 @@ impl PeerNames {
         }
     }
 
-    /// Who has this address now. A pod comes before every range, and among ranges the longest prefix wins.
-    pub fn peer(&mut self, address: IpAddr, pods: &PodTable) -> Peer {
+    /// What to call this address. Among ranges the longest prefix wins.
+    pub fn name(&mut self, address: IpAddr) -> Arc<str> {
         let address = address.to_canonical();
-        if let Some(pod) = pods.by_ip(address) {
-            return Peer::Workload(Arc::clone(&pod.workload));
-        }
         let range = self.ranges.iter().find(|(cidr, _)| cidr.contains(address));
-        Peer::Address(match range {
+        match range {
             Some((_, name)) => Arc::clone(name),
             None => self.text(address),
-        })
+        }
     }
 
     fn text(&mut self, address: IpAddr) -> Arc<str> {
@@ -131,35 +134,21 @@ mod tests {
 
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
-    use super::{Cidr, Peer, PeerNames};
-    use crate::identity::pod_info::PodInfo;
-    use crate::identity::pods::{PodTable, PodUpdate};
+    use super::{Cidr, PeerNames};
     use crate::identity::settings::PeerAddresses;
-    use crate::identity::testing::{owned, pod};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     fn check(ranges: &[(&str, &str, u8)], addresses: PeerAddresses, expected: &[(&str, &str)]) {
-        let web = PodInfo {
-            ips: vec![ip("10.1.0.5")],
-            ..owned(pod("shop", "web-1"), &[("StatefulSet", "web")])
-        };
-        let mut pods = PodTable::new(4, 0);
-        pods.apply(PodUpdate::Applied(Box::new(web)), 0);
         let ranges: Vec<_> = ranges
             .iter()
             .map(|(name, address, length)| ((*name).to_owned(), ip(address), *length))
             .collect();
         let mut names = PeerNames::new(&ranges, addresses, 2);
         for (address, expected) in expected {
-            let found = match names.peer(ip(address), &pods) {
-                Peer::Workload(workload) => {
-                    format!("{} {}/{}", workload.kind, workload.namespace, workload.name)
-                }
-                Peer::Address(text) => text.to_string(),
-            };
+            let found = names.name(ip(address)).to_string();
             assert_eq!(&found, expected, "{address} in {ranges:?}");
         }
     }
@@ -167,8 +156,6 @@ mod tests {
     #[test]
     fn without_ranges() {
         let common = [
-            ("10.1.0.5", "StatefulSet shop/web"),
-            ("::ffff:10.1.0.5", "StatefulSet shop/web"),
             ("127.0.0.53", "localhost"),
             ("::1", "localhost"),
             ("::ffff:127.0.0.1", "localhost"),
@@ -211,7 +198,6 @@ mod tests {
                 ("10.2.3.4", "db"),
                 ("10.2.3.5", "net"),
                 ("10.3.0.1", "ten"),
-                ("10.1.0.5", "StatefulSet shop/web"),
                 ("11.0.0.1", "all"),
                 ("127.0.0.1", "localhost"),
                 ("2001:db8:ffff::1", "six"),
@@ -237,12 +223,8 @@ mod tests {
 
     #[test]
     fn text_is_shared() {
-        let pods = PodTable::new(1, 0);
         let mut names = PeerNames::new(&[], PeerAddresses::Ip, 8);
-        let texts = [(); 2].map(|()| match names.peer(ip("192.0.2.1"), &pods) {
-            Peer::Address(text) => text,
-            Peer::Workload(workload) => Arc::clone(&workload.name),
-        });
+        let texts = [(); 2].map(|()| names.name(ip("192.0.2.1")));
         assert!(Arc::ptr_eq(&texts[0], &texts[1]));
     }
 

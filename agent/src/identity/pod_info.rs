@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
 use super::image::ImageRef;
+use super::pods::PodUpdate;
 use super::workload::{ObjectName, Workload};
 
 /// A pod, reduced to what identity needs.
@@ -17,7 +19,7 @@ pub struct PodInfo {
     pub namespace: Arc<str>,
     /// `metadata.name`.
     pub name: Arc<str>,
-    /// What the cgroups of a static pod have for a UID (`kubernetes.io/config.hash`, on its mirror `config.mirror`).
+    /// What the cgroups of a static pod have for a UID: `kubernetes.io/config.mirror` of its mirror.
     pub config_hash: Option<Arc<str>>,
     /// `status.podIPs`.
     pub ips: Vec<IpAddr>,
@@ -39,6 +41,39 @@ pub struct PodInfo {
     pub labels: ServiceLabels,
     /// Annotations `resource.opentelemetry.io/<key>`, by key.
     pub resource_annotations: Vec<(Arc<str>, Arc<str>)>,
+    /// The labels and annotations that were asked for, as attributes: `k8s.pod.label.<key>`, `k8s.pod.annotation.<key>`.
+    pub metadata_attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// The same news, reduced to who has which address.
+pub(super) fn addresses(update: &PodUpdate) -> ClusterUpdate {
+    let kind = ObjectKind::Pod;
+    match update {
+        PodUpdate::Applied(pod) => ClusterUpdate::Applied(Box::new(pod.with_addresses())),
+        PodUpdate::Deleted { uid } => ClusterUpdate::Deleted {
+            kind,
+            uid: Arc::clone(uid),
+        },
+        PodUpdate::Restarted(pods) => ClusterUpdate::Restarted {
+            kind,
+            objects: pods.iter().map(PodInfo::with_addresses).collect(),
+        },
+    }
+}
+
+impl PodInfo {
+    /// The node's addresses are not the pod's.
+    fn with_addresses(&self) -> ClusterObject {
+        let own = self.ips.iter().filter(|_| !self.host_network);
+        ClusterObject {
+            kind: ObjectKind::Pod,
+            uid: Arc::clone(&self.uid),
+            name: Arc::clone(&self.workload),
+            addresses: own.map(|ip| Address::any_port(*ip)).collect(),
+            since: self.start_time,
+            finished: self.finished,
+        }
+    }
 }
 
 /// A container of a pod.

@@ -1,13 +1,12 @@
-//! The pods of this node: by UID, by container, by address; deleted ones for a while.
+//! The pods of this node: by UID, by container; deleted ones for a while.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::aged_map::AgedMap;
 use super::pod_info::{ContainerInfo, PodInfo};
 
-/// Ids kept per pod. A container that keeps crashing gets a new one with every run.
+/// Ids kept per pod, those it reports apart. A container that keeps crashing gets a new one with every run.
 const IDS_PER_POD: usize = 64;
 
 /// What the watch tells.
@@ -33,7 +32,6 @@ pub struct PodTable {
     linger: u64,
     by_hash: HashMap<Arc<str>, Arc<str>>,
     by_container: HashMap<Arc<str>, ContainerRun>,
-    by_ip: HashMap<IpAddr, Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -64,7 +62,6 @@ impl PodTable {
             linger,
             by_hash: HashMap::new(),
             by_container: HashMap::new(),
-            by_ip: HashMap::new(),
         }
     }
 
@@ -106,11 +103,6 @@ impl PodTable {
             .iter()
             .find(|container| container.name == run.container)?;
         Some((pod, container))
-    }
-
-    /// The pod that has, or had last, this address. Addresses of the node belong to no pod.
-    pub fn by_ip(&self, ip: IpAddr) -> Option<&Arc<PodInfo>> {
-        self.entry(self.by_ip.get(&ip)?).map(|entry| &entry.info)
     }
 
     /// Forgets the pods deleted too long ago.
@@ -199,11 +191,32 @@ impl PodTable {
                 self.index_container(uid, id, &container.name);
             }
         }
-        if !info.host_network && !info.finished {
-            for ip in &info.ips {
-                self.claim_address(ip.to_canonical(), &info);
-            }
+        self.forget_old_ids(&info);
+    }
+
+    /// Of the ids that the pod does not report any more, the first go.
+    fn forget_old_ids(&mut self, info: &PodInfo) {
+        let Some(entry) = self.living.get_mut(&info.uid) else {
+            return;
+        };
+        let mut excess = entry.ids.len().saturating_sub(IDS_PER_POD);
+        if excess == 0 {
+            return;
         }
+        let all = info.containers.iter();
+        let reported: HashSet<_> = all.flat_map(|container| &container.ids).collect();
+        let by_container = &mut self.by_container;
+        entry.ids.retain(|id| {
+            let goes = excess > 0 && !reported.contains(id);
+            if goes {
+                excess -= 1;
+                // It may be another pod's by now.
+                if by_container.get(id).is_some_and(|run| run.pod == info.uid) {
+                    by_container.remove(id);
+                }
+            }
+            !goes
+        });
     }
 
     /// Ids are kept when the pod no longer reports them, for what the run before left behind.
@@ -220,32 +233,10 @@ impl PodTable {
         if is_new {
             entry.ids.push_back(Arc::clone(id));
         }
-        if entry.ids.len() > IDS_PER_POD
-            && let Some(oldest) = entry.ids.pop_front()
-        {
-            self.by_container.remove(&oldest);
-        }
-    }
-
-    /// An address goes from a finished or deleted pod to the next one; a late update about the older must not take it back.
-    fn claim_address(&mut self, ip: IpAddr, info: &PodInfo) {
-        let holder = self.by_ip.get(&ip).and_then(|uid| self.living.get(uid));
-        let is_taken = holder.is_some_and(|entry| {
-            entry.info.uid != info.uid && entry.info.start_time > info.start_time
-        });
-        if !is_taken {
-            self.by_ip.insert(ip, Arc::clone(&info.uid));
-        }
     }
 
     /// Takes away what the pod was found by, its containers excepted.
     fn release(&mut self, info: &PodInfo) {
-        for ip in &info.ips {
-            let ip = ip.to_canonical();
-            if self.by_ip.get(&ip) == Some(&info.uid) {
-                self.by_ip.remove(&ip);
-            }
-        }
         if let Some(hash) = &info.config_hash
             && self.by_hash.get(hash) == Some(&info.uid)
         {

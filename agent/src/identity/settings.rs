@@ -19,6 +19,8 @@ pub struct IdentitySettings {
     pub peer_addresses: PeerAddresses,
     /// Whether pods are watched. If not, nothing is worth waiting for.
     pub kubernetes: bool,
+    /// Whether everything in the cluster that has an address is told of, besides this node's pods.
+    pub cluster: bool,
     /// Whether `app.kubernetes.io/…` labels name services; on unless told otherwise.
     pub use_well_known_labels: bool,
     /// Sizes and times.
@@ -34,6 +36,7 @@ impl Default for IdentitySettings {
             cidrs: Vec::new(),
             peer_addresses: PeerAddresses::Name,
             kubernetes: false,
+            cluster: false,
             use_well_known_labels: true,
             limits: IdentityLimits::default(),
         }
@@ -59,7 +62,9 @@ pub struct IdentityLimits {
     pub owners: usize,
     /// Living pods; as many deleted ones again.
     pub pods: usize,
-    /// Peer addresses kept as text.
+    /// Everything in the cluster that has an address.
+    pub cluster_objects: usize,
+    /// Peer addresses kept as text, and as many that nothing is known of.
     pub peer_addresses: usize,
     /// How long a removed cgroup is known.
     pub cgroup_linger: u64,
@@ -75,6 +80,7 @@ impl Default for IdentityLimits {
             cgroups: 8_192,
             owners: 8_192,
             pods: 1_024,
+            cluster_objects: 32_768,
             peer_addresses: 4_096,
             cgroup_linger: 60 * SECOND,
             pod_linger: 120 * SECOND,

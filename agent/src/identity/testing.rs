@@ -26,6 +26,7 @@ pub(super) fn pod(namespace: &str, name: &str) -> PodInfo {
         containers: Vec::new(),
         labels: ServiceLabels::default(),
         resource_annotations: Vec::new(),
+        metadata_attributes: Vec::new(),
     }
 }
 

@@ -21,7 +21,7 @@ const ABILITIES: &[Definition] = &[
     },
     Definition {
         name: "other_network_namespaces",
-        purpose: "ask for the sockets of each network namespace",
+        purpose: "ask for the sockets of each network namespace, and for translations in the host's",
         capabilities: &[Capability::SysAdmin, Capability::SysPtrace],
     },
     Definition {

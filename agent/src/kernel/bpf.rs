@@ -11,6 +11,9 @@ use std::{
 
 use libbpf_sys as sys;
 
+/// Larger than any value of a map with keys of 64 bits: the kernel writes as much as its values are long.
+const LONGEST_VALUE: usize = 256;
+
 /// Pins an object (a map, program or link) at a path of a bpf filesystem.
 pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
@@ -25,6 +28,26 @@ pub(super) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     // SAFETY: the path is NUL-terminated and outlives the call.
     let result = unsafe { sys::bpf_obj_get(path.as_ptr()) };
     owned(result)
+}
+
+/// Whether one descriptor is the link of a tracing program and the other that program. Of anything else that could be
+/// pinned in their place, the kernel's description has no such lines (`bpf_link_show_fdinfo`, kernel/bpf/syscall.c).
+pub(super) fn is_link_of(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> bool {
+    let about = |fd: BorrowedFd<'_>| {
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default()
+    };
+    let (link, program) = (about(link), about(program));
+    let id = field(&link, "prog_id");
+    field(&link, "link_type").is_some()
+        && field(&program, "prog_type").is_some()
+        && id.is_some()
+        && id == field(&program, "prog_id")
+}
+
+fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = about.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(key, _)| *key == name)?;
+    Some(value.trim())
 }
 
 /// Attaches a loaded BTF tracepoint program. Closing the link detaches it, unless the link is pinned.
@@ -62,8 +85,7 @@ pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether a map with keys of 64 bits has one; also if the kernel does not tell.
 pub(super) fn has_key(map: BorrowedFd<'_>, key: u64) -> bool {
-    // Larger than any value of such a map: the kernel writes as much as its values are long.
-    let mut value = [0_u8; 256];
+    let mut value = [0_u8; LONGEST_VALUE];
     // SAFETY: key and value are valid for the call, and long enough.
     let result = unsafe {
         sys::bpf_map_lookup_elem(
@@ -75,11 +97,65 @@ pub(super) fn has_key(map: BorrowedFd<'_>, key: u64) -> bool {
     result != -libc::ENOENT
 }
 
-/// Removes a key of 64 bits from a map, if it is there.
-pub(super) fn remove_key(map: BorrowedFd<'_>, key: u64) {
+/// The value behind a key of 64 bits, as far as it is known to be: the rest is zero.
+pub(super) fn value(map: BorrowedFd<'_>, key: u64) -> Option<[u8; LONGEST_VALUE]> {
+    let mut value = [0; LONGEST_VALUE];
+    // SAFETY: key and value are valid for the call, and long enough.
+    let result = unsafe {
+        sys::bpf_map_lookup_elem(
+            map.as_raw_fd(),
+            ptr::from_ref(&key).cast(),
+            value.as_mut_ptr().cast(),
+        )
+    };
+    (result == 0).then_some(value)
+}
+
+/// All keys of a hash map whose keys have 64 bits. One that comes or goes meanwhile may be among them or not.
+pub(super) fn keys(map: BorrowedFd<'_>) -> io::Result<Vec<u64>> {
+    // More than are in one bucket of the map, which is read as a whole.
+    const BATCH: u32 = 1_024;
+    let mut keys = Vec::new();
+    let mut batch = [0_u64; BATCH as usize];
+    // There is no call that tells keys without values.
+    let mut values = vec![0_u8; BATCH as usize * LONGEST_VALUE];
+    let mut position = 0_u32;
+    let mut is_first = true;
+    loop {
+        let mut count = BATCH;
+        let to = &raw mut position;
+        let from = if is_first { ptr::null_mut() } else { to };
+        // SAFETY: keys and values have room for as many as `count` says; the position is the 32 bits a hash map takes and
+        // gives, and may be the same place for both: it is read first.
+        let result = unsafe {
+            sys::bpf_map_lookup_batch(
+                map.as_raw_fd(),
+                from.cast(),
+                to.cast(),
+                batch.as_mut_ptr().cast(),
+                values.as_mut_ptr().cast(),
+                &raw mut count,
+                ptr::null(),
+            )
+        };
+        let is_last = result == -libc::ENOENT;
+        if !is_last {
+            check(result)?;
+        }
+        is_first = false;
+        let told = usize::try_from(count).unwrap_or_default();
+        keys.extend(batch.iter().take(told));
+        if is_last {
+            return Ok(keys);
+        }
+    }
+}
+
+/// Removes a key of 64 bits from a map; says whether it was there.
+pub(super) fn remove_key(map: BorrowedFd<'_>, key: u64) -> bool {
     // SAFETY: the key is valid for the call.
-    let _absent_is_fine =
-        unsafe { sys::bpf_map_delete_elem(map.as_raw_fd(), ptr::from_ref(&key).cast()) };
+    let result = unsafe { sys::bpf_map_delete_elem(map.as_raw_fd(), ptr::from_ref(&key).cast()) };
+    result == 0
 }
 
 /// Waits until every program that runs now has returned: they run as RCU readers, and this membarrier command is a

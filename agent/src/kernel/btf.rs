@@ -12,6 +12,8 @@ use std::{
 use libbpf_sys as sys;
 use thiserror::Error;
 
+use crate::causes::chain;
+
 /// Where the kernel shows its own types.
 pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -24,14 +26,24 @@ pub enum BtfError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// The file is there and libbpf does not accept it.
+    /// The file is there, and what is in it is not accepted.
     #[error("cannot parse the BTF at {}", path.display())]
     Parse {
         /// Which file.
         path: PathBuf,
-        /// What libbpf said.
+        /// What libbpf, or aya, said.
         source: io::Error,
     },
+}
+
+impl BtfError {
+    /// Why features are off that need BTF.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Absent { .. } => "the kernel has no BTF".to_owned(),
+            Self::Parse { .. } => format!("the kernel's BTF cannot be used: {}", chain(self)),
+        }
+    }
 }
 
 /// A field: where it is and how wide.
@@ -51,8 +63,19 @@ pub(crate) struct Btf {
 }
 
 impl Btf {
+    /// Whether what is at `path` can be parsed.
+    pub(crate) fn check(path: &Path) -> Result<(), BtfError> {
+        Self::open(path).map(drop)
+    }
+
     /// Parses the BTF at `path`.
     pub(crate) fn parse(path: &Path) -> Result<Self, BtfError> {
+        let mut btf = Self::open(path)?;
+        btf.index_structures();
+        Ok(btf)
+    }
+
+    fn open(path: &Path) -> Result<Self, BtfError> {
         if !path.exists() {
             return Err(BtfError::Absent {
                 path: path.to_owned(),
@@ -69,12 +92,10 @@ impl Btf {
         // SAFETY: the path is NUL-terminated and outlives the call.
         let raw = unsafe { sys::btf__parse(c_path.as_ptr(), std::ptr::null_mut()) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(io::Error::last_os_error()))?;
-        let mut btf = Self {
+        Ok(Self {
             raw,
             structures: HashMap::new(),
-        };
-        btf.index_structures();
-        Ok(btf)
+        })
     }
 
     /// The member at a dotted path (`__sk_common.skc_num`), unnamed unions and structures passed through.

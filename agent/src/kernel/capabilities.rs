@@ -8,6 +8,8 @@ use std::{fmt, fs, io};
 pub enum Capability {
     /// Reading any file and directory.
     DacReadSearch = 2,
+    /// Asking netfilter.
+    NetAdmin = 12,
     /// Looking into processes of others.
     SysPtrace = 19,
     /// Everything; what kernels before 5.8 ask for in place of the two below.
@@ -22,6 +24,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Self::NetAdmin => "CAP_NET_ADMIN",
             Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::Perfmon => "CAP_PERFMON",

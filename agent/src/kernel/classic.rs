@@ -6,7 +6,7 @@ use aya::{Ebpf, maps::HashMap, programs::TracePoint};
 
 use super::{
     AttachError, BtfError, Feature, FeatureStatus, ProbeSettings, Probes,
-    features::{MECHANISM_CLASSIC, NO_BTF, ProgramStatus},
+    features::{MECHANISM_CLASSIC, ProgramStatus},
     load::{Facts, Loaded, load},
     positions::Positions,
     probes::{captures_something, obstacle},
@@ -55,23 +55,32 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// # Errors
 /// Nothing can be attached this way either.
 pub(crate) fn attach(settings: &ProbeSettings, why: BtfError) -> Result<Probes, AttachError> {
+    let reason = why.reason();
+    if !matches!(why, BtfError::Absent { .. }) {
+        tracing::warn!("{reason}");
+    }
     let positions = Positions::resolve();
     let facts = Facts::without_btf(&positions);
     let Loaded { mut object, unmade } = load(settings, &facts, None, None)?;
     enter_kernel_threads(&mut object)?;
     let mut features = Vec::new();
     let mut running = Vec::new();
-    for feature in Feature::ALL {
+    // What is kept for the next agent takes BTF; it is told as off like what has no program.
+    let all = Feature::ALL.into_iter();
+    for feature in all.filter(|feature| *feature != Feature::Conntrack) {
         let status = match obstacle(feature, settings, &unmade, &features) {
             Some((wanted, reason)) => FeatureStatus::off(feature, wanted, reason),
-            None => start(&mut object, feature, &positions, &mut running),
+            None => start(&mut object, feature, &positions, &mut running, &reason),
         };
         features.push(status);
     }
     if !features.iter().any(captures_something) {
         return Err(AttachError::NoBtf { why, features });
     }
-    Probes::let_work(object, running, features, None, 0)
+    let mut probes = Probes::let_work(object, running, features, None, (settings, 0))?;
+    probes.without_btf = Some(reason);
+    probes.open_conntrack(settings);
+    Ok(probes)
 }
 
 fn start(
@@ -79,6 +88,7 @@ fn start(
     feature: Feature,
     positions: &Positions,
     running: &mut Vec<Running>,
+    reason: &str,
 ) -> FeatureStatus {
     let programs: Vec<ProgramStatus> = PROGRAMS
         .iter()
@@ -93,7 +103,7 @@ fn start(
         })
         .collect();
     if programs.is_empty() {
-        return FeatureStatus::off(feature, true, NO_BTF);
+        return FeatureStatus::off(feature, true, reason);
     }
     FeatureStatus::of_programs(feature, MECHANISM_CLASSIC, programs)
 }
@@ -143,11 +153,16 @@ fn kernel_threads() -> io::Result<Vec<u32>> {
         };
         // It may have ended meanwhile.
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        if task_flags(&stat).is_some_and(|flags| flags & PF_KTHREAD != 0) {
+        if is_kernel_thread(&stat) {
             found.push(pid);
         }
     }
     Ok(found)
+}
+
+/// Whether a task is a kernel thread, by its `/proc/PID/stat`.
+pub(super) fn is_kernel_thread(stat: &str) -> bool {
+    task_flags(stat).is_some_and(|flags| flags & PF_KTHREAD != 0)
 }
 
 /// The ninth field of `/proc/PID/stat` (`proc_pid_stat(5)`); the second, in parentheses, may hold anything.

@@ -16,7 +16,7 @@ use wellhead_common::{
 };
 
 use super::{
-    bpf,
+    ConnectionTable, bpf,
     pins::Pins,
     programs::{NESTED_SET_STATE, Running, SET_STATE},
     spill::{SPILLED, SpillMap},
@@ -40,8 +40,10 @@ pub struct AttachedPrograms {
     _object: Ebpf,
     running: Vec<Running>,
     maps: ControlMaps,
-    /// Held, so that no other agent takes them over.
-    pins: Option<Pins>,
+    /// Held, so that no other agent takes them over; and the generation that works.
+    pins: Option<(Pins, u64)>,
+    /// Nothing is left of earlier generations.
+    settled: bool,
     /// What an earlier agent's spill map held.
     left: Vec<(SpillKey, SpillValue)>,
     /// What earlier agents took notice of, by cell.
@@ -50,6 +52,7 @@ pub struct AttachedPrograms {
     stats_before: Vec<ProgramStats>,
     /// While it is open, the kernel measures.
     measuring: Option<OwnedFd>,
+    keys_are_cookies: bool,
 }
 
 impl ControlMaps {
@@ -84,20 +87,23 @@ impl AttachedPrograms {
         object: Ebpf,
         running: Vec<Running>,
         mut maps: ControlMaps,
-        pins: Option<Pins>,
-        left: Option<MapData>,
+        pins: Option<(Pins, u64)>,
+        left: Vec<MapData>,
     ) -> Self {
-        let mut left = left.map_or_else(Vec::new, SpillMap::read_all);
+        let mut left: Vec<_> = left.into_iter().flat_map(SpillMap::read_all).collect();
         // An agent that was killed after it turned to another place did not take what was in the one before.
         left.extend(maps.spill.take(maps.unused_epoch()));
         let cells = 0..counts::CELLS;
         let stats_before: Vec<_> = maps.stats(&running).collect();
         let skipped = skipped(stats_before.iter().copied());
         let before = cells
-            .map(|cell| match maps.steering.get(state::ACKNOWLEDGED + cell) {
-                // Programs of a new generation start at 0.
-                noted if cell == counts::RECURSION => noted.min(skipped),
-                noted => noted,
+            .map(|cell| {
+                // Programs of a new generation, and a new array, start at 0.
+                let now = match cell {
+                    counts::RECURSION => skipped,
+                    _ => sum(&maps.counts, cell),
+                };
+                maps.steering.get(state::ACKNOWLEDGED + cell).min(now)
             })
             .collect();
         Self {
@@ -105,11 +111,18 @@ impl AttachedPrograms {
             running,
             maps,
             pins,
+            settled: false,
             left,
             before,
             stats_before,
             measuring: None,
+            keys_are_cookies: false,
         }
+    }
+
+    /// Says whether the programs know connections by the cookies of their sockets, or by something nobody else can tell.
+    pub(super) fn know_cookies(&mut self, know: bool) {
+        self.keys_are_cookies = know;
     }
 
     /// From now on the kernel measures how long every program on the machine runs, not only these.
@@ -140,6 +153,19 @@ impl AttachedPrograms {
         self.pins.is_some()
     }
 
+    /// Everything that earlier agents left is read: lets go of it.
+    pub fn let_go_of_earlier(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        if let Some((pins, generation)) = &self.pins
+            && let Err(error) = pins.keep_only(*generation)
+        {
+            tracing::warn!(%error, "what earlier agents pinned cannot be removed; the next agent tries again");
+        }
+    }
+
     /// State changes told in place of skipped runs, since the working programs were made.
     pub fn taken_over(&self) -> u64 {
         self.maps.taken_over()
@@ -161,6 +187,11 @@ impl AttachedPrograms {
             .iter()
             .map(|kind| self.sum(counts::lost(*kind)))
             .sum()
+    }
+
+    /// Connections for which the table had no room since the maps were made.
+    pub fn turned_away(&self) -> u64 {
+        self.sum(counts::MAP_FULL)
     }
 
     /// Open connections that snapshots had no room for so far.
@@ -206,22 +237,41 @@ impl AttachedPrograms {
         }
     }
 
-    /// Tells the programs that somebody reads what they write: to be called every few seconds.
+    /// Tells the programs that somebody reads what they write: to be called every few seconds. Says whether they worked
+    /// until now: if not, what happened meanwhile is not known.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn attend(&mut self) -> Result<(), MapError> {
-        if !self.maps.steering.is_attended() {
+    pub fn attend(&mut self) -> Result<bool, MapError> {
+        let worked = self.maps.steering.is_attended();
+        if !worked {
             tracing::warn!(
                 "the agent stood still for so long that its programs stopped: what happened meanwhile was not captured"
             );
         }
-        self.maps.steering.attend()
+        self.maps.steering.attend().map(|()| worked)
     }
 
-    /// Forgets a connection that ended without the programs knowing it, should an entry of it be left.
-    pub fn forget(&mut self, socket: u64) {
-        bpf::remove_key(self.maps.connections.fd().as_fd(), socket);
+    /// Forgets a connection that ended without the programs knowing it; says whether an entry of it was left. If so, no
+    /// program will tell of its end.
+    pub fn forget(&mut self, socket: u64) -> bool {
+        bpf::remove_key(self.maps.connections.fd().as_fd(), socket)
+    }
+
+    /// The table of open connections, to be compared with the sockets there are. `None` where it does not know them by
+    /// what the kernel tells of sockets.
+    pub fn connection_table(&self) -> Option<ConnectionTable> {
+        if !self.keys_are_cookies {
+            return None;
+        }
+        let map = self.maps.connections.fd().as_fd().try_clone_to_owned();
+        let map = map
+            .inspect_err(|error| tracing::debug!(%error, "no descriptor is left"))
+            .ok()?;
+        Some(ConnectionTable::new(
+            map,
+            self.maps.steering.get(state::SNAPSHOT),
+        ))
     }
 
     /// Begins a snapshot: from now on iterators tell each connection once more.

@@ -4,11 +4,12 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{Capabilities, Feature, Hooks, kernel_config};
+use super::{Capabilities, Feature, Hooks, btf::Btf, kernel_config};
 
 /// What is shown where nobody tells.
 const UNKNOWN: &str = "unknown";
@@ -86,7 +87,11 @@ impl Environment {
         let release = release.release().to_string_lossy();
         let mounts = Mounts::read();
         let mut facts = vec![Fact::new("kernel", &*release)];
-        facts.extend(btf(hooks.btf_path()));
+        facts.extend(btf(hooks.btf_path(), || {
+            // Parsing takes milliseconds, and what a kernel shows stays as it is.
+            static USABLE: OnceLock<bool> = OnceLock::new();
+            *USABLE.get_or_init(|| Btf::check(hooks.btf_path()).is_ok())
+        }));
         facts.push(lockdown());
         facts.extend(cgroups(&mounts));
         facts.push(tracefs(&mounts));
@@ -105,16 +110,21 @@ impl Environment {
     }
 }
 
-fn btf(path: &Path) -> [Fact; 2] {
+fn btf(path: &Path, is_usable: impl FnOnce() -> bool) -> [Fact; 2] {
     let size = fs::metadata(path).map(|file| file.len());
     let found = match &size {
-        Ok(_) => "yes",
+        Ok(_) if fs::File::open(path).is_err() => UNKNOWN,
+        Ok(_) if is_usable() => "yes",
+        Ok(_) => "broken",
         Err(error) if error.kind() == io::ErrorKind::NotFound => "no",
         Err(_) => UNKNOWN,
     };
     let hint = "without BTF only lifecycles can be told: the kernel needs CONFIG_DEBUG_INFO_BTF=y";
     [
-        Fact::new("btf", found).but(&["no"], hint),
+        Fact::new("btf", found).but(&["no"], hint).but(
+            &["broken"],
+            "the kernel's types cannot be parsed, and without them only lifecycles can be told",
+        ),
         Fact::new(
             "btf_bytes",
             size.map_or(UNKNOWN.to_owned(), |size| size.to_string()),
@@ -184,13 +194,19 @@ fn sysctls() -> [Fact; 4] {
     ]
 }
 
-fn pid_namespace() -> Fact {
+/// Whether the agent is in the host's PID namespace, where `/proc` shows every process; `None` if that is not known.
+pub(super) fn sees_all_processes() -> Option<bool> {
     // `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
     const INITIAL: u64 = 0xEFFF_FFFC;
-    let value = match fs::metadata("/proc/self/ns/pid") {
-        Ok(namespace) if namespace.ino() == INITIAL => "host",
-        Ok(_) => "own",
-        Err(_) => UNKNOWN,
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?;
+    Some(namespace.ino() == INITIAL)
+}
+
+fn pid_namespace() -> Fact {
+    let value = match sees_all_processes() {
+        Some(true) => "host",
+        Some(false) => "own",
+        None => UNKNOWN,
     };
     let hint = "processes and sockets that are older than the agent, and its own, cannot be told from others: set hostPID";
     Fact::new("pid_namespace", value).but(&["own"], hint)
@@ -280,6 +296,20 @@ mod tests {
         check(Some(other), "absent", "not mounted");
         check(Some("garbage"), "absent", "not mounted");
         check(None, "unknown", "unknown");
+    }
+
+    #[test]
+    fn tells_broken_types_from_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("btf");
+        let check = |expected: &str, has_hint: bool| {
+            let [fact, _] = btf(&path, || Btf::check(&path).is_ok());
+            assert_eq!(fact.value(), expected);
+            assert_eq!(fact.hint().is_some(), has_hint, "{expected}");
+        };
+        check("no", true);
+        fs::write(&path, "garbage").expect("written");
+        check("broken", true);
     }
 
     #[test]

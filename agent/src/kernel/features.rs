@@ -22,17 +22,20 @@ pub enum Feature {
     LiveConnections,
     /// What happens while no agent runs reaches the next one.
     Restart,
+    /// Where connections to translated addresses, such as those of Services, really go.
+    Conntrack,
 }
 
 impl Feature {
     /// All of them, in the order they are attached.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Identity,
         Self::Process,
         Self::Tcp,
         Self::LiveProcesses,
         Self::LiveConnections,
         Self::Restart,
+        Self::Conntrack,
     ];
 
     /// The value of `wellhead.feature`.
@@ -44,6 +47,7 @@ impl Feature {
             Self::LiveProcesses => "live_processes",
             Self::LiveConnections => "live_connections",
             Self::Restart => "restart",
+            Self::Conntrack => "conntrack",
         }
     }
 
@@ -51,14 +55,22 @@ impl Feature {
     pub(crate) const fn part_of(self) -> Self {
         match self {
             Self::LiveProcesses => Self::Process,
-            Self::LiveConnections => Self::Tcp,
+            Self::LiveConnections | Self::Conntrack => Self::Tcp,
             other => other,
         }
     }
 
-    /// Capabilities it needs (`CAP_SYS_ADMIN` stands for both).
+    /// Whether kernel programs of its own capture it.
+    pub(crate) const fn has_programs(self) -> bool {
+        !matches!(self, Self::Restart | Self::Conntrack)
+    }
+
+    /// Capabilities it needs (`CAP_SYS_ADMIN` stands for the first two).
     pub const fn capabilities(self) -> &'static [Capability] {
-        &[Capability::Bpf, Capability::Perfmon]
+        match self {
+            Self::Conntrack => &[Capability::NetAdmin],
+            _ => &[Capability::Bpf, Capability::Perfmon],
+        }
     }
 }
 
@@ -101,8 +113,9 @@ pub struct FeatureStatus {
 
 /// Why a feature is off that nobody asked for.
 pub(crate) const NOT_WANTED: &str = "switched off in the configuration";
-/// Why one is off that classic tracepoints cannot give.
-pub(crate) const NO_BTF: &str = "the kernel has no BTF";
+
+/// Why a feature is off whose whole is.
+pub(crate) const WHOLE_IS_OFF: &str = "what it is part of is off";
 
 /// [`FeatureStatus::mechanism`] of BTF tracepoints.
 pub(crate) const MECHANISM_BTF: &str = "tp_btf";
@@ -110,6 +123,8 @@ pub(crate) const MECHANISM_BTF: &str = "tp_btf";
 pub(crate) const MECHANISM_CLASSIC: &str = "tracepoint";
 /// [`FeatureStatus::mechanism`] of open connections where the kernel does not tell the socket of a file.
 pub(crate) const MECHANISM_ITER_TCP: &str = "iter/tcp";
+/// [`FeatureStatus::mechanism`] of translations.
+pub(crate) const MECHANISM_CTNETLINK: &str = "ctnetlink";
 /// [`FeatureStatus::mechanism`] of what is not attached.
 pub(crate) const MECHANISM_NONE: &str = "none";
 

@@ -9,19 +9,29 @@ use aya::{
 use wellhead_common::maps::{Connection, Process, state};
 
 use super::{
-    bpf,
-    maps::MAPS,
-    pins::{Plan, Replaced},
+    Clock, bpf,
+    pins::{Left, Plan},
     steering::Steering,
 };
 
 /// What an agent with maps of other sizes left to be read.
 #[derive(Default)]
 pub(super) struct Leftovers {
-    /// Rings by name, to be drained before the new ones.
+    /// Rings by name, to be drained before the new ones, the oldest first.
     pub(super) rings: Vec<(&'static str, RingBuf<MapData>)>,
-    /// Its spill map.
-    pub(super) spill: Option<MapData>,
+    /// Spill maps.
+    pub(super) spills: Vec<MapData>,
+    /// When these programs took over from others, if they did.
+    pub(super) switched: Option<Switched>,
+}
+
+/// When new programs took over from others, on the boot clock: the switch was turned between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// None of the new had told anything yet.
+    pub before: u64,
+    /// None of the old tells anything but what it was about to tell already.
+    pub after: u64,
 }
 
 /// Lets the new programs work: until now they returned at once, from now on those of the old generation do.
@@ -32,18 +42,28 @@ pub(super) fn turn_switch(
     fingerprint: u64,
 ) -> Result<Leftovers, MapError> {
     steering.attend()?;
-    if plan.is_adopted {
-        return Ok(Leftovers::default());
-    }
     let mut leftovers = Leftovers::default();
     let mut copies = Vec::new();
-    for replaced in plan.replaced {
-        sort(replaced, object, &mut leftovers, &mut copies);
+    for left in plan.left {
+        let is_written = left.is_written;
+        // Otherwise it was copied before, and since then connections have ended that it still has.
+        if let Some(copy) = sort(left, object, &mut leftovers).filter(|_| is_written) {
+            copies.push(copy);
+        }
     }
     for copy in &mut copies {
         copy.copy_all();
     }
+    if plan.is_adopted {
+        return Ok(leftovers);
+    }
+    // Of neither generation, should this agent end before it has noted its own below.
+    steering.set(state::FINGERPRINT, 0)?;
+    // Nothing else in between: an event that is told by both is known by how close to this they tell it.
+    let before = Clock::boot_ns();
     steering.set(state::GENERATION, plan.generation)?;
+    let after = Clock::boot_ns();
+    leftovers.switched = (plan.generation > 1).then_some(Switched { before, after });
     // Second: whoever finds the one without the other attaches programs anew.
     steering.set(state::FINGERPRINT, fingerprint)?;
     bpf::wait_for_programs();
@@ -53,36 +73,28 @@ pub(super) fn turn_switch(
     Ok(leftovers)
 }
 
-/// Decides what becomes of a replaced map.
-fn sort(
-    Replaced { name, map }: Replaced,
-    object: &mut Ebpf,
-    leftovers: &mut Leftovers,
-    copies: &mut Vec<Copy>,
-) {
-    let spec = MAPS.iter().find(|spec| spec.name == name);
-    let has_layout = |map: &MapData| {
-        let info = map.info();
-        info.is_ok_and(|info| spec.is_some_and(|spec| spec.has_layout_of(&info)))
-    };
-    if !has_layout(&map) {
+/// Decides what becomes of a map of an earlier generation.
+fn sort(left: Left, object: &mut Ebpf, leftovers: &mut Leftovers) -> Option<Copy> {
+    let Left { spec, map, .. } = left;
+    if !map.info().is_ok_and(|info| spec.has_layout_of(&info)) {
         tracing::warn!(
-            map = name,
+            map = spec.name,
             "another version's map is given up with what it holds"
         );
-        return;
+        return None;
     }
-    match name {
+    match spec.name {
         "IDENTITY_RING" | "PROCESS_RING" | "NETWORK_RING" => {
             if let Ok(ring) = Map::from_map_data(map).and_then(RingBuf::try_from) {
-                leftovers.rings.push((name, ring));
+                leftovers.rings.push((spec.name, ring));
             }
         }
-        "SPILL" => leftovers.spill = Some(map),
-        "CONNECTIONS" => copies.extend(Copy::connections(map, object)),
-        "LISTENERS" => copies.extend(Copy::listeners(map, object)),
+        "SPILL" => leftovers.spills.push(map),
+        "CONNECTIONS" => return Copy::connections(map, object),
+        "LISTENERS" => return Copy::listeners(map, object),
         _ => {}
     }
+    None
 }
 
 type Entries<const VALUE: usize> = HashMap<MapData, [u8; 8], [u8; VALUE]>;

@@ -34,6 +34,19 @@ pub struct Hooks {
     pub left_out: Vec<&'static str>,
     /// Programs that are not even tried to load.
     pub refused: Vec<&'static str>,
+    /// Where an agent dies that takes over from another. No variable sets it.
+    pub dies: Option<Step>,
+}
+
+/// Steps of taking over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is known what to do with what is pinned.
+    Planned,
+    /// The new programs are attached, and the old ones work.
+    Attached,
+    /// The switch is turned.
+    Switched,
 }
 
 /// A hook that cannot be followed.
@@ -77,7 +90,15 @@ impl Hooks {
                 Some(text) => parse_programs(&text)?,
                 None => Vec::new(),
             },
+            dies: None,
         })
+    }
+
+    /// Dies here, if it is to: as by SIGKILL, nothing is put in order.
+    pub(crate) fn pass(&self, step: Step) {
+        if self.dies == Some(step) {
+            std::process::abort();
+        }
     }
 
     /// Where the kernel's types are read.

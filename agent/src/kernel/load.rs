@@ -63,6 +63,11 @@ impl Facts {
         }
     }
 
+    /// Whether the programs know sockets by their cookies.
+    pub(super) fn has_cookies(&self) -> bool {
+        self.globals.contains(&("SOCKET_COOKIES", 1))
+    }
+
     /// A number that is another one whenever programs would be made differently.
     pub(super) fn fingerprint(&self, settings: &ProbeSettings) -> u64 {
         let mut hash = Fnv::default();
@@ -104,9 +109,12 @@ impl Fnv {
 }
 
 /// The kernel's types once more, for aya.
-pub(super) fn aya_btf(settings: &ProbeSettings) -> Result<AyaBtf, AttachError> {
-    AyaBtf::parse_file(settings.hooks.btf_path(), Endianness::default())
-        .map_err(|error| refused(EbpfError::BtfError(error)))
+pub(super) fn aya_btf(settings: &ProbeSettings) -> Result<AyaBtf, BtfError> {
+    let path = settings.hooks.btf_path();
+    AyaBtf::parse_file(path, Endianness::default()).map_err(|error| BtfError::Parse {
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })
 }
 
 /// The object in the kernel, its programs not yet loaded.
@@ -179,8 +187,8 @@ fn load_object(
         .override_global("NETWORK_FILL_MARK", &marks[2], true);
     for spec in MAPS {
         loader.map_max_entries(spec.name, spec.entries(settings, facts.mode));
-        if let Some((pins, _)) = pins.filter(|_| spec.is_pinned()) {
-            loader.map_pin_path(spec.name, pins.map(spec.name));
+        if let Some((pins, plan)) = pins.filter(|_| spec.is_pinned()) {
+            loader.map_pin_path(spec.name, pins.map(plan.generation, spec));
         }
     }
     loader.load(settings.object)

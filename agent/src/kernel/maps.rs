@@ -42,6 +42,28 @@ const RING: MapSpec = MapSpec {
     size: |_| 0,
 };
 
+/// What programs count. The same for all generations.
+pub(super) const COUNTS: MapSpec = MapSpec {
+    name: "COUNTS",
+    kind: MapType::PerCpuArray,
+    key: 4,
+    value: 8,
+    used_by: None,
+    feature: None,
+    size: |_| counts::CELLS,
+};
+
+/// What the programs are steered by. The same for all generations.
+pub(super) const STATE: MapSpec = MapSpec {
+    name: "STATE",
+    kind: MapType::Array,
+    key: 4,
+    value: 8,
+    used_by: None,
+    feature: None,
+    size: |_| state::SLOTS,
+};
+
 /// All maps that outlive an agent. What is not here is scratch memory of programs.
 pub(super) const MAPS: &[MapSpec] = &[
     MapSpec {
@@ -61,24 +83,8 @@ pub(super) const MAPS: &[MapSpec] = &[
         size: |settings| settings.network_ring,
         ..RING
     },
-    MapSpec {
-        name: "COUNTS",
-        kind: MapType::PerCpuArray,
-        key: 4,
-        value: 8,
-        used_by: None,
-        feature: None,
-        size: |_| counts::CELLS,
-    },
-    MapSpec {
-        name: "STATE",
-        kind: MapType::Array,
-        key: 4,
-        value: 8,
-        used_by: None,
-        feature: None,
-        size: |_| state::SLOTS,
-    },
+    COUNTS,
+    STATE,
     MapSpec {
         name: "SPILL",
         kind: MapType::Hash,
@@ -140,6 +146,11 @@ impl MapSpec {
     /// Whether it is pinned: what only classic programs use is not, as they cannot be.
     pub(super) fn is_pinned(&self) -> bool {
         self.used_by != Some(Mode::Classic)
+    }
+
+    /// Whether all generations use the same one, always of the same size.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.name, "STATE" | "COUNTS")
     }
 
     /// Its size under these settings.

@@ -6,11 +6,14 @@ mod btf;
 mod capabilities;
 mod classic;
 mod clock;
+mod conntrack;
 mod counts;
 mod environment;
 mod features;
 mod handover;
 mod hooks;
+mod host_addresses;
+mod host_netns;
 mod kernel_config;
 mod layout;
 mod live;
@@ -25,6 +28,7 @@ mod probes;
 mod programs;
 mod report;
 mod rings;
+mod roll;
 mod sock_diag;
 mod spill;
 mod steering;
@@ -35,10 +39,14 @@ pub use self::{
     btf::BtfError,
     capabilities::{Capabilities, Capability},
     clock::Clock,
+    conntrack::{Conntrack, ConntrackError, Transport, WantConntrack, conntrack_status},
     counts::{AttachedPrograms, ProgramStats, SpillEpoch, wait_for_programs},
     environment::{Environment, Fact},
     features::{Feature, FeatureState, FeatureStatus},
-    hooks::{HookError, Hooks},
+    handover::Switched,
+    hooks::{HookError, Hooks, Step},
+    host_addresses::host_addresses,
+    host_netns::host_network_namespace,
     layout::{Argument, Layout},
     live::{LiveIterators, NAMESPACES},
     live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
@@ -48,5 +56,6 @@ pub use self::{
     probes::{AttachError, ProbeSettings, Probes, check_privilege},
     report::FeatureReport,
     rings::{Ring, Rings},
+    roll::ConnectionTable,
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
 };

@@ -25,6 +25,11 @@ pub enum NamespaceError {
     /// The caller's own namespace is not known, as where `/proc` is not mounted.
     #[error("read the own network namespace: {0}")]
     Own(#[source] io::Error),
+    /// The host's namespace is not known: no process that is in it for certain lets itself be looked at.
+    #[error(
+        "find the host's network namespace, which takes CAP_SYS_PTRACE and its processes (/proc/1/ns/net): {0}"
+    )]
+    Host(#[source] io::Error),
     /// There can be no thread to enter a namespace with.
     #[error("start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -160,11 +165,11 @@ impl NetworkNamespaces {
 
 impl NetworkNamespace {
     /// The one the calling thread is in.
-    fn own() -> io::Result<Self> {
+    pub(super) fn own() -> io::Result<Self> {
         Self::open(PathBuf::from(OWN))
     }
 
-    fn open(link: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(link: PathBuf) -> io::Result<Self> {
         let file = File::open(link)?;
         let metadata = file.metadata()?;
         Ok(Self {

@@ -10,13 +10,14 @@ use thiserror::Error;
 use wellhead_common::{counts, maps::state};
 
 use super::{
-    AttachedPrograms, BtfError, Capabilities, Capability, Clock, Feature, FeatureState,
-    FeatureStatus, Hooks, LiveIterators, Rings, classic,
+    AttachedPrograms, BtfError, Capabilities, Capability, Conntrack, Feature, FeatureState,
+    FeatureStatus, Hooks, LiveIterators, Rings, WantConntrack, classic, conntrack,
     counts::{ControlMaps, sum},
-    features::{NOT_WANTED, ProgramStatus},
-    handover::turn_switch,
+    features::{NOT_WANTED, ProgramStatus, WHOLE_IS_OFF},
+    handover::{Switched, turn_switch},
+    hooks::Step,
     load::{Facts, Loaded, aya_btf, load},
-    pins::{PinError, Pins, Plan},
+    pins::{PinError, Pins, Plan, stand_down_below},
     programs::{Keeping, LADDER, ProgramError, Running},
     spill::SpillMap,
     steering::Steering,
@@ -42,6 +43,8 @@ pub struct ProbeSettings {
     pub only_cgroup: Option<u64>,
     /// What records that find their ring full are about, at once.
     pub spill: u32,
+    /// Whether to look up where translated connections go.
+    pub conntrack: WantConntrack,
     /// Where to keep programs and maps for the next agent; `None` lets them go with this one.
     pub pin_directory: Option<PathBuf>,
     /// The object file of the kernel programs.
@@ -53,6 +56,9 @@ pub struct ProbeSettings {
 impl ProbeSettings {
     /// Whether a feature is asked for.
     pub fn wants(&self, feature: Feature) -> bool {
+        if feature == Feature::Conntrack && self.conntrack != WantConntrack::Yes {
+            return false;
+        }
         match feature.part_of() {
             Feature::Identity => true,
             Feature::Restart => self.pin_directory.is_some(),
@@ -122,10 +128,16 @@ pub struct Probes {
     pub programs: AttachedPrograms,
     /// What is there already.
     pub live: Arc<LiveIterators>,
+    /// Where translated connections really go, if that can be told.
+    pub conntrack: Option<Conntrack>,
     /// What works and what does not.
     pub features: Vec<FeatureStatus>,
-    /// When, on the boot clock, these programs took over from others: from just before to just after.
-    pub switched: Option<(u64, u64)>,
+    /// Why they work without BTF, if they do.
+    pub without_btf: Option<String>,
+    /// When these programs took over from others.
+    pub switched: Option<Switched>,
+    /// What happened between the last agent and this one is not known.
+    pub gap: bool,
 }
 
 impl Probes {
@@ -137,28 +149,38 @@ impl Probes {
     pub fn attach(settings: &ProbeSettings) -> Result<Self, AttachError> {
         check_privilege()?;
         settings.hooks.warn();
-        let facts = match Facts::gather(settings) {
-            Ok(facts) => facts,
+        let gathered = Facts::gather(settings).and_then(|facts| Ok((facts, aya_btf(settings)?)));
+        let (facts, btf) = match gathered {
+            Ok(gathered) => gathered,
             Err(why) => return classic::attach(settings, why),
         };
         let fingerprint = facts.fingerprint(settings);
         let (pinning, restart) = open_pins(settings, fingerprint)?;
-        let probes = Self::attach_with(settings, &facts, pinning, fingerprint);
+        settings.hooks.pass(Step::Planned);
+        let probes = Self::attach_with(settings, &facts, btf, pinning, fingerprint);
         // Parsing the kernel's types takes tens of MiB that are not needed again.
         memory::release_freed();
         let mut probes = probes?;
         probes.features.push(restart);
+        probes.open_conntrack(settings);
         Ok(probes)
+    }
+
+    /// The last feature: it needs no program.
+    pub(super) fn open_conntrack(&mut self, settings: &ProbeSettings) {
+        let (conntrack, status) = conntrack::open_if_wanted(settings, &self.features);
+        self.conntrack = conntrack;
+        self.features.push(status);
     }
 
     fn attach_with(
         settings: &ProbeSettings,
         facts: &Facts,
+        btf: AyaBtf,
         pinning: Option<(Pins, Plan)>,
         fingerprint: u64,
     ) -> Result<Self, AttachError> {
         let places = pinning.as_ref().map(|(pins, plan)| (pins, plan));
-        let btf = aya_btf(settings)?;
         let Loaded { mut object, unmade } = load(settings, facts, Some(&btf), places)?;
         let keeping = places.map(|(pins, plan)| Keeping {
             pins,
@@ -167,10 +189,7 @@ impl Probes {
         let absent = &facts.absent;
         let mut features = Vec::new();
         let mut running = Vec::new();
-        for feature in Feature::ALL {
-            if feature == Feature::Restart {
-                continue;
-            }
+        for feature in Feature::ALL.into_iter().filter(|one| one.has_programs()) {
             let (status, programs) = match obstacle(feature, settings, &unmade, &features) {
                 Some((wanted, reason)) => (FeatureStatus::off(feature, wanted, reason), Vec::new()),
                 None => climb(feature, settings, &mut object, &btf, keeping, absent),
@@ -186,7 +205,11 @@ impl Probes {
             }
             return Err(AttachError::Nothing { features });
         }
-        Self::let_work(object, running, features, pinning, fingerprint)
+        settings.hooks.pass(Step::Attached);
+        let mut probes =
+            Self::let_work(object, running, features, pinning, (settings, fingerprint))?;
+        probes.programs.know_cookies(facts.has_cookies());
+        Ok(probes)
     }
 
     /// Turns the switch and takes what the daemon reads.
@@ -195,13 +218,14 @@ impl Probes {
         running: Vec<Running>,
         features: Vec<FeatureStatus>,
         pinning: Option<(Pins, Plan)>,
-        fingerprint: u64,
+        (settings, fingerprint): (&ProbeSettings, u64),
     ) -> Result<Self, AttachError> {
         let is_classic = features.iter().any(FeatureStatus::is_classic);
         let mut steering = Steering::new(take(&mut object, "STATE")?);
         let (pins, plan) = pinning.unzip();
         let plan = plan.unwrap_or(Plan::UNPINNED);
-        let (generation, takes_over) = (plan.generation, !plan.is_adopted && plan.generation > 1);
+        plan.tell();
+        let (generation, gap) = (plan.generation, plan.gap);
         let counts: PerCpuArray<_, u64> = take(&mut object, "COUNTS")?;
         if !plan.is_adopted {
             let so_far = sum(&counts, counts::TAKEN_OVER);
@@ -209,13 +233,13 @@ impl Probes {
                 .set(state::TAKEN_OVER_BEFORE, so_far)
                 .map_err(AttachError::Switch)?;
         }
-        let before = Clock::boot_ns();
         let leftovers = turn_switch(&mut object, &mut steering, plan, fingerprint)
             .map_err(AttachError::Switch)?;
-        let switched = takes_over.then(|| (before, Clock::boot_ns()));
+        settings.hooks.pass(Step::Switched);
         if let Some(pins) = &pins {
-            pins.keep_only(generation).map_err(AttachError::Pins)?;
+            pins.detach_others(generation).map_err(AttachError::Pins)?;
         }
+        let pins = pins.map(|pins| (pins, generation));
         let live = Arc::new(LiveIterators::new(&running));
         let rings = Rings::take(leftovers.rings, |name| take(&mut object, name))?;
         let connections = if is_classic {
@@ -229,13 +253,16 @@ impl Probes {
             spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
             steering,
         };
-        let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spill);
+        let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spills);
         Ok(Self {
             rings,
             programs,
             live,
+            conntrack: None,
             features,
-            switched,
+            without_btf: None,
+            switched: leftovers.switched,
+            gap,
         })
     }
 }
@@ -250,22 +277,26 @@ fn open_pins(
     let Some(directory) = &settings.pin_directory else {
         return Ok((None, off(false, NOT_WANTED)));
     };
-    let planned = Pins::open(directory).and_then(|pins| {
-        let plan = pins.plan(settings, fingerprint);
-        let plan = plan.and_then(|plan| pins.make_generation(plan.generation).map(|()| plan));
-        let plan = plan.map_err(|source| PinError::Unusable {
-            path: directory.clone(),
-            source,
-        })?;
-        Ok((pins, plan))
-    });
-    match planned {
-        Ok(planned) => {
-            let status = FeatureStatus::on(Feature::Restart, "bpffs");
-            Ok((Some(planned), status))
+    let pins = match Pins::open(directory) {
+        Ok(pins) => pins,
+        Err(error @ PinError::Held { .. }) => return Err(AttachError::Held(error)),
+        Err(error) => {
+            stand_down_below(directory, settings);
+            return Ok((None, off(true, &chain(&error))));
         }
-        Err(error @ PinError::Held { .. }) => Err(AttachError::Held(error)),
-        Err(error) => Ok((None, off(true, &chain(&error)))),
+    };
+    match pins.plan(settings, fingerprint) {
+        Ok(plan) => {
+            let status = FeatureStatus::on(Feature::Restart, "bpffs");
+            Ok((Some((pins, plan)), status))
+        }
+        Err(source) => {
+            // This agent captures without them, and nothing is to be counted by two.
+            pins.stand_down(settings).map_err(AttachError::Pins)?;
+            let path = directory.clone();
+            let error = PinError::Unusable { path, source };
+            Ok((None, off(true, &chain(&error))))
+        }
     }
 }
 
@@ -285,7 +316,7 @@ pub(super) fn obstacle<'a>(
     }
     let whole = before.iter().find(|status| status.feature == part_of);
     let is_off = whole.is_some_and(|status| !status.is_on());
-    is_off.then_some((true, "what it is part of is off"))
+    is_off.then_some((true, WHOLE_IS_OFF))
 }
 
 /// Whether any program that somebody asked for works.

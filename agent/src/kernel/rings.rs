@@ -1,5 +1,6 @@
 //! Reading the rings.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
@@ -15,17 +16,20 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Each ring, behind what an earlier agent left in one of another size.
+    /// Each ring, behind what earlier agents left in some of another size.
     pub(super) fn take<E>(
         leftovers: Vec<(&'static str, RingBuf<MapData>)>,
         mut ring: impl FnMut(&'static str) -> Result<RingBuf<MapData>, E>,
     ) -> Result<Self, E> {
         let mut leftovers = leftovers;
         let mut of = |name| {
-            let left = leftovers.iter().position(|(left, _)| *left == name);
+            let (of_it, others) = std::mem::take(&mut leftovers)
+                .into_iter()
+                .partition(|(left, _)| *left == name);
+            leftovers = others;
             Ok(Ring {
                 ring: ring(name)?,
-                left: left.map(|index| leftovers.swap_remove(index).1),
+                left: of_it.into_iter().map(|(_, ring)| ring).collect(),
             })
         };
         Ok(Self {
@@ -34,13 +38,19 @@ impl Rings {
             network: of("NETWORK_RING")?,
         })
     }
+
+    /// Whether all that earlier agents left in rings of their own is read.
+    pub fn are_caught_up(&self) -> bool {
+        let all = [&self.identity, &self.process, &self.network];
+        all.iter().all(|ring| ring.left.is_empty())
+    }
 }
 
 /// One ring of records.
 pub struct Ring {
     ring: RingBuf<MapData>,
-    /// What is to be read first; nobody writes to it any more.
-    left: Option<RingBuf<MapData>>,
+    /// What is to be read first, from the front; nobody writes to it any more.
+    left: VecDeque<RingBuf<MapData>>,
 }
 
 impl Ring {
@@ -49,12 +59,12 @@ impl Ring {
     /// A record is given back to the ring when `consume` returns.
     pub fn drain(&mut self, limit: usize, mut consume: impl FnMut(&[u8])) -> usize {
         let mut records = 0;
-        if let Some(left) = &mut self.left {
-            records = drain(left, limit, &mut consume);
+        while let Some(left) = self.left.front_mut() {
+            records += drain(left, limit - records, &mut consume);
             if records == limit {
                 return records;
             }
-            self.left = None;
+            self.left.pop_front();
         }
         records + drain(&mut self.ring, limit - records, consume)
     }

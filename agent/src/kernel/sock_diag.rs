@@ -1,4 +1,4 @@
-//! How many TCP sockets the kernel itself counts in a network namespace, by state: a `sock_diag(7)` dump.
+//! How many TCP sockets the kernel itself counts in a network namespace, by state, and which: a `sock_diag(7)` dump.
 
 mod answer;
 
@@ -66,6 +66,18 @@ pub enum TcpState {
 }
 
 impl TcpState {
+    /// The states of a connection, and of an attempt to open one, from `connect(2)` to its end.
+    pub const CONNECTING_OR_LIVE: [Self; 8] = [
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Closing,
+    ];
+
     /// The states of a connection that was opened and has not ended.
     pub const LIVE: [Self; 6] = [
         Self::Established,
@@ -112,6 +124,20 @@ impl TcpCounts {
 /// # Errors
 /// The kernel does not tell, or not in a way that can be understood.
 pub fn count_tcp(states: &[TcpState]) -> Result<TcpCounts, SockDiagError> {
+    visit_tcp(states, |_cookie| {})
+}
+
+/// As [`count_tcp`], and shows the cookie of every socket that is counted, but of what is left of closed connections. Where
+/// the kernel has to be asked again, some are shown more than once.
+///
+/// The kernel gives a socket its number when somebody asks for it first, be it this or a program, and then keeps it.
+///
+/// # Errors
+/// As [`count_tcp`].
+pub(super) fn visit_tcp(
+    states: &[TcpState],
+    mut visit: impl FnMut(u64),
+) -> Result<TcpCounts, SockDiagError> {
     let socket = Socket::new(NETLINK_SOCK_DIAG).map_err(SockDiagError::Open)?;
     let mut buffer = vec![0; BUFFER];
     for attempt in 0..ATTEMPTS {
@@ -119,7 +145,7 @@ pub fn count_tcp(states: &[TcpState]) -> Result<TcpCounts, SockDiagError> {
         for (number, family) in (2 * attempt..).zip([AF_INET, AF_INET6]) {
             ask(&socket, number, family, states)?;
             answer.expect(number);
-            read(&socket, &mut buffer, &mut answer)?;
+            read(&socket, &mut buffer, &mut answer, &mut visit)?;
         }
         if !answer.interrupted {
             return Ok(answer.counts);
@@ -154,7 +180,12 @@ fn ask(socket: &Socket, number: u32, family: u8, states: &[TcpState]) -> Result<
 }
 
 /// Reads datagrams up to the end of a dump.
-fn read(socket: &Socket, buffer: &mut [u8], answer: &mut Answer) -> Result<(), SockDiagError> {
+fn read(
+    socket: &Socket,
+    buffer: &mut [u8],
+    answer: &mut Answer,
+    visit: &mut impl FnMut(u64),
+) -> Result<(), SockDiagError> {
     loop {
         let received = uninterrupted(|| socket.recv_from(&mut &mut *buffer, libc::MSG_TRUNC));
         let (length, sender) = received.map_err(SockDiagError::Receive)?;
@@ -165,14 +196,16 @@ fn read(socket: &Socket, buffer: &mut [u8], answer: &mut Answer) -> Result<(), S
         let datagram = buffer
             .get(..length)
             .ok_or_else(|| SockDiagError::Malformed(format!("a datagram of {length} bytes")))?;
-        if answer.read(datagram)? == Progress::Complete {
+        let progress = answer.read(datagram)?;
+        answer.cookies.drain(..).for_each(&mut *visit);
+        if progress == Progress::Complete {
             return Ok(());
         }
     }
 }
 
 /// Repeats a call as long as signals interrupt it.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

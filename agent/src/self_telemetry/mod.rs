@@ -5,10 +5,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::counters::{Counters, Discard, ExportFailure, ExportStats, RecordKind, Signal};
+use crate::counters::{
+    Counters, Discard, ExportFailure, ExportStats, Exporter, LookUp, RecordKind, Signal, Volumes,
+};
 use crate::identity::Value;
+use crate::identity::kube::KubeStatus;
 use crate::telemetry::catalogue::{Attr, Invariant, Metric};
-use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};
+use crate::telemetry::snapshot::{Family, HistogramValue, Point, PointValue, Snapshot};
 use crate::telemetry::store::Store;
 
 /// Everything the agent tells about itself, gathered by whoever owns the parts.
@@ -28,6 +31,8 @@ pub struct SelfView<'a> {
     pub exports: Option<&'a ExportStats>,
     /// Kubernetes watches; empty if there is no cluster.
     pub kube: &'a [KubeWatch],
+    /// How long containers waited for their name; `None` if there is no cluster.
+    pub kube_lag: Option<&'a HistogramValue>,
     /// Share of the memory budget by component, in bytes.
     pub budget: &'a [(&'static str, u64)],
     /// What the agent's checks of itself came to.
@@ -67,6 +72,38 @@ pub struct KubeWatch {
     pub events: u64,
     /// Times everything had to be listed again.
     pub relists: u64,
+    /// Requests and watches that failed.
+    pub errors: u64,
+}
+
+impl KubeWatch {
+    /// A watch as its status tells.
+    pub fn new(kind: &'static str, status: &KubeStatus) -> Self {
+        Self {
+            kind,
+            objects: status.objects as u64,
+            events: status.events,
+            relists: status.relists,
+            errors: status.errors,
+        }
+    }
+}
+
+/// What a resolver tells about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ResolverView<'a> {
+    /// When it started, nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// Its watches.
+    pub kube: &'a [KubeWatch],
+    /// Agents it is telling.
+    pub clients: u64,
+    /// Deltas sent, to all of them together.
+    pub deltas: u64,
+    /// Snapshots begun.
+    pub snapshots: u64,
+    /// Bytes sent.
+    pub bytes: u64,
 }
 
 /// Kinds of records whose loss makes a signal incomplete, by `wellhead.signal`.
@@ -107,16 +144,42 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
     programs(&mut families, view.programs);
     if let Some(exports) = view.exports {
         export(&mut families, exports);
+        volumes(&mut families, exports.volumes());
     }
     kubernetes(&mut families, view.kube);
+    if let Some(lag) = view.kube_lag {
+        let attributes = [(Attr::Kind, Value::Static("Pod"))];
+        let lag = PointValue::Histogram(lag.clone());
+        families.push(Metric::AgentKubeLag, &attributes, lag);
+    }
+    snapshot.families.extend(families.families);
+}
+
+/// Appends a resolver's families to a snapshot.
+pub fn append_resolver(snapshot: &mut Snapshot, view: &ResolverView<'_>) {
+    let mut families = Families {
+        start_unix_nano: view.start_unix_nano,
+        families: Vec::new(),
+    };
+    kubernetes(&mut families, view.kube);
+    families.int(Metric::ResolverClients, &[], view.clients);
+    families.int(Metric::ResolverDeltas, &[], view.deltas);
+    families.int(Metric::ResolverSnapshots, &[], view.snapshots);
+    families.int(Metric::ResolverIo, &[], view.bytes);
     snapshot.families.extend(families.families);
 }
 
 /// Share of a signal's records that were consumed since the start; a run of a program that the kernel skipped counts as a
-/// lost record. Losses are mirrored from the kernel later than the records themselves are counted, so this is exact once both have come to rest.
+/// lost record, and so does an end that was missed (twice, if it was for such a run). Losses are mirrored from the kernel later than the records themselves are counted, so this is exact once both have come to rest.
 pub fn completeness(counters: &Counters, kinds: &[RecordKind]) -> f64 {
     let consumed: u64 = kinds.iter().map(|kind| counters.records(*kind)).sum();
-    let lost = |kind: &RecordKind| counters.lost(*kind) + counters.skipped(*kind);
+    let lost = |kind: &RecordKind| {
+        let missed = match kind {
+            RecordKind::TcpClose => counters.discards(Discard::KernelEndMissed),
+            _ => 0,
+        };
+        counters.lost(*kind) + counters.skipped(*kind) + missed
+    };
     let lost: u64 = kinds.iter().map(lost).sum();
     if lost == 0 {
         return 1.0;
@@ -148,6 +211,11 @@ fn records(families: &mut Families, counters: &Counters) {
             &attributes,
             completeness(counters, kinds),
         );
+    }
+    for outcome in LookUp::ALL {
+        let attributes = [(Attr::Outcome, Value::Static(outcome.as_str()))];
+        let look_ups = counters.look_ups(*outcome);
+        families.int(Metric::AgentConntrackLookups, &attributes, look_ups);
     }
 }
 
@@ -228,12 +296,36 @@ fn export(families: &mut Families, exports: &ExportStats) {
     }
 }
 
+/// Which service's telemetry costs how much.
+fn volumes(families: &mut Families, volumes: &Volumes) {
+    let mut all = volumes.read();
+    all.sort_unstable_by(|(signal, whose, _), other| {
+        (signal.as_str(), whose).cmp(&(other.0.as_str(), &other.1))
+    });
+    for (signal, whose, volume) in all {
+        let mut attributes = Vec::with_capacity(3);
+        match whose {
+            Some(Exporter { namespace, service }) => {
+                if !namespace.is_empty() {
+                    attributes.push((Attr::K8sNamespaceName, Value::Str(namespace)));
+                }
+                attributes.push((Attr::ServiceName, Value::Str(service)));
+            }
+            None => attributes.push((Attr::MetricOverflow, Value::Bool(true))),
+        }
+        attributes.push((Attr::Signal, Value::Static(signal.as_str())));
+        families.int(Metric::AgentExportVolume, &attributes, volume.bytes);
+        families.int(Metric::AgentExportVolumeItems, &attributes, volume.items);
+    }
+}
+
 fn kubernetes(families: &mut Families, watches: &[KubeWatch]) {
     for watch in watches {
         let attributes = [(Attr::Kind, Value::Static(watch.kind))];
         families.int(Metric::AgentKubeObjects, &attributes, watch.objects);
         families.int(Metric::AgentKubeEvents, &attributes, watch.events);
         families.int(Metric::AgentKubeRelists, &attributes, watch.relists);
+        families.int(Metric::AgentKubeErrors, &attributes, watch.errors);
     }
 }
 

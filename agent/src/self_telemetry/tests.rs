@@ -4,6 +4,7 @@
 use expect_test::expect;
 
 use super::*;
+use crate::counters::Volume;
 use crate::export::prometheus::negotiation::Format;
 use crate::export::prometheus::samples::Exposition;
 use crate::identity::{OwnerId, Resource};
@@ -44,6 +45,10 @@ fn everything_shows_where_it_belongs() {
         .signal(Signal::Metrics)
         .add_failures(ExportFailure::Timeout, 12);
     exports.signal(Signal::Metrics).set_queue_length(13);
+    let mut lag = HistogramValue::new(Metric::AgentKubeLag.bounds());
+    for seconds in [0.25, 60.0] {
+        lag.observe(seconds);
+    }
     let view = SelfView {
         start_unix_nano: 5,
         counters: &counters,
@@ -71,7 +76,9 @@ fn everything_shows_where_it_belongs() {
             objects: 14,
             events: 15,
             relists: 16,
+            errors: 17,
         }],
+        kube_lag: Some(&lag),
         budget: &[("rings", 1_024)],
         invariants: &[(Invariant::TcpBalance, -1)],
     };
@@ -106,6 +113,18 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_kube_objects{wellhead_kind="Pod"} 14
         wellhead_agent_kube_events_total{wellhead_kind="Pod"} 15
         wellhead_agent_kube_relists_total{wellhead_kind="Pod"} 16
+        wellhead_agent_kube_errors_total{wellhead_kind="Pod"} 17
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="0.25"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="0.5"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="0.75"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="1"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="2.5"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="5"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="7.5"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="10"} 1
+        wellhead_agent_kube_lag_seconds_bucket{wellhead_kind="Pod",le="+Inf"} 2
+        wellhead_agent_kube_lag_seconds_sum{wellhead_kind="Pod"} 60.25
+        wellhead_agent_kube_lag_seconds_count{wellhead_kind="Pod"} 2
     "#]].assert_eq(&page(snapshot));
 }
 
@@ -113,6 +132,13 @@ fn everything_shows_where_it_belongs() {
 fn attributes_are_those_of_the_catalogue_in_its_order() {
     let counters = Arc::new(Counters::default());
     let store = Store::new(1, Arc::clone(&counters));
+    let exports = ExportStats::default();
+    let exporter = Exporter {
+        namespace: "shop".into(),
+        service: "cart".into(),
+    };
+    let volume = Volume { bytes: 1, items: 1 };
+    exports.volumes().add(Signal::Logs, exporter, volume);
     let view = SelfView {
         start_unix_nano: 5,
         counters: &counters,
@@ -127,13 +153,15 @@ fn attributes_are_those_of_the_catalogue_in_its_order() {
             run_time_nanos: 0,
             runs: 0,
         }],
-        exports: Some(&ExportStats::default()),
+        exports: Some(&exports),
         kube: &[KubeWatch {
             kind: "Pod",
             objects: 0,
             events: 0,
             relists: 0,
+            errors: 0,
         }],
+        kube_lag: Some(&HistogramValue::new(Metric::AgentKubeLag.bounds())),
         budget: &[("rings", 0)],
         invariants: &[(Invariant::TcpBalance, 0)],
     };
@@ -161,4 +189,18 @@ fn completeness_is_consumed_over_made() {
         counters.record(RecordKind::Fork);
     }
     assert_eq!(completeness(&counters, process), 0.75);
+}
+
+#[test]
+fn a_missed_end_is_a_lost_record_of_a_connection() {
+    let counters = Counters::default();
+    let [(_, process), (_, tcp)] = SIGNALS else {
+        panic!("two signals are captured");
+    };
+    for _ in 0..3 {
+        counters.record(RecordKind::TcpOpen);
+    }
+    counters.discard(Discard::KernelEndMissed, 1);
+    assert_eq!(completeness(&counters, tcp), 0.75);
+    assert_eq!(completeness(&counters, process), 1.0);
 }

@@ -17,7 +17,10 @@ const INTRODUCTION: &str = "\
 
 (shortened). `resource` says whom the event belongs to, with the same attributes as the OTLP Resource of that container:
 [identity.md](identity.md). `--kind` takes a name whole (`wellhead.tcp.close`), without its first part (`tcp.close`) or
-the last part alone (`close`). Events are not exported over OTLP in this version.
+the last part alone (`close`).
+
+With [`events.export`](configuration.md#events) they are exported over OTLP too, all of them or some kinds: as log records with the
+event's name as `event_name`, its severity, the same attributes and no body.
 
 The order of lines is not quite the order of events: processes and connections are read one after the other, so a
 process's exit may come before its last connection's close, and what waits for its pod's metadata comes later.
@@ -29,14 +32,17 @@ const SPANS_INTRODUCTION: &str = "
 Spans are exported over OTLP where [`traces.process` and `traces.tcp`](configuration.md#traces) ask for them and traces
 have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process that
 executed a program there while the agent watched. Ids are derived from the machine's boot id and the process: the same
-process has the same span id whichever agent tells of it.
+process has the same span id whichever agent tells of it. Spans have no severity: a failure is their status.
 ";
 
 /// The text of `docs/events.md`.
 pub fn events_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
-    tellings(&mut page, "Events", "", EVENTS);
-    tellings(&mut page, "Spans", SPANS_INTRODUCTION, SPANS);
+    page.push_str("\n## Events\n");
+    tellings(&mut page, EVENTS);
+    page.push_str("\n## Spans\n");
+    page.push_str(SPANS_INTRODUCTION);
+    tellings(&mut page, SPANS);
     page.push_str("\n## Attributes\n\n| Attribute | Type | Meaning |\n|---|---|---|\n");
     for attribute in EVENT_ATTRIBUTES {
         let (key, kind, meaning) = (attribute.key, attribute.kind, attribute.meaning);
@@ -46,15 +52,17 @@ pub fn events_markdown() -> String {
     page
 }
 
-fn tellings(page: &mut String, title: &str, introduction: &str, tellings: &[Telling]) {
-    _ = write!(
-        page,
-        "\n## {title}\n{introduction}\n| Name | Meaning | Always has | May have |\n|---|---|---|---|\n"
+fn tellings(page: &mut String, tellings: &[Telling]) {
+    page.push_str(
+        "\n| Name | Meaning | Severity | Always has | May have |\n|---|---|---|---|---|\n",
     );
     for telling in tellings {
-        let (name, meaning) = (telling.name, telling.meaning);
+        let (name, meaning, severity) = (telling.name, telling.meaning, telling.severity);
         let (always, sometimes) = (keys(telling.always), keys(telling.sometimes));
-        _ = writeln!(page, "| `{name}` | {meaning} | {always} | {sometimes} |");
+        _ = writeln!(
+            page,
+            "| `{name}` | {meaning} | {severity} | {always} | {sometimes} |"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events as users see them: names and attributes by semantic convention, one JSON object a line.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -13,6 +14,48 @@ use crate::events::{
 };
 use crate::identity::{Resource, Value};
 
+/// An event together with the resource it is about.
+#[derive(Clone, Debug)]
+pub struct OwnedEvent {
+    /// Whose it is.
+    pub resource: Arc<Resource>,
+    /// What happened.
+    pub event: LiveEvent,
+}
+
+/// How much an event matters: `SeverityNumber` of the log data model, and its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Info,
+    /// Something may be wrong.
+    Warn,
+    /// Something is wrong.
+    Error,
+}
+
+impl Severity {
+    /// `SeverityText`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        }
+    }
+
+    fn of(body: &Body<'_>) -> Self {
+        match body {
+            Body::OomKill(_) => Self::Error,
+            Body::Exit(exit) => match exit.status {
+                ExitStatus::Code(0) | ExitStatus::Unknown => Self::Info,
+                ExitStatus::Code(_) | ExitStatus::Signal(_) => Self::Warn,
+            },
+            _ => Self::Info,
+        }
+    }
+}
+
 /// An event.
 #[derive(Clone, Debug)]
 pub struct LiveEvent {
@@ -20,45 +63,55 @@ pub struct LiveEvent {
     pub time_unix_nano: u64,
     /// Its name, such as `wellhead.process.exec`.
     pub name: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
     /// What happened, keys unique.
     pub attributes: Vec<(&'static str, Value)>,
 }
 
 impl LiveEvent {
-    /// The event users see for what happened; `None` for what only the agent needs to know.
-    pub fn new(occurrence: &Occurrence<'_>, arguments: Arguments) -> Option<Self> {
-        let (name, attributes) = match &occurrence.event.body {
-            Body::Fork(fork) => (
-                "wellhead.process.fork",
-                vec![
-                    ("process.pid", number(fork.child.pid)),
-                    ("process.parent_pid", number(fork.parent.pid)),
-                ],
-            ),
-            Body::Exec(exec) => ("wellhead.process.exec", exec_attributes(exec, arguments)),
-            Body::Exit(exit) => ("wellhead.process.exit", exit_attributes(occurrence, exit)),
-            Body::OomKill(kill) => (
-                "wellhead.process.oom_kill",
-                oom_attributes(occurrence, kill),
-            ),
+    /// What the event is called that users see for what happened; `None` for what only the agent needs to know.
+    pub const fn name_of(body: &Body<'_>) -> Option<&'static str> {
+        Some(match body {
+            Body::Fork(_) => "wellhead.process.fork",
+            Body::Exec(_) => "wellhead.process.exec",
+            Body::Exit(_) => "wellhead.process.exit",
+            Body::OomKill(_) => "wellhead.process.oom_kill",
             Body::TcpOpen(connection) => match connection.role {
-                Some(Role::Destination) => ("wellhead.tcp.accept", open_attributes(connection)),
-                Some(Role::Source) | None => ("wellhead.tcp.connect", open_attributes(connection)),
+                Some(Role::Destination) => "wellhead.tcp.accept",
+                Some(Role::Source) | None => "wellhead.tcp.connect",
             },
-            Body::TcpClose(end) => ("wellhead.tcp.close", close_attributes(occurrence, end)),
-            Body::TcpConnectFailed(end) => (
-                "wellhead.tcp.connect_failed",
-                failure_attributes(occurrence, end),
-            ),
+            Body::TcpClose(_) => "wellhead.tcp.close",
+            Body::TcpConnectFailed(_) => "wellhead.tcp.connect_failed",
             Body::CgroupMade(_)
             | Body::CgroupRemoved(_)
             | Body::CgroupEntered(_)
             | Body::TcpSnapshot(_)
             | Body::Found(_) => return None,
+        })
+    }
+
+    /// The event users see for what happened; `None` for what only the agent needs to know.
+    pub fn new(occurrence: &Occurrence<'_>, arguments: Arguments) -> Option<Self> {
+        let body = &occurrence.event.body;
+        let name = Self::name_of(body)?;
+        let attributes = match body {
+            Body::Fork(fork) => vec![
+                ("process.pid", number(fork.child.pid)),
+                ("process.parent_pid", number(fork.parent.pid)),
+            ],
+            Body::Exec(exec) => exec_attributes(exec, arguments),
+            Body::Exit(exit) => exit_attributes(occurrence, exit),
+            Body::OomKill(kill) => oom_attributes(occurrence, kill),
+            Body::TcpOpen(connection) => open_attributes(connection),
+            Body::TcpClose(end) => close_attributes(occurrence, end),
+            Body::TcpConnectFailed(end) => failure_attributes(occurrence, end),
+            _ => return None,
         };
         Some(Self {
             time_unix_nano: occurrence.unix_nano,
             name,
+            severity: Severity::of(body),
             attributes,
         })
     }

@@ -59,3 +59,28 @@ pub struct HistogramValue {
     /// Sum of all observations.
     pub sum: f64,
 }
+
+impl HistogramValue {
+    /// Nothing observed yet.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Self {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum: 0.0,
+        }
+    }
+
+    /// Counts one observation.
+    pub fn observe(&mut self, value: f64) {
+        count_in_bucket(self.bounds, &mut self.counts, value);
+        self.sum += value;
+    }
+}
+
+/// Counts a value in the bucket it belongs to: a bound is the largest value of its bucket.
+pub(super) fn count_in_bucket(bounds: &[f64], counts: &mut [u64], value: f64) {
+    let bucket = bounds.partition_point(|bound| *bound < value);
+    if let Some(count) = counts.get_mut(bucket) {
+        *count += 1;
+    }
+}

@@ -240,6 +240,7 @@ mod tests {
             unix_nano: 1_500,
             owner: OwnerId(1),
             process: Some(&process),
+            backend: None,
         };
         builder.span(&occurrence, |boot_ns| boot_ns + 1_000, None)
     }
@@ -337,6 +338,7 @@ mod tests {
             unix_nano: 1_900,
             owner: OwnerId(1),
             process: None,
+            backend: None,
         };
         let process = process(CHILD, Some(ROOT));
         let builder = SpanBuilder::new("boot", true, slow);

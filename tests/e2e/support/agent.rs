@@ -16,8 +16,8 @@ use super::command::{self, end, wrapped};
 use super::exposition::Page;
 use super::http::{Response, request};
 use super::pins::Pins;
-use super::receiver::Receiver;
 use super::wait::until;
+use wellhead_tests::receiver::Receiver;
 
 /// An agent to be.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, process};
 
 use super::command::{Finished, finish, wellhead};
+use super::wait::until;
 use super::work::unique;
 
 /// Where the file system is.
@@ -36,14 +37,15 @@ impl Pins {
         ]
     }
 
-    /// The one generation of programs that is here.
+    /// The one generation of programs that is here, once nothing is left of others.
     pub(crate) fn generation(&self) -> u64 {
-        let names = fs::read_dir(self.0.join("v1")).expect("pins");
-        let numbers: Vec<u64> = names
-            .filter_map(|name| name.expect("a name").file_name().to_str()?.parse().ok())
-            .collect();
-        assert_eq!(numbers.len(), 1, "{numbers:?}");
-        numbers[0]
+        until("one generation of programs", || {
+            let names = fs::read_dir(self.0.join("v1")).expect("pins");
+            let numbers: Vec<u64> = names
+                .filter_map(|name| name.expect("a name").file_name().to_str()?.parse().ok())
+                .collect();
+            (numbers.len() == 1).then(|| numbers[0])
+        })
     }
 
     /// `wellhead uninstall`, of what is here and in a runtime directory.

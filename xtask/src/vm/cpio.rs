@@ -2,9 +2,10 @@
 //! `Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel describes it.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result};
+
+use crate::paths;
 
 /// `S_IFDIR` and `S_IFREG` of `stat(2)`.
 const DIRECTORY: u32 = 0o040_000;
@@ -89,16 +90,7 @@ impl Archive {
 
 /// Names in an archive have no leading slash.
 fn relative(path: &str) -> Result<String> {
-    let parts: Option<Vec<&str>> = Path::new(path)
-        .components()
-        .filter(|part| *part != Component::RootDir)
-        .map(|part| match part {
-            Component::Normal(name) => name.to_str(),
-            _ => None,
-        })
-        .collect();
-    let parts = parts.with_context(|| format!("no path for an archive: {path}"))?;
-    Ok(parts.join("/"))
+    paths::in_archive(path).with_context(|| format!("no path for an archive: {path}"))
 }
 
 /// A directory and those above it, outermost first.

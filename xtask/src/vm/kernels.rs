@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use super::apt::{self, Suite};
+use super::apt;
 use crate::cmd::{say, write_if_changed};
+use crate::debian::Suite;
 use crate::paths;
 
 /// How long a kernel that was found to be a suite's newest counts as that.
@@ -116,7 +117,7 @@ impl Kernel {
 
     fn download(&self) -> Result<Image> {
         let directory = directory()?;
-        let found = self.suite.newest_kernel(&directory)?;
+        let found = apt::newest_kernel(&self.suite, &directory)?;
         let image = Image::new(&found.release, &found.version)?;
         if !image.is_whole() {
             say(format!("downloading the kernel {}", found.release));

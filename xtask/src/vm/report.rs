@@ -24,6 +24,10 @@ pub(crate) struct Test {
     pub(crate) name: String,
     pub(crate) outcome: Outcome,
     pub(crate) milliseconds: u64,
+    /// Attempts that failed before the one that counts.
+    pub(crate) retries: u64,
+    /// How often the kernel did not run a program because it was running already, in all attempts.
+    pub(crate) skipped_runs: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,7 @@ impl Line {
             return Some(Self::Facts(facts));
         }
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key: &str| object.get(key).and_then(Value::as_u64);
         let reason = text("reason").unwrap_or_default();
         Some(Self::Test(Test {
             name: text("test")?,
@@ -53,7 +58,9 @@ impl Line {
                 "skipped" => Outcome::Skipped(reason),
                 _ => Outcome::Failed(reason),
             },
-            milliseconds: object.get("milliseconds").and_then(Value::as_u64)?,
+            milliseconds: number("milliseconds")?,
+            retries: number("retries").unwrap_or(0),
+            skipped_runs: number("skipped_runs").unwrap_or(0),
         }))
     }
 }
@@ -105,6 +112,8 @@ mod tests {
             name: "one".to_owned(),
             outcome,
             milliseconds: 12,
+            retries: 0,
+            skipped_runs: 0,
         };
         check(
             r#"{"test":"one","outcome":"passed","milliseconds":12}"#,
@@ -115,6 +124,14 @@ mod tests {
             Some(Line::Test(test(Outcome::Skipped(
                 "no such thing".to_owned(),
             )))),
+        );
+        check(
+            r#"{"test":"one","outcome":"passed","reason":"","milliseconds":12,"retries":1,"skipped_runs":34}"#,
+            Some(Line::Test(Test {
+                retries: 1,
+                skipped_runs: 34,
+                ..test(Outcome::Passed)
+            })),
         );
         check(r#"{"facts":{}}"#, Some(Line::Facts(Map::new())));
     }

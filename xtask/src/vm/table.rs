@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::matrix::Column;
 use super::report::{Outcome, Test};
 
+const SKIPPED_RUNS: &str = "skipped runs";
+
 /// A row for each test, a column for each kernel, and below it what a sign cannot say.
 pub(crate) fn lines(columns: &[Column]) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
@@ -14,6 +16,7 @@ pub(crate) fn lines(columns: &[Column]) -> Vec<String> {
         }
     }
     let first = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let first = first.max(SKIPPED_RUNS.len());
     let row = |name: &str, cells: Vec<String>| {
         let cells = cells.iter().zip(columns).map(|(cell, column)| {
             let width = column.title.chars().count().max(7);
@@ -27,9 +30,18 @@ pub(crate) fn lines(columns: &[Column]) -> Vec<String> {
         lines.push(row(name, each(&|column| sign(of(column, name)).to_owned())));
     }
     lines.push(row("total", each(&|column| seconds(column.took))));
+    lines.push(row(
+        "retries",
+        each(&|column| sum(column, |test| test.retries)),
+    ));
+    lines.push(row(
+        SKIPPED_RUNS,
+        each(&|column| sum(column, |test| test.skipped_runs)),
+    ));
     for column in columns {
         lines.push(format!("{}: {}", column.title, column.note));
         for test in &column.tests {
+            lines.extend(took(test));
             match &test.outcome {
                 Outcome::Passed => {}
                 Outcome::Failed(reason) => lines.push(format!("  ✗ {}: {reason}", test.name)),
@@ -41,6 +53,22 @@ pub(crate) fn lines(columns: &[Column]) -> Vec<String> {
         }
     }
     lines
+}
+
+fn sum(column: &Column, number: impl Fn(&Test) -> u64) -> String {
+    column.tests.iter().map(number).sum::<u64>().to_string()
+}
+
+/// A line about a test that did not pass at once, or missed something on its way.
+fn took(test: &Test) -> Option<String> {
+    let Test {
+        name,
+        retries,
+        skipped_runs,
+        ..
+    } = test;
+    (*retries > 0 || *skipped_runs > 0)
+        .then(|| format!("  ! {name}: retries {retries}, skipped runs {skipped_runs}"))
 }
 
 fn of<'a>(column: &'a Column, name: &str) -> Option<&'a Test> {
@@ -71,6 +99,8 @@ mod tests {
                 name: (*name).to_owned(),
                 outcome: outcome.clone(),
                 milliseconds: 5,
+                retries: 0,
+                skipped_runs: 0,
             });
         }
         column.took = Duration::from_millis(12_400);
@@ -82,15 +112,22 @@ mod tests {
     fn every_test_has_a_row_and_every_kernel_a_column() {
         let skipped = Outcome::Skipped("no such thing".to_owned());
         let failed = Outcome::Failed("1 is not 2".to_owned());
-        let columns = [
+        let mut columns = [
             column("host", &[("one", Outcome::Passed), ("other", failed)], None),
             column("5.10", &[("one", skipped)], Some("the guest crashed")),
         ];
-        let expected = "          host     5.10\n\
-                        one          ✓        –\n\
-                        other        ✗  not run\n\
-                        total     12 s     12 s\n\
+        columns[0].tests[0].retries = 1;
+        columns[0].tests[0].skipped_runs = 20;
+        columns[0].tests[1].skipped_runs = 3;
+        let expected = "                 host     5.10\n\
+                        one                 ✓        –\n\
+                        other               ✗  not run\n\
+                        total            12 s     12 s\n\
+                        retries             1        0\n\
+                        skipped runs       23        0\n\
                         host: about host\n\
+                        \u{20} ! one: retries 1, skipped runs 20\n\
+                        \u{20} ! other: retries 0, skipped runs 3\n\
                         \u{20} ✗ other: 1 is not 2\n\
                         5.10: about 5.10\n\
                         \u{20} – one: no such thing\n\

@@ -36,7 +36,7 @@ peers:
             w.yaml:5:3: log.colour: no such key; allowed in `log` are level, format
             w.yaml:6:12: features.udp: is not built in this version; only `off` is allowed
             w.yaml:6:21: features.tcp: `maybe` is neither `on` nor `off`
-            w.yaml:7:1: otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, insecure, tls, metrics, traces
+            w.yaml:7:1: otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
             w.yaml:10:17: peers.cidrs[0].cidr: `10.0.0.0/33` is no CIDR block; write an address and a prefix length such as `10.0.0.0/8` or `2001:db8::/32`
             w.yaml:12:8: peers.cidrs[2].nme: unknown field `nme`, expected `name` or `cidr`
             w.yaml:13:7: peers.cidrs[3]: missing field `name`
@@ -44,8 +44,8 @@ peers:
             WELLHEAD_SNAPSHOT_INTERVL: no such variable; did you mean `WELLHEAD_SNAPSHOT_INTERVAL`?
             WELLHEAD_SOMETHING_ELSE: no such variable; `wellhead config schema` lists all keys
             WELLHEAD_SHUTDOWN_GRACE: shutdown_grace: `5` has no unit; write `5s` for seconds or `5ms` for milliseconds
-            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, rings, program_stats, process, pins, runtime_directory
-            --set otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, insecure, tls, metrics, traces
+            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            --set otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
             --set series_limit: invalid value: string "many", expected a whole number up to 4294967295
         "#]],
     );
@@ -61,9 +61,9 @@ fn unknown_keys_get_a_hint() {
             w.yaml:1:1: memory_bugdet: no such key; did you mean `memory_budget`?
             w.yaml:2:1: listen: no such key; did you mean `prometheus.listen`?
             w.yaml:3:18: otlp.metrics.endpiont: no such key; did you mean `otlp.metrics.endpoint`?
-            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, rings, program_stats, process, pins, runtime_directory
+            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:5:1: otlp.endpoint: no such key; write the keys of a section below its name
-            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, rings, program_stats, process, pins, runtime_directory
+            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             --set features.tpc: no such key; did you mean `features.tcp`?
             --set log: is a section; set one of its keys: level, format
         "#]],
@@ -139,10 +139,10 @@ peers: {cidrs: [{name: \"\", cidr: ::/0}]}
             w.yaml:10:70: rings.network_size: `8GiB` will not do; a power of two from the page size, `4KiB`, to `2GiB`
             w.yaml:11:8: otlp.interval: `99ms` is too little; at least `100ms`
             w.yaml:11:24: otlp.timeout: `0s` is too little; at least `1ms`
-            w.yaml:11:36: otlp.queue_size: `0` is too little; at least `1`
+            w.yaml:11:36: otlp.queue_size: `0` is too little; at least `64KiB`
             w.yaml:11:60: otlp.traces.timeout: `0s` is too little; at least `1ms`
             w.yaml:11:73: otlp.traces.interval: `1us` is too little; at least `100ms`
-            w.yaml:11:88: otlp.traces.queue_size: `0` is too little; at least `1`
+            w.yaml:11:88: otlp.traces.queue_size: `0` is too little; at least `64KiB`
             w.yaml:12:9: peers.cidrs: a block's name must not be empty
             WELLHEAD_RINGS_DRAIN_INTERVAL: rings.drain_interval: `500us` is out of range; from `1ms` to `1s`
         "#]],
@@ -284,7 +284,7 @@ fn broken_files() {
     check(
         b"a: [1\n",
         &expect![[r#"
-            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, rings, program_stats, process, pins, runtime_directory
+            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:1:4: no valid YAML: unclosed bracket '['
         "#]],
     );
@@ -333,8 +333,8 @@ fn broken_files() {
     check(
         b"log: *nothing\n",
         &expect![[r#"
-        w.yaml:1:6: no valid YAML: while parsing node, found unknown anchor
-    "#]],
+            w.yaml:1:6: no valid YAML: while parsing node, found unknown anchor; put a text that begins with `*` in quotes
+        "#]],
     );
     check(
         b"? {a: b}\n: c\n",
@@ -351,7 +351,7 @@ fn broken_files() {
     check(
         b"\"a\\nb\": 1\n",
         &expect![[r#"
-            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, rings, program_stats, process, pins, runtime_directory
+            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
         "#]],
     );
     check(

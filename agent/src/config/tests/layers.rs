@@ -43,19 +43,25 @@ fn the_defaults_are_those_of_the_contract() {
         snapshot_interval: 10s
         kubernetes:
           mode: auto
+          labels: []
+          annotations: []
         log:
           level: info
           format: text
         peers:
           addresses: name
+          kubernetes: off
           cidrs: []
+          conntrack: auto
         series_limit: 20000
         series_idle_timeout: 10m
         otlp:
           protocol: http/protobuf
           compression: none
           timeout: 10s
-          queue_size: 2048
+          queue_size: 2MiB
+          spill:
+            size: 256MiB
           insecure: off
         prometheus:
           listen: 127.0.0.1:9464
@@ -65,6 +71,8 @@ fn the_defaults_are_those_of_the_contract() {
           tcp: off
           l7: off
           slow_connection: 1s
+        events:
+          kinds: []
         rings:
           identity_size: 256KiB
           process_size: 2MiB
@@ -77,6 +85,9 @@ fn the_defaults_are_those_of_the_contract() {
           keep: on
           directory: /sys/fs/bpf/wellhead
         runtime_directory: /run/wellhead
+        resolver:
+          listen: 0.0.0.0:7443
+          http_listen: 0.0.0.0:9465
     "#]]
     .assert_eq(&yaml);
 }
@@ -211,7 +222,7 @@ program_stats: on
         ],
         &expect![[r#"
             features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
-            kubernetes = {"mode":"off"} (kubernetes.mode from w.yaml:3:14)
+            kubernetes = {"mode":"off","labels":[],"annotations":[]} (kubernetes.mode from w.yaml:3:14)
             prometheus.status = "on" (prometheus.status from w.yaml:4:14)
             process = {"args":"off"} (process.args from w.yaml:5:11)
             program_stats = "on" (program_stats from w.yaml:6:1)
@@ -223,8 +234,8 @@ program_stats: on
 #[test]
 fn numbers_come_from_any_layer() {
     check(
-        "series_limit: 500\notlp: {queue_size: \"10\"}",
-        &["WELLHEAD_OTLP_TRACES_QUEUE_SIZE=7"],
+        "series_limit: 500\notlp: {queue_size: \"65536\"}",
+        &["WELLHEAD_OTLP_TRACES_QUEUE_SIZE=1MiB"],
         &["rings.process_size=65536"],
         &[
             "series_limit",
@@ -234,8 +245,8 @@ fn numbers_come_from_any_layer() {
         ],
         &expect![[r#"
             series_limit = 500 (series_limit from w.yaml:1:1)
-            otlp.queue_size = 10 (otlp.queue_size from w.yaml:2:8)
-            otlp.traces.queue_size = 7 (otlp.traces.queue_size from WELLHEAD_OTLP_TRACES_QUEUE_SIZE)
+            otlp.queue_size = "64KiB" (otlp.queue_size from w.yaml:2:8)
+            otlp.traces.queue_size = "1MiB" (otlp.traces.queue_size from WELLHEAD_OTLP_TRACES_QUEUE_SIZE)
             rings.process_size = "64KiB" (rings.process_size from --set rings.process_size)
         "#]],
     );
@@ -247,6 +258,7 @@ fn every_key_can_be_set_by_its_variable() {
     for entry in keys() {
         let value = match entry.shape {
             Shape::Map => "a=b",
+            Shape::List if entry.schema["items"]["type"] == "string" => "[a]",
             Shape::List => "[{name: a, cidr: ::/0}]",
             Shape::Text | Shape::Section => match entry.schema.get("default") {
                 Some(serde_json::Value::String(text)) if !text.is_empty() => text,
@@ -264,7 +276,7 @@ fn every_key_can_be_set_by_its_variable() {
             Err(error) => error
                 .problems
                 .iter()
-                .find(|problem| problem.key == entry.path)
+                .find(|problem| problem.key.starts_with(&entry.path))
                 .map(|problem| problem.origin.to_string()),
         };
         assert_eq!(
@@ -297,7 +309,7 @@ fn the_status_is_served_to_this_machine_only_unless_asked_for() {
 
 #[test]
 fn what_is_printed_loads_again() {
-    let yaml = "cluster_name: \"on\"\nresource_attributes: {a: \"1\", b: \": #\"}\nlog: {format: json}\nrings: {process_size: 4KiB}\n";
+    let yaml = "cluster_name: \"on\"\nresource_attributes: {a: \"1\", b: \": #\"}\nlog: {format: json}\nkubernetes: {labels: ['*', 'a/*']}\nrings: {process_size: 4KiB}\n";
     let config = load(yaml, &[], &[]).unwrap().config;
     let printed = config.to_yaml().unwrap();
     let again = load(&printed, &[], &[]).unwrap().config;
@@ -305,6 +317,7 @@ fn what_is_printed_loads_again() {
     assert_eq!(again.cluster_name.as_deref(), Some("on"));
     assert_eq!(again.rings.process_size, Some(ByteSize::from_kib(4)));
     assert_eq!(again.resource_attributes, config.resource_attributes);
+    assert_eq!(again.kubernetes.labels, config.kubernetes.labels);
     assert_eq!(again.program_stats, Toggle::Off);
 }
 

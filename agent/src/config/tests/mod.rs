@@ -1,8 +1,10 @@
 //! Whole configurations: what a file, variables and flags come to, and what is said when they are wrong.
 
 mod errors;
+mod kubernetes;
 mod layers;
 mod otlp;
+mod resolver;
 
 use std::{fmt::Write as _, path::Path};
 

@@ -47,6 +47,34 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
 }
 
 #[test]
+fn the_case_of_opentelemetrys_choices_does_not_matter() {
+    check(
+        "{}",
+        &[
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:4317",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=GRPC",
+            "OTEL_EXPORTER_OTLP_COMPRESSION=GZip",
+            "OTEL_EXPORTER_OTLP_INSECURE=TRUE",
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=HTTP/Protobuf",
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION=None",
+        ],
+        &[],
+        &[
+            "otlp.protocol",
+            "otlp.compression",
+            "otlp.insecure",
+            "otlp.metrics",
+        ],
+        &expect![[r#"
+            otlp.protocol = "grpc" (otlp.protocol from OTEL_EXPORTER_OTLP_PROTOCOL)
+            otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
+            otlp.insecure = "on" (otlp.insecure from OTEL_EXPORTER_OTLP_INSECURE)
+            otlp.metrics = {"protocol":"http/protobuf","compression":"none"} (otlp.metrics.compression from OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, otlp.metrics.protocol from OTEL_EXPORTER_OTLP_METRICS_PROTOCOL)
+        "#]],
+    );
+}
+
+#[test]
 fn what_opentelemetry_wants_ignored_is_a_warning() {
     check(
         "otlp: {protocol: grpc}",

@@ -4,6 +4,7 @@
 mod duration;
 mod integer;
 mod net;
+mod pattern;
 mod secret;
 mod size;
 mod toggle;
@@ -11,6 +12,7 @@ mod toggle;
 pub use duration::Duration;
 pub(super) use integer::optional_integer;
 pub use net::{Cidr, ListenAddress};
+pub use pattern::NamePattern;
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use toggle::Toggle;

@@ -91,6 +91,11 @@ impl ListenAddress {
         Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
     }
 
+    /// All of this machine's IPv4 addresses.
+    pub(in crate::config) const fn everywhere(port: u16) -> Self {
+        Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+    }
+
     /// The address and port to bind.
     pub const fn get(self) -> SocketAddr {
         self.0

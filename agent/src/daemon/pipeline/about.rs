@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::counters::{Counters, ExportStats};
-use crate::identity::kube::KubeStatus;
+use crate::identity::cluster::ObjectKind;
+use crate::identity::kube::{ClusterStatus, KubeStatus};
 use crate::kernel::{AttachedPrograms, FeatureStatus, ProgramStats};
 use crate::self_telemetry::{self, SelfView};
 use crate::telemetry::catalogue::Invariant;
-use crate::telemetry::snapshot::Snapshot;
+use crate::telemetry::snapshot::{HistogramValue, Snapshot};
 use crate::telemetry::store::Store;
 
 /// Everything about the agent that is not in the store.
@@ -20,6 +21,10 @@ pub(super) struct About {
     pub(super) exports: Arc<ExportStats>,
     /// `None` without a cluster.
     pub(super) kube: Option<watch::Receiver<KubeStatus>>,
+    /// How long containers waited for their name.
+    pub(super) kube_lag: HistogramValue,
+    /// `None` if the agent does not watch the cluster itself.
+    pub(super) cluster: Option<ClusterStatus>,
     /// Share of the memory budget by component, in bytes.
     pub(super) budget: Vec<(&'static str, u64)>,
     /// Whether the kernel measures what its programs cost.
@@ -42,11 +47,18 @@ impl About {
             Vec::new()
         };
         let programs: Vec<_> = programs.iter().map(program).collect();
-        let kube: Vec<_> = self
-            .kube
-            .iter()
-            .map(|status| kube_watch(&status.borrow()))
-            .collect();
+        let mut kube = Vec::new();
+        if let Some(status) = &self.kube {
+            kube.push(self_telemetry::KubeWatch::new("Pod", &status.borrow()));
+        }
+        for (kind, status) in self.cluster.iter().flat_map(ClusterStatus::read) {
+            let kind = match kind {
+                // `Pod` are this node's.
+                ObjectKind::Pod => "ClusterPod",
+                other => other.as_str(),
+            };
+            kube.push(self_telemetry::KubeWatch::new(kind, &status));
+        }
         let view = SelfView {
             start_unix_nano: self.start_unix_nano,
             counters,
@@ -55,6 +67,7 @@ impl About {
             programs: &programs,
             exports: Some(&self.exports),
             kube: &kube,
+            kube_lag: self.kube.as_ref().map(|_| &self.kube_lag),
             budget: &self.budget,
             invariants,
         };
@@ -75,14 +88,5 @@ fn program(stats: &ProgramStats) -> self_telemetry::ProgramStats {
         name: stats.program.into(),
         run_time_nanos: stats.run_time_ns,
         runs: stats.runs,
-    }
-}
-
-fn kube_watch(status: &KubeStatus) -> self_telemetry::KubeWatch {
-    self_telemetry::KubeWatch {
-        kind: "Pod",
-        objects: status.objects as u64,
-        events: status.events,
-        relists: status.relists,
     }
 }

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::kernel::{LiveTcp, NAMESPACES, NamespaceError, live_tcp_connections};
+use crate::kernel::{
+    ConnectionTable, LiveTcp, NAMESPACES, NamespaceError, TcpCounts, live_tcp_connections,
+};
 use crate::telemetry::aggregate::Aggregator;
 use crate::telemetry::catalogue::{Invariant, Metric};
 use crate::telemetry::store::Store;
@@ -16,12 +18,14 @@ pub(super) struct KernelCount {
 }
 
 impl KernelCount {
-    /// Starts one; says whether none was running.
-    pub(super) fn start(&mut self) -> bool {
+    /// Starts one, and has those of `table` looked for whose sockets are gone; says whether none was running.
+    pub(super) fn start(&mut self, table: Option<ConnectionTable>) -> bool {
         if self.running.is_some() {
             return false;
         }
-        self.running = Some(spawn_blocking(|| live_tcp_connections(NAMESPACES)));
+        self.running = Some(spawn_blocking(move || {
+            live_tcp_connections(NAMESPACES, table.as_ref())
+        }));
         true
     }
 
@@ -66,7 +70,7 @@ impl Invariants {
     pub(super) fn compare(
         &mut self,
         aggregator: &mut Aggregator,
-        counted: Option<LiveTcp>,
+        counted: Option<&LiveTcp>,
         lost: u64,
         waiting: bool,
     ) {
@@ -76,11 +80,11 @@ impl Invariants {
             return;
         }
         let open = aggregator.open_by_namespace();
-        let counts = counted.namespaces.into_iter().map(|(netns, counts)| {
-            let counts = counts.inspect_err(|error| {
+        let counts = counted.namespaces.iter().map(|(netns, counts)| {
+            let counts = counts.as_ref().inspect_err(|error| {
                 tracing::debug!(netns, %error, "active connections are not checked");
             });
-            (netns, counts.ok().map(|counts| counts.live()))
+            (*netns, counts.ok().map(TcpCounts::live))
         });
         self.take(counts, &open, &changed);
     }

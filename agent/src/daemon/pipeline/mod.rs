@@ -4,6 +4,7 @@
 //! ring fills up or somebody asks for a reading.
 
 mod about;
+mod host_addresses;
 mod invariants;
 mod live;
 mod marks;
@@ -13,6 +14,7 @@ mod rescan;
 mod seam;
 mod settings;
 mod state;
+mod suspects;
 mod waiting;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::about::About;
+use self::host_addresses::HostAddresses;
 use self::invariants::KernelCount;
 use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
@@ -30,13 +33,18 @@ use self::rescan::{Found, Rescan};
 use self::seam::Seam;
 pub use self::settings::PipelineSettings;
 use self::state::State;
-use crate::counters::{Counters, ExportStats};
+use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
-use crate::export::otlp::SpanQueue;
-use crate::identity::kube::KubeStatus;
+use crate::export::otlp::Queue;
+use crate::identity::cluster::ClusterUpdate;
+use crate::identity::kube::{ClusterStatus, KubeStatus};
 use crate::identity::{Identity, PodUpdate};
 use crate::kernel::{AttachedPrograms, Clock, Probes, Ring, Rings, wait_for_programs};
+use crate::telemetry::catalogue::Metric;
 use crate::telemetry::handle::SnapshotRequest;
+use crate::telemetry::live::OwnedEvent;
+use crate::telemetry::snapshot::HistogramValue;
+use crate::telemetry::span::FinishedSpan;
 
 /// Records taken from one ring before the others get their turn.
 const BATCH: usize = 16_384;
@@ -56,8 +64,14 @@ pub struct Inputs {
     pub subscriptions: mpsc::Receiver<Subscription>,
     /// News of pods; `None` without a cluster.
     pub pods: Option<PodInput>,
+    /// News of what has which address in the cluster; `None` if nobody tells.
+    pub cluster: Option<mpsc::Receiver<ClusterUpdate>>,
+    /// How the agent's own watches of the cluster are doing; `None` if it has none.
+    pub cluster_watches: Option<ClusterStatus>,
     /// Where finished spans go; `None` if traces are not exported.
-    pub spans: Option<SpanQueue>,
+    pub spans: Option<Queue<FinishedSpan>>,
+    /// Where events go; `None` if none are exported.
+    pub logs: Option<Queue<OwnedEvent>>,
     /// What became of exported data.
     pub exports: Arc<ExportStats>,
 }
@@ -79,6 +93,7 @@ pub struct Pipeline {
     drain: Interval,
     inputs: Inputs,
     rescan: Rescan,
+    host_addresses: HostAddresses,
     snapshots: Snapshots,
     kernel_count: KernelCount,
     /// Records lost by the time what they would have told was counted last; `None` before the first time.
@@ -107,7 +122,10 @@ impl Pipeline {
             mut programs,
             features,
             live,
+            conntrack,
             switched,
+            gap,
+            without_btf: _,
         } = probes;
         let cgroups = settings.cgroups;
         let program_stats = settings.program_stats && measure(&mut programs);
@@ -117,13 +135,25 @@ impl Pipeline {
             features,
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
+            kube_lag: HistogramValue::new(Metric::AgentKubeLag.bounds()),
+            cluster: inputs.cluster_watches.clone(),
             budget: settings.budget.clone(),
             program_stats,
         };
         let snapshots = Snapshots::new(live, settings.snapshot_interval);
         let seam = Seam::new(switched);
-        let spans = inputs.spans.clone();
-        let state = State::new(identity, counters, settings, about, spans, seam);
+        let finished = (inputs.spans.clone(), inputs.logs.clone());
+        if gap {
+            counters.discard(Discard::KernelGap, 1);
+        }
+        let state = State::new(
+            identity,
+            counters,
+            settings,
+            about,
+            finished,
+            (seam, conntrack),
+        );
         // The programs are attached already: what is made during the scan is reported by them.
         let rescan = Rescan::start(cgroups);
         Ok(Self {
@@ -133,6 +163,7 @@ impl Pipeline {
             drain,
             inputs,
             rescan,
+            host_addresses: HostAddresses::watch(),
             snapshots,
             kernel_count: KernelCount::default(),
             accounted: None,
@@ -167,10 +198,13 @@ impl Pipeline {
                     drop(request.send(Arc::new(self.state.snapshot())));
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
+                Some(update) = next_of_cluster(&mut self.inputs.cluster) => self.state.cluster_changed(update),
+                addresses = self.host_addresses.changed() => self.state.host_addresses_changed(addresses),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
                 Some(done) = settle.recv() => {
                     self.drain_all().await;
                     self.account_for_losses().await;
+                    self.let_go_of_earlier();
                     self.state.settle();
                     self.closed = self.state.programs().are_kept();
                     let _asker_may_have_gone = done.send(());
@@ -188,7 +222,10 @@ impl Pipeline {
                 counted = self.kernel_count.done() => {
                     // What happened while it counted.
                     self.drain_all().await;
-                    self.state.check(counted);
+                    self.state.check(counted.as_ref());
+                    if !self.closed {
+                        self.state.reconcile(counted.as_ref());
+                    }
                 }
                 _ = housekeeping.tick(), if !self.closed => {
                     self.account_for_losses().await;
@@ -208,7 +245,8 @@ impl Pipeline {
             return;
         }
         let lost = self.state.programs().losses();
-        if self.accounted == Some(lost) {
+        let opened_late = lost > 0 && self.state.take_opened_late();
+        if self.accounted == Some(lost) && !opened_late {
             return;
         }
         let epoch = self.state.programs().turn_spill();
@@ -262,15 +300,24 @@ impl Pipeline {
 
     /// All open connections are known by now: has the kernel count them as well.
     fn count_in_kernel(&mut self) {
-        if self.kernel_count.start() {
+        let table = self.state.programs().connection_table();
+        if self.kernel_count.start(table) {
             self.state.check_begins();
         }
     }
 
     fn look_after_tables(&mut self) {
         self.state.look_after_tables();
+        self.let_go_of_earlier();
         if self.state.scan_wanted() && self.rescan.again() {
             self.state.scan_started();
+        }
+    }
+
+    /// Once everything earlier agents left is read, it need not be kept for the next.
+    fn let_go_of_earlier(&mut self) {
+        if self.rings.are_caught_up() && self.accounted.is_some() {
+            self.state.programs().let_go_of_earlier();
         }
     }
 
@@ -299,6 +346,15 @@ fn drain_identity(identity: &mut Ring, state: &mut State) -> usize {
 async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
     match pods {
         Some(input) => input.updates.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_of_cluster(
+    cluster: &mut Option<mpsc::Receiver<ClusterUpdate>>,
+) -> Option<ClusterUpdate> {
+    match cluster {
+        Some(updates) => updates.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -33,15 +33,8 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, owner: OwnerId, item: Item) {
-        if self.items.len() >= self.capacity {
-            let lost = match self.items.pop_front() {
-                Some((_, Item::Span(_))) => Some(Discard::QueueSpansFull),
-                Some((_, Item::Event(_))) => Some(Discard::QueueSubscriberSlow),
-                None => None,
-            };
-            if let Some(lost) = lost {
-                self.counters.discard(lost, 1);
-            }
+        if self.items.len() >= self.capacity && self.items.pop_front().is_some() {
+            self.counters.discard(Discard::QueuePodWaitFull, 1);
         }
         self.items.push_back((owner, item));
     }
@@ -76,11 +69,13 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::live::Severity;
 
     fn event(name: &'static str) -> Item {
         Item::Event(LiveEvent {
             time_unix_nano: 0,
             name,
+            severity: Severity::Info,
             attributes: Vec::new(),
         })
     }
@@ -100,7 +95,7 @@ mod tests {
         outbox.push(OwnerId(1), event("a"));
         outbox.push(OwnerId(2), event("b"));
         outbox.push(OwnerId(1), event("c"));
-        assert_eq!(counters.discards(Discard::QueueSubscriberSlow), 1);
+        assert_eq!(counters.discards(Discard::QueuePodWaitFull), 1);
         let ready = outbox.ready(|owner| match owner {
             OwnerId(1) => Resolution::Ready(Arc::default()),
             _ => Resolution::Pending,

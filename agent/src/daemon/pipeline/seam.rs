@@ -1,52 +1,86 @@
 //! The moment an upgrade turns the switch from old programs to new ones: an event that happens just then may be told by
 //! both, first by the one and then by the other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use crate::counters::RecordKind;
-use crate::events::{Body, Event};
+use crate::events::{Body, Connection, Event};
+use crate::kernel::Switched;
 
-/// How far around the turn of the switch, in nanoseconds.
-const AROUND: u64 = 200_000;
+/// In nanoseconds, how far one program may be behind the other, which run one after the other on one processor: an
+/// interrupt may come between them. Nobody does the same thing twice so fast.
+const APART: u64 = 200_000;
+
+/// After so many nanoseconds nothing of the switch is still to be read.
+const OVER: u64 = 60_000_000_000;
+
+/// Tellings that are remembered. Beyond that one may be counted twice, as if the processor had stopped for long while it
+/// turned the switch.
+const MOST: usize = 8_192;
 
 /// Recognises events that were told twice.
 #[derive(Debug, Default)]
 pub(super) struct Seam {
-    /// Boot clock from and to which that can be; `None` without an upgrade.
-    window: Option<(u64, u64)>,
-    told: HashSet<(RecordKind, u64)>,
+    /// `None` without an upgrade, and when it is long over.
+    switched: Option<Switched>,
+    /// When what was told that may be told again.
+    told: HashMap<(RecordKind, u64), u64>,
 }
 
 impl Seam {
-    /// `switched` is when the switch was turned: from just before to just after.
-    pub(super) fn new(switched: Option<(u64, u64)>) -> Self {
+    pub(super) fn new(switched: Option<Switched>) -> Self {
         Self {
-            window: switched.map(|(from, to)| (from.saturating_sub(AROUND), to + AROUND)),
-            told: HashSet::new(),
+            switched,
+            told: HashMap::new(),
         }
     }
 
     /// Whether the event was told before.
     pub(super) fn repeats(&mut self, event: &Event<'_>) -> bool {
-        let Some((from, to)) = self.window else {
+        let Some(switched) = self.switched else {
             return false;
         };
-        if !(from..=to).contains(&event.boot_ns) {
+        let at = event.boot_ns;
+        if at > switched.after.saturating_add(OVER) {
+            *self = Self::default();
             return false;
         }
-        subject(event).is_some_and(|subject| !self.told.insert((event.kind(), subject)))
+        // The old programs ask whether they are to work before they take the time.
+        let last_old = switched.after.saturating_add(APART);
+        let first_old = switched.before.saturating_sub(APART);
+        if at < first_old || at >= last_old.saturating_add(APART) {
+            return false;
+        }
+        let Some(subject) = subject(event) else {
+            return false;
+        };
+        let told = (event.kind(), subject);
+        let is_second = at >= switched.before
+            && self.told.get(&told).is_some_and(|first| {
+                at.checked_sub(*first)
+                    .is_some_and(|between| between < APART)
+            });
+        if is_second {
+            // Nobody tells it a third time.
+            self.told.remove(&told);
+        } else if at <= last_old && self.told.len() < MOST {
+            self.told.insert(told, at);
+        }
+        is_second
     }
 }
 
-/// Whom it is about, who cannot do the same again so soon.
+/// What both tellings have in common, and no other event of the kind so soon.
 fn subject(event: &Event<'_>) -> Option<u64> {
     Some(match &event.body {
-        Body::Fork(fork) => u64::from(fork.child.pid),
-        Body::Exec(exec) => u64::from(exec.process.pid),
-        Body::Exit(exit) => u64::from(exit.process.pid),
-        Body::OomKill(kill) => u64::from(kill.pid),
-        Body::TcpOpen(connection) => connection.socket_id,
-        Body::TcpClose(end) | Body::TcpConnectFailed(end) => end.connection.socket_id,
+        Body::Fork(fork) => hash(fork.child.pid),
+        // A shell that becomes what it was told to run executes twice in a row.
+        Body::Exec(exec) => hash((exec.process.pid, exec.file_name)),
+        Body::Exit(exit) => hash(exit.process.pid),
+        Body::OomKill(kill) => hash(kill.pid),
+        Body::TcpOpen(connection) => of_connection(connection),
+        Body::TcpClose(end) | Body::TcpConnectFailed(end) => of_connection(&end.connection),
         // Told by iterators, which only the new agent runs, or not counted.
         Body::TcpSnapshot(_)
         | Body::Found(_)
@@ -56,44 +90,149 @@ fn subject(event: &Event<'_>) -> Option<u64> {
     })
 }
 
+/// With its addresses: before 5.11 the next socket may have the same id.
+fn of_connection(connection: &Connection) -> u64 {
+    hash((connection.socket_id, connection.local, connection.remote))
+}
+
+fn hash(subject: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Fork, ProcessId};
+    use crate::events::{Exec, Fork, ProcessId};
 
-    fn fork(pid: u32, boot_ns: u64) -> Event<'static> {
-        let process = |pid| ProcessId { pid, start_ns: 1 };
+    const SWITCHED: Switched = Switched {
+        before: 1_000_000,
+        after: 1_010_000,
+    };
+
+    fn event(boot_ns: u64, body: Body<'static>) -> Event<'static> {
         Event {
             boot_ns,
             cgroup_id: 1,
-            body: Body::Fork(Fork {
-                child: process(pid),
-                parent: process(1),
-            }),
+            body,
+        }
+    }
+
+    fn fork(pid: u32, boot_ns: u64) -> Event<'static> {
+        let process = |pid| ProcessId { pid, start_ns: 1 };
+        let fork = Fork {
+            child: process(pid),
+            parent: process(1),
+        };
+        event(boot_ns, Body::Fork(fork))
+    }
+
+    fn exec(file_name: &'static str, boot_ns: u64) -> Event<'static> {
+        let exec = Exec {
+            process: ProcessId {
+                pid: 7,
+                start_ns: 1,
+            },
+            parent_pid: 1,
+            uid: 0,
+            comm: b"x",
+            file_name: file_name.as_bytes(),
+            file_name_truncated: false,
+            arguments: b"",
+            arguments_truncated: false,
+        };
+        event(boot_ns, Body::Exec(exec))
+    }
+
+    /// Feeds events and expects those at `repeated` to be recognised.
+    fn check(events: &[Event<'static>], repeated: &[usize]) {
+        let mut seam = Seam::new(Some(SWITCHED));
+        let found: Vec<usize> = (0..events.len())
+            .filter(|at| seam.repeats(&events[*at]))
+            .collect();
+        assert_eq!(found, repeated, "{events:?}");
+    }
+
+    #[test]
+    fn one_event_told_by_both_is_repeated() {
+        // Just before and after, and at either edge.
+        check(&[fork(7, 999_900), fork(7, 1_000_200)], &[1]);
+        check(&[fork(7, 800_001), fork(7, 1_000_000)], &[1]);
+        check(&[fork(7, 1_210_000), fork(7, 1_409_999)], &[1]);
+        check(&[fork(7, 1_005_000), fork(7, 1_005_000)], &[1]);
+        // Others of the kind may come between the two.
+        check(
+            &[fork(7, 999_900), fork(8, 999_950), fork(7, 1_000_200)],
+            &[2],
+        );
+        check(
+            &[exec("/bin/sh", 999_900), exec("/bin/sh", 1_000_200)],
+            &[1],
+        );
+    }
+
+    #[test]
+    fn only_the_new_programs_tell_it_again() {
+        // Both before the switch: two events.
+        check(&[fork(7, 900_000), fork(7, 999_999)], &[]);
+        // Both long after it.
+        check(&[fork(7, 1_210_001), fork(7, 1_210_002)], &[]);
+        // Too far apart.
+        check(&[fork(7, 900_000), fork(7, 1_100_000)], &[]);
+        check(&[fork(7, 5), fork(7, 5)], &[]);
+        // A third time it is another event.
+        check(
+            &[fork(7, 1_000_000), fork(7, 1_000_001), fork(7, 1_000_002)],
+            &[1],
+        );
+        // The first telling comes first.
+        check(&[fork(7, 1_000_001), fork(7, 1_000_000)], &[]);
+    }
+
+    #[test]
+    fn a_shell_that_becomes_what_it_runs_executes_twice() {
+        check(
+            &[exec("/bin/sh", 999_950), exec("/bin/true", 1_000_050)],
+            &[],
+        );
+        // Each of them told twice.
+        let twice = [
+            exec("/bin/sh", 999_950),
+            exec("/bin/sh", 1_000_001),
+            exec("/bin/true", 1_000_005),
+            exec("/bin/true", 1_000_009),
+        ];
+        check(&twice, &[1, 3]);
+    }
+
+    #[test]
+    fn a_long_switch_is_no_reason_to_drop_what_happens_meanwhile() {
+        let mut seam = Seam::new(Some(Switched {
+            before: 1_000_000,
+            after: 900_000_000,
+        }));
+        for at in [2_000_000, 2_200_000, 2_400_000, 700_000_000] {
+            assert!(!seam.repeats(&fork(7, at)), "{at}");
         }
     }
 
     #[test]
-    fn only_what_comes_twice_around_the_switch_is_repeated() {
-        let mut seam = Seam::new(Some((1_000_000, 1_100_000)));
-        let mut check = |pid, boot_ns, expected| {
-            assert_eq!(
-                seam.repeats(&fork(pid, boot_ns)),
-                expected,
-                "{pid} at {boot_ns}"
-            );
-        };
-        check(7, 999_900, false);
-        check(7, 1_000_200, true);
-        check(8, 1_000_300, false);
-        // Long before or after it is another process of that number.
-        check(9, 700_000, false);
-        check(9, 700_001, false);
-        check(7, 1_400_000, false);
+    fn what_is_remembered_is_bounded_and_forgotten() {
+        let mut seam = Seam::new(Some(SWITCHED));
+        let most = u32::try_from(MOST).expect("small");
+        for pid in 0..2 * most {
+            assert!(!seam.repeats(&fork(pid, 1_000_000)), "{pid}");
+        }
+        assert_eq!(seam.told.len(), MOST);
+        assert!(!seam.repeats(&fork(1, SWITCHED.after + OVER)));
+        assert_eq!(seam.told.len(), MOST, "not yet");
+        assert!(!seam.repeats(&fork(1, SWITCHED.after + OVER + 1)));
+        assert!(seam.told.is_empty() && seam.switched.is_none());
     }
 
     #[test]
-    fn without_an_upgrade_nothing_is() {
+    fn without_an_upgrade_nothing_is_repeated() {
         let mut seam = Seam::new(None);
         assert!(!seam.repeats(&fork(7, 5)) && !seam.repeats(&fork(7, 5)));
     }

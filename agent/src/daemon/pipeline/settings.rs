@@ -20,6 +20,8 @@ pub struct PipelineSettings {
     pub processes: usize,
     /// Open connections remembered at most.
     pub connections: usize,
+    /// How long the socket of a connection has to be missing if its network namespace is not known or has no process.
+    pub missing_patience: Duration,
     /// cgroups a scan takes in at most.
     pub cgroups: usize,
     /// Bytes of records that wait for their pod's metadata at most.
@@ -30,6 +32,8 @@ pub struct PipelineSettings {
     pub arguments: Arguments,
     /// Spans that are wanted; `None` for none.
     pub spans: Option<SpanBuilder>,
+    /// Names of the events that are exported, where any are; empty for all.
+    pub exported_events: Vec<&'static str>,
     /// Share of the memory budget by component, in bytes.
     pub budget: Vec<(&'static str, u64)>,
     /// Whether the kernel measures what its programs cost.

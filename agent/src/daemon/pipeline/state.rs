@@ -1,6 +1,11 @@
 //! What the pipeline owns, and what it does with each record.
 
-use std::collections::HashSet;
+mod admit;
+mod losses;
+mod reconcile;
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::about::About;
@@ -9,19 +14,19 @@ use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::seam::Seam;
 use super::settings::PipelineSettings;
-use super::waiting::{Waiting, WaitingRecords};
+use super::suspects::Suspects;
+use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
-use crate::events::{
-    Body, ConnectionEnd, Event, Exec, ProcessId, Spilled, decode, executable_name,
-};
+use crate::events::{Body, ConnectionEnd, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
-use crate::export::otlp::SpanQueue;
+use crate::export::otlp::Queue;
+use crate::identity::cluster::ClusterUpdate;
 use crate::identity::scan::Scanned;
 use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
-use crate::kernel::{AttachedPrograms, Clock, LiveTcp, Ring, SpillEpoch};
+use crate::kernel::{AttachedPrograms, Clock, Conntrack, Ring};
 use crate::memory;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
-use crate::telemetry::live::LiveEvent;
+use crate::telemetry::live::{LiveEvent, OwnedEvent};
 use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::span::{FinishedSpan, Span};
 use crate::telemetry::store::Store;
@@ -48,12 +53,16 @@ pub(super) struct State {
     waiting: WaitingRecords,
     outbox: Outbox,
     subscribers: Subscribers,
-    spans: Option<SpanQueue>,
+    spans: Option<Queue<FinishedSpan>>,
+    logs: Option<Queue<OwnedEvent>>,
     scan_wanted: bool,
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
     seam: Seam,
+    conntrack: Option<Conntrack>,
     invariants: Invariants,
+    suspects: Suspects,
+    opened_late: bool,
     identity_lost: u64,
     overflowed: u64,
     seconds: u32,
@@ -65,8 +74,8 @@ impl State {
         counters: Arc<Counters>,
         settings: PipelineSettings,
         about: About,
-        spans: Option<SpanQueue>,
-        seam: Seam,
+        (spans, logs): (Option<Queue<FinishedSpan>>, Option<Queue<OwnedEvent>>),
+        (seam, conntrack): (Seam, Option<Conntrack>),
     ) -> Self {
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
         identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
@@ -82,10 +91,14 @@ impl State {
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
             spans,
+            logs,
             scan_wanted: false,
             settled: false,
             seam,
+            conntrack,
             invariants: Invariants::default(),
+            suspects: Suspects::new(settings.missing_patience),
+            opened_late: false,
             identity_lost: 0,
             overflowed: 0,
             seconds: 0,
@@ -125,21 +138,32 @@ impl State {
             self.scan_wanted = true;
             OwnerId::NODE
         });
-        if !self.settled && self.identity.awaits_pod(owner, event.boot_ns) {
-            for evicted in self.waiting.push(owner, record) {
-                self.handle_waiting(&evicted);
-            }
-            return;
-        }
-        self.take_in(&event, owner);
+        self.admit(&event, owner, record);
     }
 
     /// The pods of this node changed.
     pub(super) fn pods_changed(&mut self, update: PodUpdate) {
-        self.identity.apply(update, Clock::boot_ns());
-        self.aggregator.names_changed();
-        self.release_waiting();
-        self.empty_outbox();
+        let now = self.moment();
+        for lag in self.identity.apply(update, now) {
+            self.about.kube_lag.observe(lag.as_secs_f64());
+        }
+        self.names_changed();
+    }
+
+    /// Something in the cluster that has an address changed.
+    pub(super) fn cluster_changed(&mut self, update: ClusterUpdate) {
+        let now = self.moment();
+        if self.identity.apply_cluster(update, now) {
+            self.names_changed();
+        } else {
+            self.release_waiting();
+        }
+    }
+
+    /// The host has other addresses than before.
+    pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.identity.host_addresses_changed(addresses);
+        self.names_changed();
     }
 
     /// A scan of the cgroup tree is done.
@@ -157,56 +181,6 @@ impl State {
         &mut self.about.programs
     }
 
-    /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
-    /// its way.
-    pub(super) fn connections_that_ended(&self) -> Vec<u64> {
-        let open = self.aggregator.open_connections();
-        open.filter(|socket| !self.about.programs.is_open(*socket))
-            .collect()
-    }
-
-    /// Those of these connections that are still counted as active are not: the news of their end was lost.
-    pub(super) fn connections_vanished(&mut self, sockets: &[u64]) {
-        let now = self.clock.now_unix_nano();
-        for socket in sockets {
-            self.aggregator
-                .connection_vanished(&mut self.store, *socket, now);
-        }
-    }
-
-    /// The kernel begins to count its connections.
-    pub(super) fn check_begins(&mut self) {
-        let lost = self.about.programs.losses();
-        self.invariants.begin(&mut self.aggregator, lost);
-    }
-
-    /// It is done, and everything is read that happened meanwhile.
-    pub(super) fn check(&mut self, counted: Option<LiveTcp>) {
-        let lost = self.about.programs.losses();
-        let waiting = !self.waiting.is_empty();
-        self.invariants
-            .compare(&mut self.aggregator, counted, lost, waiting);
-    }
-
-    /// Counts what the kernel added up of events whose details are lost.
-    pub(super) fn count_spilled(&mut self, epoch: SpillEpoch) {
-        let now = self.clock.now_unix_nano();
-        for (key, value) in self.about.programs.take_spilled(epoch) {
-            let Some(spilled) = Spilled::new(&key, &value) else {
-                continue;
-            };
-            let known = self.identity.owner_of_cgroup(spilled.cgroup_id);
-            let owner = known.unwrap_or(OwnerId::NODE);
-            let Self {
-                aggregator,
-                store,
-                identity,
-                ..
-            } = self;
-            aggregator.count_spilled(store, identity, owner, &spilled, now);
-        }
-    }
-
     /// Whether cgroups were missed, so that the tree has to be scanned again.
     pub(super) fn scan_wanted(&self) -> bool {
         self.scan_wanted
@@ -220,8 +194,12 @@ impl State {
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
     pub(super) fn look_after_tables(&mut self) {
         self.clock.check();
-        if let Err(error) = self.about.programs.attend() {
-            tracing::error!(%error, "the programs cannot be told that somebody reads what they write");
+        match self.about.programs.attend() {
+            Ok(true) => {}
+            Ok(false) => self.counters.discard(Discard::KernelGap, 1),
+            Err(error) => {
+                tracing::error!(%error, "the programs cannot be told that somebody reads what they write");
+            }
         }
         self.about.programs.publish(&self.counters);
         let identity_lost = self.counters.discards(Discard::RingIdentityFull);
@@ -258,9 +236,7 @@ impl State {
     /// From now on nothing waits for metadata: what waits, and what still comes, goes as it is known.
     pub(super) fn settle(&mut self) {
         self.settled = true;
-        for waiting in self.waiting.release(|_| false) {
-            self.handle_waiting(&waiting);
-        }
+        self.release_waiting();
         self.empty_outbox();
     }
 
@@ -332,31 +308,12 @@ impl State {
         self.identity.owner_of_cgroup(event.cgroup_id)
     }
 
-    fn release_waiting(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let (now, identity) = (Clock::boot_ns(), &self.identity);
-        for waiting in self
-            .waiting
-            .release(|owner| identity.awaits_pod(owner, now))
-        {
-            self.handle_waiting(&waiting);
-        }
-    }
-
-    /// A record that was decoded and counted when it came.
-    fn handle_waiting(&mut self, waiting: &Waiting) {
-        if let Ok(event) = decode(&waiting.record) {
-            self.take_in(&event, waiting.owner);
-        }
-    }
-
     /// Everything an event leads to.
     fn take_in(&mut self, event: &Event<'_>, owner: OwnerId) {
         let corrected = self.aggregator.as_end_of_open(event);
         let event = corrected.as_ref().unwrap_or(event);
         let ended = self.follow_process(event, owner);
+        let backend = self.backend(event);
         let victim = match &event.body {
             Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),
             _ => None,
@@ -373,6 +330,7 @@ impl State {
             unix_nano,
             owner,
             process: victim.or(ended.as_ref()),
+            backend,
         };
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
@@ -380,7 +338,8 @@ impl State {
             return;
         }
         let span = self.finished_span(&occurrence).map(Item::Span);
-        let live = (!self.subscribers.is_empty())
+        let live = self
+            .is_told(event)
             .then(|| LiveEvent::new(&occurrence, self.settings.arguments))
             .flatten()
             .map(Item::Event);
@@ -388,6 +347,17 @@ impl State {
         for item in items {
             self.deliver(owner, item);
         }
+    }
+
+    /// Whether anybody wants to be told of an event.
+    fn is_told(&self, event: &Event<'_>) -> bool {
+        let name = LiveEvent::name_of(&event.body);
+        !self.subscribers.is_empty() || name.is_some_and(|name| self.exports(name))
+    }
+
+    fn exports(&self, name: &'static str) -> bool {
+        let kinds = &self.settings.exported_events;
+        self.logs.is_some() && (kinds.is_empty() || kinds.contains(&name))
     }
 
     /// Keeps the process table; returns what was known of a process that ended.
@@ -458,7 +428,15 @@ impl State {
 
     fn send(&mut self, item: Item, resource: &Arc<Resource>) {
         match item {
-            Item::Event(event) => self.subscribers.publish(&event, resource),
+            Item::Event(event) => {
+                self.subscribers.publish(&event, resource);
+                if let Some(logs) = self.logs.as_ref().filter(|_| self.exports(event.name)) {
+                    logs.push(OwnedEvent {
+                        resource: Arc::clone(resource),
+                        event,
+                    });
+                }
+            }
             Item::Span(span) => {
                 if let Some(spans) = &self.spans {
                     spans.push(FinishedSpan {
@@ -480,8 +458,8 @@ impl State {
         in_use.extend(self.outbox.owners());
         in_use.extend(self.aggregator.owners());
         let store = &self.store;
-        self.identity
-            .retain_owners(|owner| in_use.contains(&owner) || store.is_owner_used(owner));
+        let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
+        self.identity.retain_owners(is_used, Clock::boot_ns());
         // What a burst took is not kept for the next one.
         memory::release_freed();
     }

@@ -10,6 +10,7 @@ use super::{
     outcome::{Accepted, Retry, SendError},
     shutdown::Shutdown,
     transport::{Encoded, Transport},
+    volume,
 };
 use crate::counters::{Counters, Discard, ExportStats, Signal, SignalStats};
 
@@ -116,6 +117,9 @@ impl<T: Transport> Sender<T> {
     fn succeeded(&mut self, request: &Encoded, accepted: &Accepted) {
         let rejected = accepted.rejected.min(request.items);
         self.stats().add_items(request.items - rejected);
+        for (whose, volume) in volume::of(&request.body) {
+            self.stats.volumes().add(self.signal, whose, volume);
+        }
         if rejected > 0 {
             self.stats().add_rejected(rejected);
             self.counters.discard(Discard::ExportRejected, rejected);

@@ -8,17 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
+    backlog::Backlog,
+    batch_task::{BatchTask, Waiting},
     delivery::Sender,
     metrics_task::MetricsTask,
-    queue::SpanQueue,
+    queue::{Finished, Queue},
     settings::{OtlpSettings, SignalSettings},
     shutdown::Shutdown,
-    spans_task::SpansTask,
     transport::{Client, TransportError},
 };
 use crate::{
     counters::{Counters, ExportStats, Signal},
-    telemetry::handle::SnapshotHandle,
+    telemetry::{handle::SnapshotHandle, live::OwnedEvent, span::FinishedSpan},
 };
 
 /// Why the exporter cannot start. An unreachable receiver is no reason.
@@ -30,20 +31,24 @@ pub struct OtlpError {
     source: TransportError,
 }
 
+/// Room for what the pipeline has just handed over, which comes on top of what waits encoded: a burst of a few thousand items.
+const HANDED_OVER: usize = 1 << 20;
+
 /// The running exporter.
 #[derive(Debug)]
 pub struct OtlpExporter {
-    spans: Option<SpanQueue>,
+    spans: Option<Queue<FinishedSpan>>,
+    logs: Option<Queue<OwnedEvent>>,
     tasks: Vec<(Signal, JoinHandle<bool>)>,
 }
 
 impl OtlpExporter {
     /// Starts one task per signal that has settings. Needs a running tokio runtime.
     ///
-    /// When `stop` is cancelled, each task sends what there is (a last reading, all queued spans) within `grace` and
+    /// When `stop` is cancelled, each task sends what there is (a last reading, all queued spans and log records) within `grace` and
     /// ends. Whoever answers `snapshots` must run until then.
-    pub fn start(
-        settings: &OtlpSettings,
+    pub fn start<'s>(
+        settings: &'s OtlpSettings,
         snapshots: SnapshotHandle,
         counters: &Arc<Counters>,
         stats: &Arc<ExportStats>,
@@ -51,37 +56,29 @@ impl OtlpExporter {
         grace: Duration,
     ) -> Result<Self, OtlpError> {
         let shutdown = Arc::new(Shutdown::new(stop, grace));
-        let sender = |signal, settings: &SignalSettings| {
+        let with_sender = |signal, settings: &'s Option<SignalSettings>| {
+            let Some(settings) = settings else {
+                return Ok(None);
+            };
             let client = Client::new(settings).map_err(|source| OtlpError { signal, source })?;
             let receiver = settings.endpoint.authority();
             let receiver = receiver.map(ToString::to_string).unwrap_or_default();
             let (counters, stats) = (Arc::clone(counters), Arc::clone(stats));
-            Ok(Sender::new(
-                client,
-                signal,
-                receiver,
-                counters,
-                stats,
-                Arc::clone(&shutdown),
-            ))
+            let shutdown = Arc::clone(&shutdown);
+            let sender = Sender::new(client, signal, receiver, counters, stats, shutdown);
+            Ok(Some((sender, settings)))
         };
-        // Both clients first, so that a failure leaves no task behind.
-        let metrics = settings
-            .metrics
-            .as_ref()
-            .map(|s| sender(Signal::Metrics, s))
-            .transpose()?;
-        let traces = settings
-            .traces
-            .as_ref()
-            .map(|s| sender(Signal::Traces, s))
-            .transpose()?;
+        // All clients first, so that a failure leaves no task behind.
+        let metrics = with_sender(Signal::Metrics, &settings.metrics)?;
+        let traces = with_sender(Signal::Traces, &settings.traces)?;
+        let logs = with_sender(Signal::Logs, &settings.logs)?;
 
         let mut exporter = Self {
             spans: None,
+            logs: None,
             tasks: Vec::new(),
         };
-        if let (Some(sender), Some(settings)) = (metrics, &settings.metrics) {
+        if let Some((sender, settings)) = metrics {
             let task = MetricsTask {
                 sender,
                 snapshots,
@@ -89,36 +86,52 @@ impl OtlpExporter {
                 counters: Arc::clone(counters),
                 shutdown: Arc::clone(&shutdown),
             };
-            exporter
-                .tasks
-                .push((Signal::Metrics, tokio::spawn(task.run())));
+            exporter.spawn(Signal::Metrics, task.run());
         }
-        if let (Some(sender), Some(settings)) = (traces, &settings.traces) {
-            let queue =
-                SpanQueue::new(settings.queue_size, Arc::clone(counters), Arc::clone(stats));
-            exporter.spans = Some(queue.clone());
-            let task = SpansTask {
-                sender,
-                queue,
-                interval: settings.interval,
-                counters: Arc::clone(counters),
-                shutdown,
-                in_flight: 0,
-            };
-            exporter
-                .tasks
-                .push((Signal::Traces, tokio::spawn(task.run())));
-        }
+        let about = (counters, stats, &shutdown);
+        exporter.spans = traces.map(|signal| exporter.spawn_batches(signal, about));
+        exporter.logs = logs.map(|signal| exporter.spawn_batches(signal, about));
         Ok(exporter)
     }
 
+    /// A task that sends what is put into the queue.
+    fn spawn_batches<I: Finished>(
+        &mut self,
+        (sender, settings): (Sender<Client>, &SignalSettings),
+        (counters, stats, shutdown): (&Arc<Counters>, &Arc<ExportStats>, &Arc<Shutdown>),
+    ) -> Queue<I> {
+        let limit = settings.queue_size;
+        let handed_over = HANDED_OVER.max(limit / 4);
+        let queue = Queue::new(handed_over, Arc::clone(counters), Arc::clone(stats));
+        let spill = settings.spill.as_ref();
+        let spill = spill.and_then(|spill| spill.open(counters));
+        let backlog = Backlog::new(limit, spill);
+        let interval = settings.interval;
+        let task = BatchTask {
+            sender,
+            waiting: Waiting::new(queue.clone(), backlog, interval, Arc::clone(counters)),
+            shutdown: Arc::clone(shutdown),
+        };
+        self.spawn(I::SIGNAL, task.run());
+        queue
+    }
+
+    fn spawn(&mut self, signal: Signal, task: impl Future<Output = bool> + Send + 'static) {
+        self.tasks.push((signal, tokio::spawn(task)));
+    }
+
     /// Where finished spans go; `None` if traces are not exported.
-    pub fn spans(&self) -> Option<SpanQueue> {
+    pub fn spans(&self) -> Option<Queue<FinishedSpan>> {
         self.spans.clone()
     }
 
+    /// Where events go; `None` if they are not exported.
+    pub fn logs(&self) -> Option<Queue<OwnedEvent>> {
+        self.logs.clone()
+    }
+
     /// Waits until all tasks have ended, which they do at the latest `grace` after `stop`. Returns whether everything
-    /// was delivered: the last reading as a whole, and every span that was queued.
+    /// was delivered: the last reading as a whole, and every span and log record that was queued.
     pub async fn finished(self) -> bool {
         let mut complete = true;
         for (signal, task) in self.tasks {

@@ -3,30 +3,39 @@
 //! Requests arrive encoded, so that a retry copies nothing; the generated clients would want a message of their own
 //! for each attempt. Their methods' paths and the codec are all that is taken from them here.
 
+mod answer;
+
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time;
 use tonic::{
-    Request, Status,
+    Request,
     client::Grpc,
-    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::CompressionEncoding,
     metadata::MetadataMap,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
+use self::answer::GrpcOnly;
+pub(super) use self::answer::NotGrpc;
 use super::{
     outcome::{self, Accepted, SendError},
     settings::{Compression, SignalSettings},
     tls,
     transport::{Encoded, MAX_RESPONSE, Transport, TransportError, USER_AGENT},
 };
-use crate::counters::{ExportFailure, Signal};
+use crate::{
+    counters::{ExportFailure, Signal},
+    lookup::{self, Lookup},
+    raw_codec::RawCodec,
+};
 
 /// An OTLP/gRPC client for one receiver.
 pub(super) struct GrpcClient {
     endpoint: Endpoint,
+    connector: HttpConnector<Lookup>,
     channel: Channel,
     metadata: MetadataMap,
     compression: Compression,
@@ -36,9 +45,11 @@ pub(super) struct GrpcClient {
 impl GrpcClient {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         let endpoint = endpoint(settings)?;
+        let connector = lookup::connector();
         Ok(Self {
-            channel: endpoint.connect_lazy(),
+            channel: endpoint.connect_with_connector_lazy(connector.clone()),
             endpoint,
+            connector,
             metadata: MetadataMap::from_headers(settings.headers.clone()),
             compression: settings.compression,
             timeout: settings.timeout,
@@ -46,7 +57,7 @@ impl GrpcClient {
     }
 
     async fn exchange(&self, request: &Encoded) -> Result<Accepted, SendError> {
-        let mut client = Grpc::new(self.channel.clone())
+        let mut client = Grpc::new(GrpcOnly(self.channel.clone()))
             .max_decoding_message_size(MAX_RESPONSE)
             .accept_compressed(CompressionEncoding::Gzip);
         if self.compression == Compression::Gzip {
@@ -55,7 +66,7 @@ impl GrpcClient {
         client
             .ready()
             .await
-            .map_err(|error| SendError::connection(&error))?;
+            .map_err(|error| SendError::connection(error.as_ref()))?;
 
         let mut message = Request::new(request.body.clone());
         *message.metadata_mut() = self.metadata.clone();
@@ -78,7 +89,8 @@ impl Transport for GrpcClient {
             .is_err_and(|error| error.failure == ExportFailure::Timeout)
         {
             // The peer may have gone without a word; HTTP/2 would go on using the dead connection.
-            self.channel = self.endpoint.connect_lazy();
+            let connector = self.connector.clone();
+            self.channel = self.endpoint.connect_with_connector_lazy(connector);
         }
         outcome
     }
@@ -106,42 +118,6 @@ fn method(signal: Signal) -> PathAndQuery {
     PathAndQuery::from_static(match signal {
         Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
         Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     })
-}
-
-/// Passes messages through as they are.
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }

@@ -1,17 +1,20 @@
 //! OTLP/HTTP with protobuf bodies.
 
+mod answer;
+
 use std::{
-    io::{self, Read as _, Write as _},
-    time::{Duration, SystemTime},
+    io::{self, Write as _},
+    pin::pin,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use flate2::{read::GzDecoder, write::GzEncoder};
+use flate2::write::GzEncoder;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
 };
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -21,18 +24,19 @@ use hyper_util::{
 use tokio::time;
 
 use super::{
-    outcome::{self, Accepted, SendError},
+    outcome::{Accepted, SendError},
     settings::{Compression, SignalSettings},
     tls,
-    transport::{self, Encoded, MAX_RESPONSE, Transport, TransportError},
+    transport::{self, Encoded, Transport, TransportError},
 };
+use crate::lookup::{self, Lookup};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const GZIP: &str = "gzip";
 
 /// An OTLP/HTTP client for one URL. Keeps its connection open between requests.
 pub(super) struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Lookup>>, Full<Bytes>>,
     url: Uri,
     headers: HeaderMap,
     compression: Compression,
@@ -41,9 +45,7 @@ pub(super) struct HttpClient {
 
 impl HttpClient {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
+        let tcp = lookup::connector();
         let connector = if settings.endpoint.scheme_str() == Some("https") {
             let tls = tls::client_config(settings.ca_file.as_deref())?;
             HttpsConnectorBuilder::new()
@@ -71,7 +73,8 @@ impl HttpClient {
         })
     }
 
-    async fn exchange(&self, request: &Encoded) -> Result<Accepted, SendError> {
+    /// Sends the request and waits for the answer to begin.
+    async fn exchange(&self, request: &Encoded) -> Result<Response<Incoming>, SendError> {
         let body = match self.compression {
             Compression::None => request.body.clone(),
             Compression::Gzip => {
@@ -82,20 +85,21 @@ impl HttpClient {
         *message.method_mut() = Method::POST;
         *message.uri_mut() = self.url.clone();
         *message.headers_mut() = self.headers.clone();
-        let answer = self
-            .client
+        self.client
             .request(message)
             .await
-            .map_err(|error| SendError::connection(&error))?;
-        read_answer(request, answer).await
+            .map_err(|error| SendError::connection(&error))
     }
 }
 
 impl Transport for HttpClient {
     async fn send(&mut self, request: &Encoded) -> Result<Accepted, SendError> {
-        time::timeout(self.timeout, self.exchange(request))
-            .await
-            .unwrap_or_else(|_elapsed| Err(SendError::timeout(self.timeout)))
+        let mut deadline = pin!(time::sleep(self.timeout));
+        let answer = tokio::select! {
+            answer = self.exchange(request) => answer?,
+            () = &mut deadline => return Err(SendError::timeout(self.timeout)),
+        };
+        answer::read(request.signal, answer, deadline).await
     }
 }
 
@@ -112,84 +116,8 @@ fn headers(settings: &SignalSettings) -> HeaderMap {
     headers
 }
 
-async fn read_answer(request: &Encoded, answer: Response<Incoming>) -> Result<Accepted, SendError> {
-    let (head, body) = answer.into_parts();
-    let body = match Limited::new(body, MAX_RESPONSE).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(error) => return Err(SendError::connection(error.as_ref())),
-    };
-    let body = if header_is(&head.headers, &CONTENT_ENCODING, GZIP) {
-        gunzip(&body)?
-    } else {
-        body
-    };
-    if !head.status.is_success() {
-        let retry_after = head.headers.get(RETRY_AFTER);
-        return Err(outcome::http_error(
-            head.status,
-            retry_after,
-            SystemTime::now(),
-            &body,
-        ));
-    }
-    // A success in another format is a success that cannot say more.
-    if header_is(&head.headers, &CONTENT_TYPE, PROTOBUF) {
-        outcome::accepted(request.signal, &body)
-    } else {
-        Ok(Accepted::default())
-    }
-}
-
-fn header_is(headers: &HeaderMap, name: &http::HeaderName, value: &str) -> bool {
-    let text = headers
-        .get(name)
-        .and_then(|found| found.to_str().ok())
-        .unwrap_or_default();
-    let without_parameters = text.split(';').next().unwrap_or_default();
-    without_parameters.trim().eq_ignore_ascii_case(value)
-}
-
-fn too_large() -> SendError {
-    SendError::invalid(format!("the answer is larger than {MAX_RESPONSE} bytes"))
-}
-
 fn gzip(plain: &[u8]) -> io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(plain)?;
     Ok(encoder.finish()?.into())
-}
-
-/// Unpacks an answer, but never more than [`MAX_RESPONSE`] of it.
-fn gunzip(packed: &[u8]) -> Result<Bytes, SendError> {
-    let mut plain = Vec::new();
-    GzDecoder::new(packed)
-        .take(MAX_RESPONSE as u64 + 1)
-        .read_to_end(&mut plain)
-        .map_err(|error| SendError::invalid(format!("the answer is not gzip: {error}")))?;
-    if plain.len() > MAX_RESPONSE {
-        Err(too_large())
-    } else {
-        Ok(plain.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_undone_within_the_limit() {
-        let plain = b"answer".repeat(1000);
-        assert_eq!(gunzip(&gzip(&plain).unwrap()).unwrap(), plain);
-        assert!(gunzip(b"not gzip").is_err());
-
-        let at_limit = vec![0; MAX_RESPONSE];
-        assert_eq!(
-            gunzip(&gzip(&at_limit).unwrap()).unwrap().len(),
-            MAX_RESPONSE
-        );
-        let bomb = gzip(&vec![0; MAX_RESPONSE + 1]).unwrap();
-        assert_eq!(gunzip(&bomb).unwrap_err(), too_large());
-    }
 }

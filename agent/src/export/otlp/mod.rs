@@ -1,15 +1,19 @@
-//! OTLP over gRPC and HTTP: readings of the series store, and spans.
+//! OTLP over gRPC and HTTP: readings of the series store, spans, and events as log records.
 //!
 //! A receiver that is dead, slow, silent or wrong holds up nothing but its own exports: metrics are state, so the next
-//! reading replaces what could not be sent; spans wait in a bounded queue that drops its oldest.
+//! reading replaces what could not be sent; spans and log records wait, within bounds, and the oldest make room.
 
+mod backlog;
 mod backoff;
+mod batch_task;
 mod common;
 mod delivery;
 mod exporter;
+mod grouped;
 mod grpc;
 mod health;
 mod http;
+mod logs;
 mod metrics;
 mod metrics_task;
 mod outcome;
@@ -18,18 +22,19 @@ mod settings;
 mod shutdown;
 mod size;
 mod spans;
-mod spans_task;
+mod spill;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transport;
+mod volume;
 
 pub use self::{
     exporter::{OtlpError, OtlpExporter},
-    queue::SpanQueue,
+    queue::{Finished, Queue},
     settings::{
         Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-        SignalSettings, header_map, resolve_endpoint,
+        SignalSettings, SpillSettings, header_map, resolve_endpoint,
     },
     transport::TransportError,
 };

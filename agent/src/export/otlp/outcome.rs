@@ -11,11 +11,13 @@ use std::{
 
 use http::{HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::collector::{
-    metrics::v1::ExportMetricsServiceResponse, trace::v1::ExportTraceServiceResponse,
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+    trace::v1::ExportTraceServiceResponse,
 };
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use super::grpc::NotGrpc;
 use crate::causes::{causes, chain};
 use crate::counters::{ExportFailure, Signal};
 
@@ -104,6 +106,11 @@ pub(super) fn accepted(signal: Signal, body: &[u8]) -> Result<Accepted, SendErro
                 .partial_success
                 .map(|p| (p.rejected_spans, p.error_message))
         }),
+        Signal::Logs => ExportLogsServiceResponse::decode(body).map(|answer| {
+            answer
+                .partial_success
+                .map(|p| (p.rejected_log_records, p.error_message))
+        }),
     };
     let (rejected, message) = partial
         .map_err(|error| SendError::invalid(format!("the answer is not OTLP: {error}")))?
@@ -118,6 +125,10 @@ pub(super) fn accepted(signal: Signal, body: &[u8]) -> Result<Accepted, SendErro
 pub(super) fn grpc_error(status: &Status) -> SendError {
     // Only errors made on this side of the wire have a source.
     if let Some(source) = status.source() {
+        let answer = causes(source).find_map(<dyn Error>::downcast_ref::<NotGrpc>);
+        if let Some(answer) = answer {
+            return not_grpc(answer);
+        }
         let timed_out = causes(source).any(<dyn Error>::is::<tonic::TimeoutExpired>);
         return if timed_out {
             SendError::new(ExportFailure::Timeout, Retry::Backoff, status.message())
@@ -125,12 +136,7 @@ pub(super) fn grpc_error(status: &Status) -> SendError {
             SendError::connection(source)
         };
     }
-    // tonic's own way to say that the answer passed its size limit.
-    if status.code() == Code::OutOfRange
-        && status
-            .message()
-            .contains("decoded message length too large")
-    {
+    if is_unreadable(status) {
         return SendError::invalid(status.message());
     }
     let delay = retry_info(status.details());
@@ -141,6 +147,32 @@ pub(super) fn grpc_error(status: &Status) -> SendError {
     };
     let detail = format!("{:?} {}", status.code(), status.message());
     SendError::new(grpc_failure(status.code()), retry, detail)
+}
+
+/// Whether it is tonic that says so, of an answer too large, or that it could not unpack or read. It leaves no other mark.
+fn is_unreadable(status: &Status) -> bool {
+    let says = |text| status.message().contains(text);
+    match status.code() {
+        Code::OutOfRange => says("decoded message length too large"),
+        Code::Internal => says("while receiving response with status"),
+        _ => false,
+    }
+}
+
+/// Judges what came in place of a gRPC answer: by its HTTP status, which gRPC's own table of them would have tried again in the
+/// same cases.
+fn not_grpc(answer: &NotGrpc) -> SendError {
+    let text = answer.to_string();
+    if answer.status.is_success() {
+        return SendError::invalid(text);
+    }
+    let retry_after = answer.retry_after.as_ref();
+    http_error(
+        answer.status,
+        retry_after,
+        SystemTime::now(),
+        text.as_bytes(),
+    )
 }
 
 fn grpc_retryable(code: Code) -> bool {
@@ -183,6 +215,7 @@ pub(super) fn http_error(
         429 | 502 | 503 | 504 => after(
             retry_after
                 .and_then(|value| parse_retry_after(value, now))
+                .or_else(|| retry_info(body))
                 .unwrap_or_default(),
         ),
         _ => Retry::Never,

@@ -16,6 +16,8 @@ pub struct OtlpSettings {
     pub metrics: Option<SignalSettings>,
     /// Spans.
     pub traces: Option<SignalSettings>,
+    /// Events.
+    pub logs: Option<SignalSettings>,
 }
 
 /// How one signal is exported.
@@ -31,12 +33,23 @@ pub struct SignalSettings {
     pub compression: Compression,
     /// How long one attempt at one request may take, connecting included.
     pub timeout: Duration,
-    /// Metrics: time from one reading to the next. Traces: how long a span waits for a batch to fill.
+    /// Metrics: time from one reading to the next. Others: how long an item waits for a batch to fill.
     pub interval: Duration,
-    /// Spans that may wait; unused for metrics, which are read afresh each time.
+    /// Bytes of items that may wait; unused for metrics, which are read afresh each time.
     pub queue_size: usize,
+    /// Where on disk goes what memory has no room for, and what is left when the agent stops.
+    pub spill: Option<SpillSettings>,
     /// PEM file with the certificate authorities to trust in place of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Where what waits may go on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpillSettings {
+    /// Of one signal alone.
+    pub directory: PathBuf,
+    /// At most so many bytes.
+    pub limit: u64,
 }
 
 /// `OTEL_EXPORTER_OTLP_PROTOCOL`, as far as it is supported.

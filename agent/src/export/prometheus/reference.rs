@@ -42,6 +42,7 @@ pub fn metrics_markdown() -> String {
         ("TCP", "wellhead.tcp."),
         ("Processes", "wellhead.process."),
         ("The agent itself", "wellhead.agent."),
+        ("The resolver", "wellhead.resolver."),
     ];
     for (title, prefix) in groups {
         let metrics = Metric::ALL

@@ -148,7 +148,7 @@ fn every_instrument_in_both_formats() {
             wellhead_process_duration_seconds_bucket{le="600.0",k8s_pod_name="web-0",service_name="web"} 3
             wellhead_process_duration_seconds_bucket{le="3600.0",k8s_pod_name="web-0",service_name="web"} 3
             wellhead_process_duration_seconds_bucket{le="+Inf",k8s_pod_name="web-0",service_name="web"} 4
-            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
+            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped + ends of connections that were missed), of a signal since the agent started. 1: nothing is known to be lost. Of records that found their ring full the details are missing and the totals are counted all the same; what skipped runs and missed ends would have told is not counted.
             # TYPE wellhead_agent_completeness_ratio gauge
             # UNIT wellhead_agent_completeness_ratio ratio
             wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
@@ -181,7 +181,7 @@ fn every_instrument_in_both_formats() {
             wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="+Inf"} 4
             wellhead_process_duration_seconds_sum{k8s_pod_name="web-0",service_name="web"} 4000.25
             wellhead_process_duration_seconds_count{k8s_pod_name="web-0",service_name="web"} 4
-            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
+            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped + ends of connections that were missed), of a signal since the agent started. 1: nothing is known to be lost. Of records that found their ring full the details are missing and the totals are counted all the same; what skipped runs and missed ends would have told is not counted.
             # TYPE wellhead_agent_completeness_ratio gauge
             wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
             # HELP wellhead_agent_program_run_time_seconds_total Time a kernel program ran; needs `program_stats`.

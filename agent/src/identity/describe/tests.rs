@@ -79,16 +79,71 @@ fn a_container_of_a_pod() {
             k8s.container.name = "app"
             container.image.name = "r:5000/web"
             container.image.tags = "7"
-            team = "shop"
             host.name = "node-a"
             telemetry.distro.name = "wellhead"
             telemetry.distro.version = "(version)"
+            team = "shop"
             label service_name = "web"
             label k8s_container_name = "app"
             label k8s_namespace_name = "shop"
             label k8s_pod_name = "web-abc-x"
             label k8s_workload_name = "web"
             label k8s_workload_kind = "Deployment"
+        "#]],
+    );
+}
+
+#[test]
+fn labels_and_annotations_of_a_pod() {
+    let mut describer = Describer::new(&IdentitySettings {
+        node_name: "node-a".into(),
+        resource_attributes: vec![
+            ("k8s.pod.label.tier".into(), "configured".into()),
+            ("region".into(), "eu".into()),
+        ],
+        ..IdentitySettings::default()
+    });
+    let attribute = |key: &str, value: &str| (key.into(), value.into());
+    let pod = PodInfo {
+        // Of what is said on purpose, the configuration wins.
+        resource_annotations: vec![
+            attribute("host.name", "annotated"),
+            attribute("region", "annotated"),
+            attribute("team", "annotated"),
+        ],
+        metadata_attributes: vec![
+            attribute("k8s.pod.label.app", "web"),
+            attribute("k8s.pod.label.canary", ""),
+            attribute("k8s.pod.label.team", "labelled"),
+            attribute("k8s.pod.label.tier", "labelled"),
+            attribute("k8s.pod.annotation.team", "a b"),
+        ],
+        ..pod("shop", "web-0")
+    };
+    check(
+        &describer.pod(&pod, None, None),
+        &expect![[r#"
+            service.name = "web-0"
+            service.namespace = "shop"
+            service.instance.id = "shop.web-0"
+            k8s.namespace.name = "shop"
+            k8s.pod.name = "web-0"
+            k8s.pod.uid = "uid-web-0"
+            host.name = "node-a"
+            telemetry.distro.name = "wellhead"
+            telemetry.distro.version = "(version)"
+            k8s.pod.label.tier = "configured"
+            region = "eu"
+            team = "annotated"
+            k8s.pod.label.app = "web"
+            k8s.pod.label.canary = ""
+            k8s.pod.label.team = "labelled"
+            k8s.pod.annotation.team = "a b"
+            label service_name = "web-0"
+            label k8s_namespace_name = "shop"
+            label k8s_pod_name = "web-0"
+            label k8s_workload_name = "web-0"
+            label k8s_workload_kind = "Pod"
         "#]],
     );
 }
@@ -112,10 +167,10 @@ fn a_host_network_pod_has_no_address() {
             k8s.node.name = "node-a"
             k8s.deployment.name = "web"
             k8s.replicaset.name = "web-abc"
-            team = "shop"
             host.name = "node-a"
             telemetry.distro.name = "wellhead"
             telemetry.distro.version = "(version)"
+            team = "shop"
             label service_name = "web"
             label k8s_namespace_name = "shop"
             label k8s_pod_name = "web-abc-x"

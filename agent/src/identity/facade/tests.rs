@@ -1,20 +1,26 @@
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Identity, IdentitySizes};
 use crate::counters::{Counters, Discard};
+use crate::events::Connection;
+use crate::identity::cluster::Moment;
 use crate::identity::pod_info::PodInfo;
-use crate::identity::scan::scan;
+use crate::identity::scan::{Scanned, scan};
 use crate::identity::testing::{container, owned, pod};
 use crate::identity::{
-    IdentityLimits, IdentitySettings, OwnerId, Peer, PodUpdate, Resolution, Resource,
+    FarEnd, IdentityLimits, IdentitySettings, OwnerId, Peer, PodUpdate, Resolution, Resource,
 };
 
 const C1: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 const C2: &str = "2222222222222222222222222222222222222222222222222222222222222222";
 const UID: &str = "8f4f4a46-7f54-4f0c-a3e1-5b8e0d6d4b1e";
 const WAIT: u64 = 30;
+
+fn moment(boot: u64) -> Moment {
+    Moment { boot, unix: boot }
+}
 
 struct Fixture {
     identity: Identity,
@@ -55,7 +61,8 @@ impl Fixture {
     }
 
     fn apply(&mut self, pod: PodInfo) {
-        self.identity.apply(PodUpdate::Applied(Box::new(pod)), 0);
+        self.identity
+            .apply(PodUpdate::Applied(Box::new(pod)), moment(0));
     }
 
     fn ready(&mut self, owner: OwnerId, now: u64) -> Arc<Resource> {
@@ -111,6 +118,27 @@ fn a_container_waits_for_its_pod() {
             .as_deref(),
         Some("web")
     );
+}
+
+#[test]
+fn how_long_it_waited_is_known_of_containers_seen_from_the_start() {
+    let mut all = Fixture::kubernetes();
+    let path = |id: &str| format!("/kubepods/burstable/pod{UID}/{id}");
+    let found = Scanned {
+        cgroups: vec![(7, path(C1))],
+        complete: true,
+    };
+    all.identity.cgroups_scanned(&found, 100, 100);
+    all.container(8, C2, 200);
+    // One that it makes for itself is no new container.
+    all.cgroup(9, &format!("{}/inner", path(C2)), 250);
+    let mut named = |containers: &[(&str, &str)], now| {
+        let update = PodUpdate::Applied(Box::new(web(containers)));
+        let lags = all.identity.apply(update, moment(now));
+        lags.iter().map(Duration::as_nanos).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[("app", C1)], 300), []);
+    assert_eq!(named(&[("app", C1), ("late", C2)], 350), [150]);
 }
 
 #[test]
@@ -197,13 +225,35 @@ fn a_resource_stays_the_same_object_until_it_changes() {
 }
 
 #[test]
-fn a_deleted_pods_container_keeps_its_name_for_a_while() {
+fn a_label_that_changes_changes_the_resource() {
+    const KEY: &str = "k8s.pod.label.team";
+    let mut all = Fixture::kubernetes();
+    let owner = all.container(7, C1, 0);
+    let labelled = |team: &str| PodInfo {
+        metadata_attributes: vec![(KEY.into(), team.into())],
+        ..web(&[("app", C1)])
+    };
+    all.apply(labelled("shop"));
+    let first = all.ready(owner, 0);
+    assert_eq!(attribute(&first, KEY), Some("shop"));
+    all.apply(labelled("shop"));
+    assert!(Arc::ptr_eq(&first, &all.ready(owner, 0)));
+    all.apply(labelled("cart"));
+    assert_eq!(attribute(&all.ready(owner, 0), KEY), Some("cart"));
+    all.apply(web(&[("app", C1)]));
+    assert_eq!(attribute(&all.ready(owner, 0), KEY), None);
+    // Its samples are labelled as before.
+    assert_eq!(first.labels, all.ready(owner, 0).labels);
+}
+
+#[test]
+fn what_is_told_of_a_container_keeps_its_name_when_its_pod_is_forgotten() {
     let mut all = Fixture::kubernetes();
     all.apply(web(&[("app", C1)]));
     let owner = all.container(7, C1, 0);
     all.identity.cgroup_removed(7, 10);
     all.identity
-        .apply(PodUpdate::Deleted { uid: UID.into() }, 10);
+        .apply(PodUpdate::Deleted { uid: UID.into() }, moment(10));
     all.identity.expire(109);
     assert_eq!(all.identity.owner_of_cgroup(7), Some(owner));
     assert_eq!(
@@ -212,10 +262,24 @@ fn a_deleted_pods_container_keeps_its_name_for_a_while() {
     );
     all.identity.expire(110);
     assert_eq!(all.identity.owner_of_cgroup(7), None);
+    // Its counters are exported for longer than that.
     assert_eq!(
         attribute(&all.ready(owner, 110), "k8s.container.name"),
-        None
+        Some("app")
     );
+}
+
+#[test]
+fn a_container_its_pod_lists_no_more_keeps_its_name() {
+    let mut all = Fixture::kubernetes();
+    all.apply(web(&[("app", C1)]));
+    let first = all.container(7, C1, 0);
+    let named = all.ready(first, 0);
+    for id in [C2, "3333", "4444"] {
+        all.apply(web(&[("app", id)]));
+    }
+    assert!(Arc::ptr_eq(&all.ready(first, 1), &named));
+    all.check_label(first, "k8s_container_name", Some("app"));
 }
 
 #[test]
@@ -228,20 +292,21 @@ fn handles_are_freed_when_nobody_needs_them() {
     for id in [2, 3] {
         all.identity.cgroup_removed(id, 0);
     }
-    all.identity.retain_owners(|id| id == in_series);
+    all.identity.retain_owners(|id| id == in_series, 0);
     assert_eq!(
         all.identity.sizes().owners,
         3,
         "the tombstones still refer to them"
     );
     all.identity.expire(100);
-    all.identity.retain_owners(|id| id == in_series);
+    all.identity.retain_owners(|id| id == in_series, 0);
     assert_eq!(
         all.identity.sizes(),
         IdentitySizes {
             cgroups: 1,
             owners: 2,
-            pods: 0
+            pods: 0,
+            cluster_objects: 0,
         }
     );
     let reused = all.cgroup(4, "/d.slice", 200);
@@ -298,15 +363,92 @@ fn full_tables_are_counted() {
 }
 
 #[test]
-fn peers_are_pods_first() {
+fn who_found_no_room_gets_it_when_there_is_some() {
+    let limits = IdentityLimits {
+        owners: 1,
+        ..IdentityLimits::default()
+    };
+    let mut all = fixture(false, limits);
+    let first = all.cgroup(1, "/a.slice", 0);
+    for (id, path) in [(2, "/b.slice"), (3, "/c.slice")] {
+        assert_eq!(all.cgroup(id, path, 0), OwnerId::NODE);
+    }
+    all.identity.retain_owners(|_| false, 1);
+    assert_eq!(all.identity.owner_of_cgroup(2), Some(OwnerId::NODE));
+    // The third is gone by the time there is room.
+    for id in [1, 3] {
+        all.identity.cgroup_removed(id, 1);
+    }
+    all.identity.expire(101);
+    all.identity.retain_owners(|_| false, 101);
+    assert_eq!(all.identity.owner_of_cgroup(2), Some(first));
+    let slice = all.identity.owner(first).whose.clone();
+    assert_eq!(slice, Some(crate::identity::cgroup_path::parse("/b.slice")));
+    assert!(all.identity.homeless.is_empty());
+}
+
+#[test]
+fn a_pod_has_the_addresses_its_own_connections_come_from() {
     let mut all = Fixture::kubernetes();
-    let address: IpAddr = "10.0.0.1".parse().unwrap();
-    assert_eq!(all.identity.peer(address), Peer::Address("external".into()));
+    let owner = all.container(1, C1, 0);
+    all.apply(web(&[("app", C1)]));
+    let end = |at| FarEnd::new("10.0.0.1:80".parse().unwrap(), at);
+    let is_web = |all: &mut Fixture, at| matches!(all.identity.peer(&end(at), None), Peer::Workload(workload) if &*workload.name == "web");
+    assert!(!is_web(&mut all, 5));
+    all.identity
+        .seen(owner, &connection("[::ffff:10.0.0.1]:80"), 5);
+    assert!(!is_web(&mut all, 4) && is_web(&mut all, 5));
+    // The node's addresses are not the pod's.
+    let mut all = Fixture::kubernetes();
+    let owner = all.container(1, C1, 0);
     all.apply(PodInfo {
-        ips: vec![address],
-        ..web(&[])
+        host_network: true,
+        ips: vec!["10.0.0.1".parse().unwrap()],
+        ..web(&[("app", C1)])
     });
-    assert!(
-        matches!(all.identity.peer(address), Peer::Workload(workload) if &*workload.name == "web")
-    );
+    all.identity.seen(owner, &connection("10.0.0.1:80"), 5);
+    assert!(!is_web(&mut all, 5));
+}
+
+#[test]
+fn no_pod_has_what_is_every_machines_or_the_hosts() {
+    let mut all = Fixture::kubernetes();
+    let owner = all.container(1, C1, 0);
+    all.apply(web(&[("app", C1)]));
+    all.identity
+        .host_addresses_changed(["192.0.2.1".parse().unwrap()].into());
+    for local in [
+        "127.0.0.1:80",
+        "[::1]:80",
+        "0.0.0.0:80",
+        "169.254.1.1:80",
+        "[fe80::1]:80",
+        "224.0.0.1:80",
+        "[ff02::1]:80",
+        "255.255.255.255:80",
+        "192.0.2.1:80",
+    ] {
+        all.identity.seen(owner, &connection(local), 5);
+        let end = FarEnd::new(local.parse().unwrap(), 6);
+        let peer = all.identity.peer(&end, None);
+        let is_web = matches!(&peer, Peer::Workload(workload) if &*workload.name == "web");
+        assert!(!is_web, "{local}: {peer:?}");
+    }
+}
+
+fn connection(local: &str) -> Connection {
+    Connection {
+        socket_id: 1,
+        netns: 1,
+        local: local.parse().unwrap(),
+        remote: "192.0.2.9:1".parse().unwrap(),
+        role: None,
+        owner: None,
+        started_ns: None,
+        established_ns: None,
+        older_than_agent: false,
+        unmet: false,
+        open_lost: false,
+        shut_down: false,
+    }
 }

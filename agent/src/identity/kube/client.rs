@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::{Bytes, Frame};
+use hyper::body::{Body, Bytes, Frame};
 use kube::Client;
 use kube::client::{ClientBuilder, DynBody};
 use kube::config::{Config, InferConfigError};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer without a line's end. A list of pods is one line, each event of a watch another; the client library
 /// collects a line however long it is.
-const LONGEST_LINE: usize = 32 << 20;
+pub(super) const LONGEST_LINE: usize = 32 << 20;
 
 /// `kubernetes.mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,9 +61,9 @@ pub enum KubeError {
 /// What a server sends is no answer to anything.
 #[derive(Debug, Error)]
 #[error("the API server sends a line of more than {LONGEST_LINE} bytes")]
-struct LineTooLong;
+pub(super) struct LineTooLong;
 
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client for the cluster this node is in. `None` if there is to be none. Sends nothing yet. To be called within a
 /// tokio runtime.
@@ -89,20 +89,28 @@ pub async fn connect(mode: KubernetesMode) -> Result<Option<Client>, KubeError> 
 }
 
 fn client(config: Config) -> kube::Result<Client> {
-    let bounded = MapResponseBodyLayer::new(|body: Box<DynBody>| {
-        let mut line = 0;
-        StreamBody::new(body.into_data_stream().map(move |chunk| {
-            let chunk: Bytes = chunk?;
-            line = line_length(line, &chunk);
-            if line > LONGEST_LINE {
-                return Err(BodyError::from(LineTooLong));
-            }
-            Ok(Frame::data(chunk))
-        }))
-    });
+    let bounded = MapResponseBodyLayer::new(bounded::<Box<DynBody>>);
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&bounded)
         .build())
+}
+
+/// The same answer, which fails when a line of it is too long.
+pub(super) fn bounded<B>(
+    body: B,
+) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BodyError>> + use<B>>
+where
+    B: Body<Data = Bytes, Error: Into<BodyError>>,
+{
+    let mut line = 0;
+    StreamBody::new(body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(Into::into)?;
+        line = line_length(line, &chunk);
+        if line > LONGEST_LINE {
+            return Err(BodyError::from(LineTooLong));
+        }
+        Ok(Frame::data(chunk))
+    }))
 }
 
 /// Length of the line a text ends with, `before` bytes of which came before.

@@ -4,27 +4,38 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
 
+use super::allow_list::AllowList;
+use super::resource_annotations::resource_annotations;
+use crate::identity::cluster::ObjectKind;
 use crate::identity::image::ImageRef;
 use crate::identity::pod_info::{ContainerInfo, PodInfo, ServiceEnv, ServiceLabels};
 use crate::identity::workload::{ObjectName, Workload, owner_chain};
 
-/// Annotations under this prefix are resource attributes (semantic conventions, non-normative Kubernetes page).
-const RESOURCE_PREFIX: &str = "resource.opentelemetry.io/";
+/// Addresses read of one pod; more than are kept, so that it shows.
+const MOST_IPS: usize = 2 * ObjectKind::Pod.most_addresses();
 
 /// A slim `v1.Pod`.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = "Pod")]
-pub(super) struct SlimPod {
-    metadata: ObjectMeta,
+#[derive(Clone, Debug, Deserialize)]
+pub struct SlimPod {
+    metadata: Metadata,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
     status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    uid: Option<String>,
+    name: Option<String>,
+    namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -96,8 +107,8 @@ struct Terminated {
 }
 
 impl SlimPod {
-    /// What identity keeps. `None` for an object without UID, name or namespace, which no server sends.
-    pub(super) fn into_info(self) -> Option<PodInfo> {
+    /// What identity keeps, of labels and annotations what is `allowed`. `None` for an object without UID, name or namespace, which no server sends.
+    pub(super) fn into_info(self, allowed: &mut AllowList) -> Option<PodInfo> {
         let Self {
             metadata,
             spec,
@@ -110,12 +121,13 @@ impl SlimPod {
         let annotations = metadata.annotations.unwrap_or_default();
 
         let controller = controller(metadata.owner_references.unwrap_or_default());
+        let config_hash = config_hash(&annotations, controller.as_ref());
         let owners = owner_chain(
             controller,
             labels.get("pod-template-hash").map(String::as_str),
         );
         Some(PodInfo {
-            config_hash: config_hash(&annotations),
+            config_hash,
             ips: ips(&status),
             host_network: spec.host_network == Some(true),
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
@@ -123,7 +135,8 @@ impl SlimPod {
             workload: Arc::new(workload(&namespace, &name, &owners)),
             owners,
             labels: service_labels(&labels),
-            resource_annotations: resource_annotations(annotations),
+            metadata_attributes: allowed.attributes(&name, &labels, &annotations),
+            resource_annotations: resource_annotations(&annotations),
             containers: containers(&spec, &status),
             node_name: spec.node_name.map(Into::into),
             uid,
@@ -133,7 +146,8 @@ impl SlimPod {
     }
 }
 
-fn controller(references: Vec<OwnerReference>) -> Option<ObjectName> {
+/// The one owner that looks after the object.
+pub(super) fn controller(references: Vec<OwnerReference>) -> Option<ObjectName> {
     let owner = references
         .into_iter()
         .find(|owner| owner.controller == Some(true))?;
@@ -143,7 +157,8 @@ fn controller(references: Vec<OwnerReference>) -> Option<ObjectName> {
     })
 }
 
-fn workload(namespace: &Arc<str>, pod: &Arc<str>, owners: &[ObjectName]) -> Workload {
+/// The farthest owner, or the pod itself.
+pub(super) fn workload(namespace: &Arc<str>, pod: &Arc<str>, owners: &[ObjectName]) -> Workload {
     let (name, kind) = match owners.last() {
         Some(owner) => (Arc::clone(&owner.name), Arc::clone(&owner.kind)),
         None => (Arc::clone(pod), "Pod".into()),
@@ -155,12 +170,15 @@ fn workload(namespace: &Arc<str>, pod: &Arc<str>, owners: &[ObjectName]) -> Work
     }
 }
 
-/// The API server keeps a mirror of a static pod; kubelet names its cgroups after the file's hash, not the mirror's UID.
-fn config_hash(annotations: &BTreeMap<String, String>) -> Option<Arc<str>> {
-    let hash = annotations
-        .get("kubernetes.io/config.mirror")
-        .or_else(|| annotations.get("kubernetes.io/config.hash"));
-    hash.filter(|hash| !hash.is_empty())
+/// The API server keeps a mirror of a static pod; kubelet names its cgroups after the file's hash, not the mirror's UID. Anybody
+/// may write annotations; that of a mirror counts only where the node owns it, as the API server lets kubelets alone make those.
+fn config_hash(
+    annotations: &BTreeMap<String, String>,
+    controller: Option<&ObjectName>,
+) -> Option<Arc<str>> {
+    let is_mirror = controller.is_some_and(|owner| &*owner.kind == "Node");
+    let hash = annotations.get("kubernetes.io/config.mirror");
+    hash.filter(|hash| is_mirror && !hash.is_empty())
         .map(|hash| hash.as_str().into())
 }
 
@@ -173,7 +191,7 @@ fn ips(status: &Status) -> Vec<std::net::IpAddr> {
         .chain(&status.pod_ip);
     let mut found = Vec::new();
     for ip in all.filter_map(|ip| ip.parse().ok()) {
-        if !found.contains(&ip) {
+        if found.len() < MOST_IPS && !found.contains(&ip) {
             found.push(ip);
         }
     }
@@ -193,14 +211,6 @@ fn service_labels(labels: &BTreeMap<String, String>) -> ServiceLabels {
         part_of: label("part-of"),
         version: label("version"),
     }
-}
-
-fn resource_annotations(annotations: BTreeMap<String, String>) -> Vec<(Arc<str>, Arc<str>)> {
-    let attribute = |(key, value): (String, String)| {
-        let key = key.strip_prefix(RESOURCE_PREFIX)?;
-        Some((key.into(), value.into()))
-    };
-    annotations.into_iter().filter_map(attribute).collect()
 }
 
 fn containers(spec: &Spec, status: &Status) -> Vec<ContainerInfo> {

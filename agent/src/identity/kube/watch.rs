@@ -1,4 +1,4 @@
-//! Watch events → [`PodUpdate`]s, through whatever the API server does meanwhile.
+//! Watch events → updates, through whatever the API server does meanwhile.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -6,77 +6,81 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::core::DeserializeGuard;
+use kube::core::ApiResource;
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Config, DefaultBackoff, Event, InitialListStrategy};
-use kube::{Api, Client, ResourceExt as _};
+use kube::runtime::watcher::{self, DefaultBackoff, Event, InitialListStrategy, ListSemantic};
+use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 
-use super::pod::SlimPod;
+use super::failure::{describe, has_expired, is_not_served, is_too_long, refuses_streaming};
+use super::guarded::Guarded;
 use super::status::KubeStatus;
-use crate::causes::causes;
-use crate::identity::pod_info::PodInfo;
-use crate::identity::pods::PodUpdate;
+use super::translate::Translate;
 
-/// A request that has neither failed nor answered for this long is a watch on a quiet node: connecting may take 30 s.
+/// A request that has neither failed nor answered for this long is a watch where nothing happens: connecting may take 30 s.
 const QUIET: Duration = Duration::from_secs(31);
 
-/// A pod that cannot be read must not keep the others from being read.
-type Guarded = DeserializeGuard<SlimPod>;
+/// Objects asked for at a time where lists are not streamed. A page is one line, and one object may have a few megabytes.
+const PAGE: u32 = 500;
 
-/// The watch of one node's pods.
-pub struct PodWatch<B = DefaultBackoff> {
+/// The watch of objects of one kind.
+pub struct Watch<T: Translate, B = DefaultBackoff> {
     client: Client,
-    node: String,
-    max_pods: usize,
+    translate: T,
+    max_objects: usize,
     backoff: B,
     quiet: Duration,
-    updates: mpsc::Sender<PodUpdate>,
+    /// Objects asked for at a time.
+    page: u32,
+    updates: mpsc::Sender<T::Update>,
     status: watch::Sender<KubeStatus>,
     /// What is being listed, until the list is complete.
-    listed: Option<Vec<PodInfo>>,
+    listed: Option<Vec<T::Item>>,
     known: HashSet<Arc<str>>,
 }
 
 /// How a stream of events ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The server does not stream lists.
     NoStreaming,
+    /// The server does not have the resource.
+    NotServed(watcher::Error),
     /// The version to resume from is gone.
     Expired,
     /// Nobody wants updates any more.
     Closed,
 }
 
-impl PodWatch<DefaultBackoff> {
-    /// A watch that starts with [`PodWatch::run`], and the receiving end of its status. At most `max_pods` pods are told of;
-    /// `node` is `metadata.name` of this node.
-    pub fn new(
+impl<T: Translate> Watch<T> {
+    /// A watch that starts with [`Watch::run`], and the receiving end of its status. At most `max_objects` are told of.
+    pub(super) fn start(
         client: Client,
-        node: &str,
-        max_pods: usize,
-        updates: mpsc::Sender<PodUpdate>,
+        translate: T,
+        max_objects: usize,
+        updates: mpsc::Sender<T::Update>,
     ) -> (Self, watch::Receiver<KubeStatus>) {
-        Self::with_backoff(client, node, max_pods, updates, DefaultBackoff::default())
+        let backoff = DefaultBackoff::default();
+        Self::with_backoff(client, translate, max_objects, updates, backoff)
     }
 }
 
-impl<B: Backoff> PodWatch<B> {
-    fn with_backoff(
+impl<T: Translate, B: Backoff> Watch<T, B> {
+    /// The same with delays of the caller's.
+    pub(super) fn with_backoff(
         client: Client,
-        node: &str,
-        max_pods: usize,
-        updates: mpsc::Sender<PodUpdate>,
+        translate: T,
+        max_objects: usize,
+        updates: mpsc::Sender<T::Update>,
         backoff: B,
     ) -> (Self, watch::Receiver<KubeStatus>) {
         let (status, receiver) = watch::channel(KubeStatus::default());
         let watch = Self {
             client,
-            node: node.to_owned(),
-            max_pods,
+            translate,
+            max_objects,
             backoff,
             quiet: QUIET,
+            page: PAGE,
             updates,
             status,
             listed: None,
@@ -87,14 +91,30 @@ impl<B: Backoff> PodWatch<B> {
 
     /// Watches until the receiver of updates is dropped. Failures are retried, at growing intervals with jitter.
     pub async fn run(mut self) {
+        let resources = self.translate.resources();
+        let mut chosen = 0;
         let mut strategy = InitialListStrategy::StreamingList;
-        loop {
-            match self.follow(strategy.clone()).await {
+        while let Some(resource) = resources.get(chosen) {
+            match self.follow(resource, strategy.clone()).await {
                 End::Closed => return,
                 End::Expired => {}
+                End::NotServed(error) => {
+                    chosen += 1;
+                    if let Some(next) = resources.get(chosen) {
+                        let (absent, next) = (&resource.api_version, &next.api_version);
+                        tracing::info!(absent, next, "the API server does not have this version");
+                    } else {
+                        // An upgrade may have removed what was served so far, and brought what comes first.
+                        chosen = 0;
+                        self.note_failure(&error);
+                        self.pause().await;
+                    }
+                }
                 End::NoStreaming => {
+                    let objects = T::OBJECTS;
                     tracing::info!(
-                        "the API server does not stream lists: listing pods first, then watching"
+                        objects,
+                        "the API server does not stream lists: listing first, then watching"
                     );
                     strategy = InitialListStrategy::ListWatch;
                     self.status
@@ -104,12 +124,15 @@ impl<B: Backoff> PodWatch<B> {
         }
     }
 
-    async fn follow(&mut self, strategy: InitialListStrategy) -> End {
-        let mut config = Config::default()
-            .fields(&format!("spec.nodeName={}", self.node))
-            .any_semantic();
+    async fn follow(&mut self, resource: &ApiResource, strategy: InitialListStrategy) -> End {
+        let mut config = self.translate.selection();
         config.initial_list_strategy = strategy.clone();
-        let api: Api<Guarded> = Api::all(self.client.clone());
+        config.page_size = Some(self.page);
+        if self.page < PAGE {
+            // Otherwise older servers answer with everything at once.
+            config.list_semantic = ListSemantic::MostRecent;
+        }
+        let api: Api<Guarded<T::Content>> = Api::all_with(self.client.clone(), resource);
         let mut events = pin!(watcher::watcher(api, config));
         let updates = self.updates.clone();
         loop {
@@ -133,7 +156,14 @@ impl<B: Backoff> PodWatch<B> {
                     if strategy == InitialListStrategy::StreamingList && refuses_streaming(&error) {
                         return End::NoStreaming;
                     }
+                    if is_not_served(&error) {
+                        return End::NotServed(error);
+                    }
                     self.note_failure(&error);
+                    if is_too_long(&error) && self.page > 1 {
+                        self.page /= 2;
+                        return End::Expired;
+                    }
                     self.pause().await;
                     if has_expired(&error) {
                         return End::Expired;
@@ -146,7 +176,7 @@ impl<B: Backoff> PodWatch<B> {
     }
 
     /// Takes an event in; an update if it completes one.
-    fn take(&mut self, event: Event<Guarded>) -> Option<PodUpdate> {
+    fn take(&mut self, event: Event<Guarded<T::Content>>) -> Option<T::Update> {
         if matches!(event, Event::Init) {
             // Says only that a list begins; it may still fail.
             self.listed = Some(Vec::new());
@@ -157,72 +187,81 @@ impl<B: Backoff> PodWatch<B> {
             .send_if_modified(|status| !std::mem::replace(&mut status.connected, true));
         match event {
             Event::Init => None,
-            Event::InitApply(pod) => {
-                let pod = self.read(pod)?;
+            Event::InitApply(object) => {
+                let item = self.read(object)?;
                 let listed = self.listed.get_or_insert_default();
-                if listed.len() < self.max_pods {
-                    listed.push(pod);
+                if !T::matters(&item) {
+                    return None;
+                }
+                if listed.len() < self.max_objects {
+                    listed.push(item);
                 } else {
                     self.status.send_modify(|status| status.skipped += 1);
                 }
                 None
             }
             Event::InitDone => Some(self.finish_list()),
-            Event::Apply(pod) => self.applied(pod),
-            Event::Delete(pod) => self.deleted(&pod),
+            Event::Apply(object) => self.applied(object),
+            Event::Delete(object) => self.deleted(&object),
         }
     }
 
-    fn finish_list(&mut self) -> PodUpdate {
-        let pods = self.listed.take().unwrap_or_default();
-        self.known = pods.iter().map(|pod| Arc::clone(&pod.uid)).collect();
+    fn finish_list(&mut self) -> T::Update {
+        let items = self.listed.take().unwrap_or_default();
+        self.known = items.iter().map(|item| Arc::clone(T::uid(item))).collect();
         let objects = self.known.len();
         self.status.send_modify(|status| {
             status.relists += u64::from(status.listed);
             status.listed = true;
             status.objects = objects;
         });
-        PodUpdate::Restarted(pods)
+        self.translate.restarted(items)
     }
 
-    fn applied(&mut self, pod: Guarded) -> Option<PodUpdate> {
-        let pod = self.read(pod)?;
-        if self.known.len() >= self.max_pods && !self.known.contains(&pod.uid) {
-            self.status.send_modify(|status| status.skipped += 1);
-            return None;
+    fn applied(&mut self, object: Guarded<T::Content>) -> Option<T::Update> {
+        let item = self.read(object)?;
+        if !self.known.contains(T::uid(&item)) {
+            if !T::matters(&item) {
+                return None;
+            }
+            if self.known.len() >= self.max_objects {
+                self.status.send_modify(|status| status.skipped += 1);
+                return None;
+            }
+            self.known.insert(Arc::clone(T::uid(&item)));
         }
-        self.known.insert(Arc::clone(&pod.uid));
         let objects = self.known.len();
         self.status.send_modify(|status| status.objects = objects);
-        Some(PodUpdate::Applied(Box::new(pod)))
+        Some(self.translate.applied(item))
     }
 
-    /// The metadata is enough, so that a pod that could not be read can still go.
-    fn deleted(&mut self, pod: &Guarded) -> Option<PodUpdate> {
-        let uid: Arc<str> = pod.uid()?.into();
+    /// The metadata is enough, so that an object that could not be read can still go.
+    fn deleted(&mut self, object: &Guarded<T::Content>) -> Option<T::Update> {
+        let uid = object.uid()?;
         let was_known = self.known.remove(&uid);
         let objects = self.known.len();
         self.status.send_modify(|status| {
             status.events += 1;
             status.objects = objects;
         });
-        was_known.then_some(PodUpdate::Deleted { uid })
+        was_known.then(|| self.translate.deleted(uid))
     }
 
-    fn read(&self, pod: Guarded) -> Option<PodInfo> {
-        let name = pod.name_any();
-        let result = pod.0.map_err(|invalid| invalid.error);
-        let info = result.and_then(|pod| {
-            pod.into_info()
-                .ok_or_else(|| "it has no UID, name or namespace".into())
+    fn read(&mut self, object: Guarded<T::Content>) -> Option<T::Item> {
+        let name = object.shown();
+        let item = object.content.and_then(|content| {
+            self.translate
+                .read(content)
+                .ok_or_else(|| "it has no UID, name or namespace".to_owned())
         });
-        match info {
-            Ok(info) => {
+        match item {
+            Ok(item) => {
                 self.status.send_modify(|status| status.events += 1);
-                Some(info)
+                Some(item)
             }
             Err(error) => {
-                tracing::warn!(pod = name, error, "left out a pod that cannot be read");
+                let objects = T::OBJECTS;
+                tracing::warn!(objects, name, error, "left out what cannot be read");
                 self.status.send_modify(|status| status.skipped += 1);
                 None
             }
@@ -231,7 +270,8 @@ impl<B: Backoff> PodWatch<B> {
 
     fn note_failure(&self, error: &watcher::Error) {
         let text = describe(error);
-        tracing::warn!(error = text, "watching pods failed; trying again");
+        let objects = T::OBJECTS;
+        tracing::warn!(objects, error = text, "watching failed; trying again");
         self.status.send_modify(|status| {
             status.connected = false;
             status.errors += 1;
@@ -246,36 +286,6 @@ impl<B: Backoff> PodWatch<B> {
             () = tokio::time::sleep(delay) => {}
             () = updates.closed() => {}
         }
-    }
-}
-
-/// Servers before 1.27 answer 422 to `resourceVersionMatch`, later ones without the feature 422 to `sendInitialEvents`.
-fn refuses_streaming(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
-}
-
-/// The watcher lists anew when the server says so within a watch, but would resume forever where it is the answer.
-fn has_expired(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
-}
-
-/// kube's own texts show the whole answer where there is one, and not the cause where there is none.
-fn describe(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => format!("{} ({})", status.message, status.code),
-        other => with_root_cause(other),
-    }
-}
-
-fn with_root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = error.to_string();
-    let root = causes(error).last();
-    match root.map(ToString::to_string) {
-        Some(root) if !text.contains(&root) => format!("{text}: {root}"),
-        _ => text,
     }
 }
 

@@ -1,4 +1,3 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::{prop_assert, proptest};
@@ -25,51 +24,17 @@ fn delete(table: &mut PodTable, uid: &str, now: u64) -> u64 {
     table.apply(PodUpdate::Deleted { uid: uid.into() }, now)
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn at(table: &PodTable, address: &str) -> Option<String> {
-    table.by_ip(ip(address)).map(|pod| pod.name.to_string())
-}
-
-fn with_ip(name: &str, address: &str) -> PodInfo {
-    PodInfo {
-        ips: vec![ip(address)],
-        ..pod("ns", name)
-    }
-}
-
-fn started(pod: PodInfo, second: i64) -> PodInfo {
-    PodInfo {
-        start_time: jiff::Timestamp::from_second(second).ok(),
-        ..pod
-    }
-}
-
 #[test]
 fn found_every_way() {
     let web = PodInfo {
         containers: vec![container("app", "c1"), container("proxy", "c2")],
-        ips: vec![ip("10.0.0.1"), ip("fd00::1")],
         ..pod("ns", "web")
     };
     let table = table([web]);
     assert_eq!(table.by_uid("uid-web").map(|pod| &*pod.name), Some("web"));
     let (found, proxy) = table.by_container("c2").unwrap();
     assert_eq!((&*found.name, &*proxy.name), ("web", "proxy"));
-    assert_eq!(at(&table, "10.0.0.1").as_deref(), Some("web"));
-    assert_eq!(at(&table, "fd00::1").as_deref(), Some("web"));
     assert!(table.by_uid("c1").is_none() && table.by_container("uid-web").is_none());
-}
-
-#[test]
-fn the_nodes_address_is_no_pods() {
-    let table = table([PodInfo {
-        host_network: true,
-        ..with_ip("web", "192.0.2.1")
-    }]);
-    assert_eq!(at(&table, "192.0.2.1"), None);
 }
 
 #[test]
@@ -93,55 +58,15 @@ fn static_pods_are_found_by_their_hash() {
 fn a_deleted_pod_is_known_for_a_while() {
     let mut table = table([PodInfo {
         containers: vec![container("app", "c1")],
-        ..with_ip("web", "10.0.0.1")
+        ..pod("ns", "web")
     }]);
     delete(&mut table, "uid-web", 50);
     table.expire(50 + LINGER - 1);
     assert!(
         table.by_uid("uid-web").is_some() && table.by_container("c1").is_some() && table.is_empty()
     );
-    assert_eq!(at(&table, "10.0.0.1").as_deref(), Some("web"));
     table.expire(50 + LINGER);
     assert!(table.by_uid("uid-web").is_none() && table.by_container("c1").is_none());
-    assert_eq!(at(&table, "10.0.0.1"), None);
-}
-
-#[test]
-fn an_address_moves_on() {
-    let mut table = table([started(with_ip("old", "10.0.0.1"), 1)]);
-    delete(&mut table, "uid-old", 0);
-    apply(&mut table, started(with_ip("new", "10.0.0.1"), 2));
-    table.expire(LINGER);
-    assert_eq!(at(&table, "10.0.0.1").as_deref(), Some("new"));
-}
-
-#[test]
-fn a_late_update_does_not_take_an_address_back() {
-    let mut table = table([
-        started(with_ip("old", "10.0.0.1"), 1),
-        started(with_ip("new", "10.0.0.1"), 2),
-    ]);
-    apply(
-        &mut table,
-        PodInfo {
-            node_name: Some("n".into()),
-            ..started(with_ip("old", "10.0.0.1"), 1)
-        },
-    );
-    assert_eq!(at(&table, "10.0.0.1").as_deref(), Some("new"));
-}
-
-#[test]
-fn a_finished_pod_gives_its_address_up() {
-    let mut table = table([with_ip("job", "10.0.0.1")]);
-    apply(
-        &mut table,
-        PodInfo {
-            finished: true,
-            ..with_ip("job", "10.0.0.1")
-        },
-    );
-    assert_eq!(at(&table, "10.0.0.1"), None);
 }
 
 #[test]
@@ -171,17 +96,41 @@ fn ids_of_earlier_runs_stay_within_bounds() {
 }
 
 #[test]
+fn ids_that_are_reported_stay() {
+    let many = IDS_PER_POD + 6;
+    let all = |run: usize| {
+        let containers = (0..many).map(|n| container(&format!("n{n}"), &format!("c{n}-{run}")));
+        PodInfo {
+            containers: containers.collect(),
+            ..pod("ns", "web")
+        }
+    };
+    let mut table = table([all(0), all(1)]);
+    assert!((0..many).all(|n| table.by_container(&format!("c{n}-1")).is_some()));
+    assert!((0..many).all(|n| table.by_container(&format!("c{n}-0")).is_none()));
+    // One that is another pod's by now is not taken from it.
+    let other = PodInfo {
+        containers: vec![container("other", "c0-1")],
+        ..pod("ns", "other")
+    };
+    apply(&mut table, other);
+    apply(&mut table, all(2));
+    let (found, _) = table.by_container("c0-1").unwrap();
+    assert_eq!(&*found.name, "other");
+}
+
+#[test]
 fn an_unchanged_pod_stays_the_same_object() {
-    let mut table = table([with_ip("web", "10.0.0.1")]);
+    let mut table = table([pod("ns", "web")]);
     let before = Arc::clone(table.by_uid("uid-web").unwrap());
-    apply(&mut table, with_ip("web", "10.0.0.1"));
+    apply(&mut table, pod("ns", "web"));
     assert!(Arc::ptr_eq(&before, table.by_uid("uid-web").unwrap()));
-    apply(&mut table, with_ip("web", "10.0.0.2"));
+    let changed = PodInfo {
+        host_network: true,
+        ..pod("ns", "web")
+    };
+    apply(&mut table, changed);
     assert!(!Arc::ptr_eq(&before, table.by_uid("uid-web").unwrap()));
-    assert_eq!(
-        (at(&table, "10.0.0.1"), at(&table, "10.0.0.2").as_deref()),
-        (None, Some("web"))
-    );
 }
 
 #[test]
@@ -219,12 +168,10 @@ fn a_deleted_pod_may_come_back() {
 #[test]
 fn the_oldest_make_room() {
     let mut table = PodTable::new(2, LINGER);
-    let evictions = ["a", "b", "c"]
-        .map(|name| apply(&mut table, with_ip(name, &format!("10.0.0.{}", name.len()))));
+    let evictions = ["a", "b", "c"].map(|name| apply(&mut table, pod("ns", name)));
     assert_eq!(evictions, [0, 0, 1]);
     assert_eq!(table.len(), 2);
     assert!(table.by_uid("uid-a").is_none());
-    assert_eq!(at(&table, "10.0.0.1").as_deref(), Some("c"));
 }
 
 proptest! {
@@ -238,7 +185,7 @@ proptest! {
                     let info = PodInfo {
                         config_hash: Some(format!("h{detail}").into()),
                         containers: vec![container("app", &format!("c{which}-{detail}"))],
-                        ..with_ip(&format!("p{which}"), &format!("10.0.0.{detail}"))
+                        ..pod("ns", &format!("p{which}"))
                     };
                     apply(&mut table, info);
                 }
@@ -246,7 +193,6 @@ proptest! {
                 _ => table.expire(now),
             }
             prop_assert!(table.living.len() <= 3 && table.deleted.len() <= 3);
-            prop_assert!(table.by_ip.values().all(|uid| table.entry(uid).is_some()));
             prop_assert!(table.by_hash.values().all(|uid| table.entry(uid).is_some()));
             prop_assert!(table.by_container.values().all(|run| table.entry(&run.pod).is_some()));
         }

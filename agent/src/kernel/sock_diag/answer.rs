@@ -19,6 +19,8 @@ const NLMSG_OVERRUN: u16 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) counts: TcpCounts,
+    /// Cookies of the sockets among them, to be taken out after each datagram.
+    pub(super) cookies: Vec<u64>,
     /// The kernel says that the sockets changed during the dump.
     pub(super) interrupted: bool,
     /// The number of the question that is being answered.
@@ -81,7 +83,22 @@ impl Answer {
         };
         self.counts
             .add(state)
-            .ok_or_else(|| SockDiagError::Malformed(format!("a socket in state {state}")))
+            .ok_or_else(|| SockDiagError::Malformed(format!("a socket in state {state}")))?;
+        // What is left of a connection has its cookie still.
+        if state != TCP_TIME_WAIT {
+            self.cookies.push(cookie(socket.socket_id.cookie));
+        }
+        Ok(())
+    }
+}
+
+/// `idiag_cookie`: two halves, the lower first, each in the byte order of the machine.
+fn cookie(halves: [u8; 8]) -> u64 {
+    let number = u64::from_ne_bytes(halves);
+    if cfg!(target_endian = "big") {
+        number.rotate_left(32)
+    } else {
+        number
     }
 }
 
@@ -112,6 +129,9 @@ mod tests {
     fn socket(state: u8, timer: u8) -> Vec<u8> {
         let mut payload = vec![0; 72];
         payload[..3].copy_from_slice(&[2, state, timer]);
+        // Behind ports, addresses and interface.
+        payload[44..48].copy_from_slice(&u32::from(state).to_ne_bytes());
+        payload[48..52].copy_from_slice(&u32::from(timer).to_ne_bytes());
         payload.extend([5, 0, 8, 0, 3, 0, 0, 0]);
         payload
     }
@@ -162,6 +182,13 @@ mod tests {
         }
         assert_eq!(answer.counts.live(), 3);
         assert!(!answer.interrupted);
+        // Of what is left of connections none is told.
+        let cookies = [
+            0x0000_0000_0000_0001,
+            0x0000_0002_0000_0005,
+            0x0000_0004_0000_0004,
+        ];
+        assert_eq!(answer.cookies, cookies);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Balance {
         self.unmatched -= 1;
     }
 
-    /// One left the table, and its end is counted elsewhere.
+    /// One left the table, and its end is counted elsewhere or not at all.
     pub(super) fn vanished(&mut self) {
         self.unmatched -= 1;
     }

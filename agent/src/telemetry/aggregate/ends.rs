@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Attributes, Occurrence};
 use crate::events::{Connection, Role};
-use crate::identity::{Identity, Peer, Value};
+use crate::identity::{Identity, Peer, Value, Workload};
 use crate::telemetry::catalogue::Attr;
 
 /// Both ends, in attribute order: the source opened the connection, the reporter is this node's end.
@@ -17,7 +17,7 @@ pub(super) fn flow_attributes(
         Some(workload) => Peer::Workload(workload),
         None => identity.local_end(connection.local.ip()),
     };
-    let remote = identity.peer(connection.remote.ip());
+    let remote = identity.peer(&occurrence.far_end(connection), occurrence.backend);
     let (reporter, source, destination) = match connection.role {
         Some(Role::Destination) => ("destination", remote, local),
         Some(Role::Source) | None => ("source", local, remote),
@@ -37,6 +37,8 @@ struct End {
     namespace: Attr,
     kind: Attr,
     workload: Attr,
+    /// A Service is dialled; nobody connects from its address.
+    service: Option<Attr>,
 }
 
 const SOURCE: End = End {
@@ -44,6 +46,7 @@ const SOURCE: End = End {
     namespace: Attr::SourceNamespace,
     kind: Attr::SourceWorkloadKind,
     workload: Attr::SourceWorkload,
+    service: None,
 };
 
 const DESTINATION: End = End {
@@ -51,15 +54,38 @@ const DESTINATION: End = End {
     namespace: Attr::DestinationNamespace,
     kind: Attr::DestinationWorkloadKind,
     workload: Attr::DestinationWorkload,
+    service: Some(Attr::DestinationService),
 };
 
 fn push_end(attributes: &mut Attributes, end: &End, peer: Peer) {
     match peer {
         Peer::Address(address) => attributes.push((end.address, Value::Str(address))),
-        Peer::Workload(workload) => {
-            attributes.push((end.namespace, Value::Str(Arc::clone(&workload.namespace))));
-            attributes.push((end.kind, Value::Str(Arc::clone(&workload.kind))));
-            attributes.push((end.workload, Value::Str(Arc::clone(&workload.name))));
-        }
+        Peer::Workload(workload) => push_workload(attributes, end, &workload),
+        Peer::Service { service, backend } => match (end.service, backend) {
+            (Some(attribute), backend) => {
+                let namespace = backend
+                    .as_ref()
+                    .map_or(&service.namespace, |it| &it.namespace);
+                attributes.push((end.namespace, Value::Str(Arc::clone(namespace))));
+                attributes.push((attribute, Value::Str(Arc::clone(&service.name))));
+                if let Some(backend) = backend {
+                    push_kind(attributes, end, &backend);
+                }
+            }
+            (None, _) => push_workload(attributes, end, &service),
+        },
     }
+}
+
+fn push_workload(attributes: &mut Attributes, end: &End, workload: &Workload) {
+    // Nodes are in none.
+    if !workload.namespace.is_empty() {
+        attributes.push((end.namespace, Value::Str(Arc::clone(&workload.namespace))));
+    }
+    push_kind(attributes, end, workload);
+}
+
+fn push_kind(attributes: &mut Attributes, end: &End, workload: &Workload) {
+    attributes.push((end.kind, Value::Str(Arc::clone(&workload.kind))));
+    attributes.push((end.workload, Value::Str(Arc::clone(&workload.name))));
 }

@@ -7,7 +7,7 @@ use super::balance::Balance;
 use super::ends::flow_attributes;
 use super::{Attributes, Occurrence};
 use crate::events::{Connection, Role, Totals};
-use crate::identity::{Identity, OwnerId, Value};
+use crate::identity::{Identity, OwnerId, PeerKey, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::store::{Measurement, SeriesId, Store};
 
@@ -70,6 +70,8 @@ struct Ends {
     role: Option<Role>,
     local_is_loopback: bool,
     remote: IpAddr,
+    /// Who has that address, and who answers for it.
+    peer: PeerKey,
     port: u16,
 }
 
@@ -138,6 +140,7 @@ impl Flows {
             role: connection.role,
             local_is_loopback: connection.local.ip().is_loopback(),
             remote: connection.remote.ip(),
+            peer: identity.peer_key(&occurrence.far_end(connection), occurrence.backend),
             port: connection.destination_port(),
         };
         let key = Key {
@@ -192,6 +195,11 @@ impl Flows {
     /// An open connection.
     pub(super) fn opened(&mut self, socket: u64) -> Option<&mut Open> {
         self.open.get_mut(&socket)
+    }
+
+    /// The same, to look at.
+    pub(super) fn followed(&self, socket: u64) -> Option<&Open> {
+        self.open.get(&socket)
     }
 
     /// Whether an open connection is followed under this id.

@@ -10,10 +10,11 @@ mod tcp;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use self::flows::Flows;
-use crate::events::{Body, Event, Spilled, executable_name};
-use crate::identity::{Identity, OwnerId, Process, Value};
+use crate::events::{Body, Connection, Event, Spilled, executable_name};
+use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
 
@@ -28,9 +29,16 @@ pub struct Occurrence<'a> {
     pub owner: OwnerId,
     /// The process it is about, as it was before the event, where known.
     pub process: Option<&'a Process>,
+    /// Whom the address that was dialled was translated to, where it is a Service's and that is known.
+    pub backend: Option<SocketAddr>,
 }
 
 impl Occurrence<'_> {
+    /// The far end of a connection this event is about, when it was opened or as near to that as is known.
+    pub(super) fn far_end(&self, connection: &Connection) -> FarEnd {
+        FarEnd::of(connection, self.event.boot_ns)
+    }
+
     /// The name the process's program was called by, or its `comm` if it is older than the agent.
     pub(super) fn executable(&self, comm: &[u8]) -> Value {
         let known = self.process.and_then(|process| process.executable.clone());
@@ -93,6 +101,18 @@ impl Aggregator {
         })
     }
 
+    /// The connection of an event whose ends are not called anything yet: it is not followed.
+    pub fn unnamed<'a>(&self, event: &'a Event<'_>) -> Option<&'a Connection> {
+        let connection = match &event.body {
+            Body::TcpOpen(connection) => connection,
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
+                &end.connection
+            }
+            _ => return None,
+        };
+        (!self.flows.is_open(connection.socket_id)).then_some(connection)
+    }
+
     /// Counts events whose details are lost.
     pub fn count_spilled(
         &mut self,
@@ -113,6 +133,11 @@ impl Aggregator {
     /// The ids of all connections that are counted as active.
     pub fn open_connections(&self) -> impl ExactSizeIterator<Item = u64> {
         self.flows.all_open().map(|(socket, _)| socket)
+    }
+
+    /// The network namespace of a connection that is counted as active, by its inode number.
+    pub fn namespace_of(&self, socket: u64) -> Option<u32> {
+        self.flows.followed(socket).map(|open| open.netns)
     }
 
     /// How many connections are counted as active in each network namespace, by its inode number.

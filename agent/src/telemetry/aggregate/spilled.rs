@@ -87,7 +87,8 @@ fn flow(
         return flows.of_unknown_peers(owner);
     };
     let event = Event {
-        boot_ns: 0,
+        // When it was is not known; the names are those of now.
+        boot_ns: u64::MAX - 1,
         cgroup_id: 0,
         body: Body::TcpOpen(like.clone()),
     };
@@ -96,6 +97,7 @@ fn flow(
         unix_nano: now,
         owner,
         process: None,
+        backend: None,
     };
     flows.of(identity, &occurrence, like)
 }

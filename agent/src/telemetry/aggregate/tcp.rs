@@ -108,7 +108,7 @@ pub(super) fn closed(
     }
 }
 
-/// A connection is not open any more, and nothing was told of its end: what it carried is spilled.
+/// A connection is not open any more, and nothing was told of its end: what it carried is spilled, or not known.
 pub(super) fn vanished(flows: &mut Flows, store: &mut Store, socket: u64, now: u64) {
     if let Some(Open { flow, netns, .. }) = flows.close(socket) {
         flows.balance.vanished();

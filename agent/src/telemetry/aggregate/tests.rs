@@ -46,6 +46,7 @@ impl Fixture {
             unix_nano: 1,
             owner: OwnerId::NODE,
             process: None,
+            backend: None,
         };
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);

@@ -45,14 +45,19 @@ attributes! {
     /// `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`; of exports:
     /// listed under "Export failures".
     ErrorType = "error.type" / "error_type",
+    /// Namespace of the pods whose telemetry it was; none for others.
+    K8sNamespaceName = "k8s.namespace.name" / "k8s_namespace_name",
     /// `transmit` or `receive`, seen from the container whose metric it is.
     NetworkIoDirection = "network.io.direction" / "network_io_direction",
-    /// `true` on the series that takes what no longer fits under the series limit.
+    /// `true` on the series that takes what no longer fits under the series limit, and of exported volume what is of services that are
+    /// not told apart.
     MetricOverflow = "otel.metric.overflow" / "otel_metric_overflow",
     /// Name the program was called by: the base name of the executed path.
     ProcessExecutableName = "process.executable.name" / "process_executable_name",
     /// Exit status of a process that exited by itself.
     ProcessExitCode = "process.exit.code" / "process_exit_code",
+    /// The service whose telemetry it was.
+    ServiceName = "service.name" / "service_name",
     /// Address of the end that opened the connection; only where that is not a Kubernetes object.
     SourceAddress = "source.address" / "source_address",
     /// Namespace of the end that opened the connection.
@@ -68,12 +73,16 @@ attributes! {
     /// What the agent checks itself by: `tcp_balance`, `tcp_active_series` or `tcp_active_kernel`; see
     /// "Checks of itself".
     Invariant = "wellhead.invariant" / "wellhead_invariant",
-    /// Kind of Kubernetes object.
+    /// Kind of Kubernetes object: `Pod`, `Service`, `Endpoints` or `Node`. Of an agent `Pod` are its own node's, and `ClusterPod`
+    /// those of all nodes (`peers.kubernetes`).
     Kind = "wellhead.kind" / "wellhead_kind",
     /// Kernel mechanism a feature is attached by.
     Mechanism = "wellhead.mechanism" / "wellhead_mechanism",
     /// Name of the metric the series belong to.
     Metric = "wellhead.metric" / "wellhead_metric",
+    /// What a look-up came to: `translated` (another destination was found), `untranslated` (the one that was dialled), `unknown`
+    /// (no such connection is tracked) or `failed`.
+    Outcome = "wellhead.outcome" / "wellhead_outcome",
     /// Signal that ended the process, such as `SIGKILL`.
     ProcessSignal = "wellhead.process.signal" / "wellhead_process_signal",
     /// A program in the kernel.
@@ -84,7 +93,7 @@ attributes! {
     RecordKind = "wellhead.record.kind" / "wellhead_record_kind",
     /// Which end of the connection is on this node: `source` or `destination`.
     Reporter = "wellhead.reporter" / "wellhead_reporter",
-    /// Kind of telemetry: `process` or `tcp` where it is captured, `metrics` or `traces` where it is exported.
+    /// Kind of telemetry: `process` or `tcp` where it is captured, `metrics`, `traces` or `logs` where it is exported.
     Signal = "wellhead.signal" / "wellhead_signal",
     /// Stage of the data's way at which it was discarded.
     Stage = "wellhead.stage" / "wellhead_stage",

@@ -7,6 +7,8 @@ pub struct Telling {
     pub name: &'static str,
     /// When there is one.
     pub meaning: &'static str,
+    /// `SeverityText` of an event's log record, and when. Spans have none.
+    pub severity: &'static str,
     /// Attributes it always has.
     pub always: &'static [&'static str],
     /// Attributes it has where they are known, or where they apply.
@@ -43,6 +45,7 @@ pub const EVENTS: &[Telling] = &[
     Telling {
         name: "wellhead.process.exec",
         meaning: "A process executes a program.",
+        severity: "INFO",
         always: &[
             "process.pid",
             "process.parent_pid",
@@ -58,12 +61,14 @@ pub const EVENTS: &[Telling] = &[
     Telling {
         name: "wellhead.process.fork",
         meaning: "A process was made. Threads are not told of.",
+        severity: "INFO",
         always: &["process.pid", "process.parent_pid"],
         sometimes: &[],
     },
     Telling {
         name: "wellhead.process.exit",
         meaning: "A process ended: its last thread exited.",
+        severity: "INFO; WARN if its code is not 0 or a signal ended it",
         always: &[
             "process.pid",
             "process.parent_pid",
@@ -80,12 +85,14 @@ pub const EVENTS: &[Telling] = &[
     Telling {
         name: "wellhead.process.oom_kill",
         meaning: "The kernel chose a process to kill for lack of memory. Its exit follows.",
+        severity: "ERROR",
         always: &["process.pid", "process.executable.name"],
         sometimes: &["process.executable.path"],
     },
     Telling {
         name: "wellhead.tcp.connect",
         meaning: "A connection that was opened from here reached ESTABLISHED.",
+        severity: "INFO",
         always: ends_and![],
         sometimes: &[
             "process.pid",
@@ -96,12 +103,14 @@ pub const EVENTS: &[Telling] = &[
     Telling {
         name: "wellhead.tcp.accept",
         meaning: "A connection that was opened to here reached ESTABLISHED.",
+        severity: "INFO",
         always: ends_and![],
         sometimes: &["process.pid", "process.executable.name"],
     },
     Telling {
         name: "wellhead.tcp.close",
         meaning: "A connection ended.",
+        severity: "INFO",
         always: ends_and![
             "wellhead.tcp.bytes_sent",
             "wellhead.tcp.bytes_received",
@@ -118,6 +127,7 @@ pub const EVENTS: &[Telling] = &[
     Telling {
         name: "wellhead.tcp.connect_failed",
         meaning: "An attempt to open a connection ended before ESTABLISHED.",
+        severity: "INFO",
         always: ends_and!["error.type", "wellhead.tcp.retransmits"],
         sometimes: &[
             "process.pid",
@@ -134,6 +144,7 @@ pub const SPANS: &[Telling] = &[
         meaning: "With `traces.process`: a process, from its first exec to its exit. INTERNAL. Its parent is the nearest \
                   ancestor in the same container or slice that executed a program. An exit code other than 0 or a \
                   signal makes it an error.",
+        severity: "–",
         always: &[
             "process.pid",
             "process.parent_pid",
@@ -151,6 +162,7 @@ pub const SPANS: &[Telling] = &[
         meaning: "With `traces.tcp`: a connection opened from here that was slow to open (`traces.slow_connection`), \
                   failed, or ended with an error. CLIENT, from `connect(2)` to the end. Its parent is the process \
                   that opened it.",
+        severity: "–",
         always: ends_and![],
         sometimes: &[
             "process.pid",
@@ -163,6 +175,7 @@ pub const SPANS: &[Telling] = &[
         name: "tcp accept",
         meaning: "With `traces.tcp`: a connection opened to here that ended with an error. SERVER, from ESTABLISHED to \
                   the end. Its parent is the process that listened.",
+        severity: "–",
         always: ends_and!["error.type"],
         sometimes: &["process.pid", "process.executable.name"],
     },

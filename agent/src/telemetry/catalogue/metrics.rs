@@ -70,6 +70,11 @@ const LATENCY: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
 
+/// Bounds for what takes parts of a second to some seconds, as semantic conventions have them.
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
 /// Bounds for how long a connection or a process lives: from 10 ms to one hour.
 const LIFETIME: &[f64] = &[0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
@@ -148,8 +153,10 @@ metrics! {
     AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
     /// Items discarded, by where and why.
     AgentDiscards = "wellhead.agent.discards", Counter Int "{item}", plain [Reason, Stage];
-    /// Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped), of a signal since the agent started. 1: nothing was lost. Below 1 details of events are missing; their totals are counted all the same.
+    /// Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped + ends of connections that were missed), of a signal since the agent started. 1: nothing is known to be lost. Of records that found their ring full the details are missing and the totals are counted all the same; what skipped runs and missed ends would have told is not counted.
     AgentCompleteness = "wellhead.agent.completeness", Gauge Float "1", plain [Signal];
+    /// Times connection tracking was asked where a connection really goes.
+    AgentConntrackLookups = "wellhead.agent.conntrack.lookups", Counter Int "{lookup}", plain [Outcome];
     /// How far the agent is off where it checks itself; 0 is right.
     AgentInvariantDrift = "wellhead.agent.invariant.drift", Gauge Int "{item}", plain [Invariant];
     /// Series the store holds.
@@ -174,12 +181,28 @@ metrics! {
     AgentExportRejected = "wellhead.agent.export.rejected", Counter Int "{item}", plain [Signal];
     /// Items that wait to be sent.
     AgentExportQueueLength = "wellhead.agent.export.queue.length", Gauge Int "{item}", plain [Signal];
+    /// Bytes of telemetry that receivers accepted, by whose it is: of the protobuf messages, before compression. The agent's own is its own.
+    AgentExportVolume = "wellhead.agent.export.volume", Counter Int "By", plain [K8sNamespaceName, ServiceName, Signal];
+    /// Metrics (not data points), spans and log records that receivers accepted, by whose they are.
+    AgentExportVolumeItems = "wellhead.agent.export.volume.items", Counter Int "{item}", plain [K8sNamespaceName, ServiceName, Signal];
     /// Kubernetes objects known.
     AgentKubeObjects = "wellhead.agent.kube.objects", Gauge Int "{object}", plain [Kind];
     /// Watch events received from the Kubernetes API server.
     AgentKubeEvents = "wellhead.agent.kube.events", Counter Int "{event}", plain [Kind];
     /// Times a watch had to list everything again.
     AgentKubeRelists = "wellhead.agent.kube.relists", Counter Int "{relist}", plain [Kind];
+    /// Requests to the Kubernetes API server, and watches, that failed.
+    AgentKubeErrors = "wellhead.agent.kube.errors", Counter Int "{error}", plain [Kind];
+    /// Time from the making of a container's cgroup until Kubernetes told whose it is: how long what it did had to wait for its name. Of containers that were made since the agent started.
+    AgentKubeLag = "wellhead.agent.kube.lag", Histogram Float "s", plain [Kind], SECONDS;
+    /// Agents that are being told.
+    ResolverClients = "wellhead.resolver.clients", Gauge Int "{client}", plain [];
+    /// Deltas sent, to all agents together.
+    ResolverDeltas = "wellhead.resolver.deltas", Counter Int "{delta}", plain [];
+    /// Snapshots begun: for agents that are new, come from another replica, or were away or too slow for longer than the log goes back.
+    ResolverSnapshots = "wellhead.resolver.snapshots", Counter Int "{snapshot}", plain [];
+    /// Bytes of messages sent to agents, without what TLS and HTTP/2 add.
+    ResolverIo = "wellhead.resolver.io", Counter Int "By", plain [];
 }
 
 impl Metric {

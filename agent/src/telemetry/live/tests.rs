@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::config::EventKind;
 use crate::events::{Event, Fork, ProcessId, SocketOwner, Totals};
 use crate::identity::{OwnerId, Process};
 use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
@@ -118,6 +119,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         unix_nano: 3_000,
         owner: OwnerId::NODE,
         process,
+        backend: None,
     };
     let live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
     let keys = live.attributes.into_iter().map(|(key, _)| key);
@@ -136,6 +138,7 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         unix_nano: 3_000,
         owner: OwnerId::NODE,
         process: Some(process),
+        backend: None,
     };
     let builder = SpanBuilder::new("boot", true, Some(0));
     let span = builder.span(&occurrence, |boot_ns| boot_ns, Some((ID, process)));
@@ -250,4 +253,21 @@ fn attributes_are_explained_once_and_in_key_order() {
         .map(|attribute| &attribute.key)
         .collect();
     assert_eq!(used, explained);
+}
+
+#[test]
+fn every_event_can_be_asked_for() {
+    let known: Vec<_> = EVENTS.iter().map(|event| event.name).collect();
+    let asked: Vec<_> = EventKind::ALL
+        .iter()
+        .map(|kind| kind.event_name())
+        .collect();
+    assert_eq!(known, asked);
+    for kind in EventKind::ALL {
+        let name = serde_json::to_value(kind).unwrap();
+        assert_eq!(
+            format!("wellhead.{}", name.as_str().unwrap()),
+            kind.event_name()
+        );
+    }
 }

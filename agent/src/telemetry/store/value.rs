@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use crate::telemetry::catalogue::{Instrument, Metric, ValueKind};
-use crate::telemetry::snapshot::{HistogramValue, PointValue};
+use crate::telemetry::snapshot::{HistogramValue, PointValue, count_in_bucket};
 
 /// One change to a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,10 +75,7 @@ impl Cell {
             (Self::Float(value), Measurement::SetFloat(new)) => *value = new,
             (Self::Histogram { counts, sum }, Measurement::Observe(seconds)) => {
                 let seconds = usable(seconds);
-                let bucket = metric.bounds().partition_point(|bound| *bound < seconds);
-                if let Some(count) = counts.get_mut(bucket) {
-                    *count += 1;
-                }
+                count_in_bucket(metric.bounds(), counts, seconds);
                 *sum += seconds;
             }
             (Self::Int(_) | Self::Float(_) | Self::Histogram { .. }, _) => {

@@ -14,15 +14,17 @@ use super::support::{self, Answer, Scripted};
 use crate::{
     counters::{Counters, Discard, ExportFailure, ExportStats, Signal},
     export::otlp::{
+        backlog::Backlog,
+        batch_task::{BatchTask, Waiting},
         delivery::{Delivery, Sender},
+        grouped,
         metrics_task::MetricsTask,
         outcome::{Retry, SendError},
-        queue::{BATCH, SpanQueue},
+        queue::{BATCH, Finished as _, Queue},
         shutdown::Shutdown,
-        spans_task::SpansTask,
         transport::Encoded,
     },
-    telemetry::handle::SnapshotHandle,
+    telemetry::{handle::SnapshotHandle, span::FinishedSpan},
 };
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -72,19 +74,23 @@ impl Rig {
         }
     }
 
-    fn spans(&self, capacity: usize) -> (SpansTask<Scripted>, SpanQueue) {
-        let queue = SpanQueue::new(
-            capacity,
+    /// With room for so many that were just handed over, and for any number behind those.
+    fn spans(&self, capacity: usize) -> (BatchTask<Scripted, FinishedSpan>, Queue<FinishedSpan>) {
+        let queue = Queue::new(
+            capacity * support::span(0).weight(),
             Arc::clone(&self.counters),
             Arc::clone(&self.stats),
         );
-        let task = SpansTask {
+        let waiting = Waiting::new(
+            queue.clone(),
+            Backlog::new(usize::MAX, None),
+            INTERVAL,
+            Arc::clone(&self.counters),
+        );
+        let task = BatchTask {
             sender: self.sender(Signal::Traces),
-            queue: queue.clone(),
-            interval: INTERVAL,
-            counters: Arc::clone(&self.counters),
+            waiting,
             shutdown: Arc::clone(&self.shutdown),
-            in_flight: 0,
         };
         (task, queue)
     }
@@ -380,7 +386,7 @@ async fn spans_not_flushed_within_the_grace_are_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_its_oldest_and_never_waits() {
     let rig = Rig::new([Answer::Hang], Answer::Accept);
-    let (mut task, queue) = rig.spans(100);
+    let (task, queue) = rig.spans(100);
     for number in 0..250 {
         queue.push(support::span(number));
     }
@@ -395,9 +401,8 @@ async fn a_full_queue_drops_its_oldest_and_never_waits() {
 
     // Neither does a receiver that hangs make anybody wait.
     queue.push(support::span(0));
-    task.interval = Duration::from_millis(1);
     let task = tokio::spawn(task.run());
-    time::sleep(Duration::from_secs(1)).await;
+    time::sleep(INTERVAL * 2).await;
     for number in 0..101 {
         queue.push(support::span(number));
     }
@@ -406,16 +411,28 @@ async fn a_full_queue_drops_its_oldest_and_never_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spans_too_old_to_retry_are_dropped_and_counted() {
-    let rig = Rig::new([], unavailable());
-    let (task, queue) = rig.spans(100);
-    queue.push(support::span(0));
+async fn spans_wait_for_a_receiver_that_is_away_as_long_as_there_is_room() {
+    let away = std::iter::repeat_n(unavailable(), 100);
+    let rig = Rig::new(away, Answer::Accept);
+    let (mut task, queue) = rig.spans(100);
+    let each = {
+        let one = [support::span(0).encode()];
+        grouped::requests(&one, 1 << 20).requests.remove(0)
+    };
+    let backlog = Backlog::new(30 * Backlog::weight(&each), None);
+    task.waiting = Waiting::new(queue.clone(), backlog, INTERVAL, Arc::clone(&rig.counters));
     let task = tokio::spawn(task.run());
-    time::sleep(Duration::from_mins(4)).await;
-    assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
-    time::sleep(Duration::from_mins(2)).await;
-    assert_eq!(rig.counters.discards(Discard::ExportFailed), 1);
+    for number in 0..50 {
+        queue.push(support::span(number));
+        time::sleep(INTERVAL + Duration::from_millis(1)).await;
+    }
+    // One is being sent beside those there is room for.
+    assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 31);
+    assert_eq!(rig.counters.discards(Discard::QueueSpansFull), 19);
+    time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(rig.stats.signal(Signal::Traces).items(), 31);
+    assert_eq!(rig.stats.signal(Signal::Traces).queue_length(), 0);
     rig.stop.cancel();
     assert!(task.await.unwrap());
-    assert_eq!(rig.counters.discards(Discard::ExportFailed), 1);
+    assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
 }

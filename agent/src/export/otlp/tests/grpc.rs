@@ -244,6 +244,7 @@ async fn the_exporter_flushes_both_signals() {
     let otlp = OtlpSettings {
         metrics: Some(settings(Protocol::Grpc, Signal::Metrics, address)),
         traces: Some(settings(Protocol::Grpc, Signal::Traces, address)),
+        logs: None,
     };
     let (snapshots, mut asked) = SnapshotHandle::channel(1);
     tokio::spawn(async move {

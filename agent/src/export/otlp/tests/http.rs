@@ -210,7 +210,7 @@ async fn failures_are_understood() {
         ),
         (
             (503, vec![GZIP], gzip(&vec![0; MAX_RESPONSE + 1])),
-            (ExportFailure::InvalidResponse, Retry::Never),
+            (ExportFailure::Unavailable, Retry::Backoff),
         ),
     ];
     let receiver = Receiver::scripted(cases.iter().map(|(answer, _)| answer.clone()));

@@ -3,9 +3,37 @@
 
 mod delivery;
 mod grpc;
+mod hostile;
 mod http;
 mod metrics;
 mod outcome;
 mod spans;
 mod support;
 mod transport;
+
+use prost::Message as _;
+
+use super::{grouped, metrics::MetricRequests, queue::Finished as _};
+
+/// A request with a span of each of these services.
+pub(super) fn spans_request(services: &[&str]) -> Vec<u8> {
+    let spans: Vec<_> = services
+        .iter()
+        .map(|service| {
+            let mut span = support::span(1);
+            span.resource = support::resource(service);
+            span.encode()
+        })
+        .collect();
+    grouped::requests(&spans, 1 << 20)
+        .requests
+        .remove(0)
+        .body
+        .to_vec()
+}
+
+/// A request with so many points of one metric.
+pub(super) fn metrics_request(points: u16) -> Vec<u8> {
+    let request = MetricRequests::new(support::snapshot(5, points), 1 << 20).next();
+    request.unwrap().message.encode_to_vec()
+}

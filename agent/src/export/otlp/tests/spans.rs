@@ -1,25 +1,61 @@
-//! Spans on the wire: their shape, and that cutting batches up loses nothing.
+//! Spans and log records on the wire: their shape, and that cutting batches up loses nothing.
 
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::{
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{KeyValue, any_value},
+    logs::v1::SeverityNumber,
     trace::v1::{Span, span, status},
 };
 use proptest::{collection::vec, prelude::*};
 use prost::Message as _;
 
 use super::{
-    super::{
-        common::SCHEMA_URL,
-        spans::{count, span_requests},
-    },
+    super::{common::SCHEMA_URL, grouped, queue::Finished as _},
     support,
 };
 use crate::{
     identity::Value,
-    telemetry::span::{FinishedSpan, SpanKind},
+    telemetry::{
+        live::Severity,
+        span::{FinishedSpan, SpanKind},
+    },
 };
+
+/// What a receiver reads.
+#[derive(Debug)]
+struct Received {
+    requests: Vec<ExportTraceServiceRequest>,
+    too_large: u64,
+}
+
+fn span_requests(batch: &[FinishedSpan], limit: usize) -> Received {
+    let parts: Vec<_> = batch.iter().map(FinishedSpan::encode).collect();
+    let grouped = grouped::requests(&parts, limit);
+    let read = |request: &grouped::Request| {
+        let message = ExportTraceServiceRequest::decode(request.body.clone()).unwrap();
+        assert_eq!(
+            message.encode_to_vec(),
+            request.body,
+            "written as prost does"
+        );
+        assert_eq!(count(&message), request.items);
+        message
+    };
+    Received {
+        requests: grouped.requests.iter().map(read).collect(),
+        too_large: grouped.too_large,
+    }
+}
+
+fn count(request: &ExportTraceServiceRequest) -> u64 {
+    let scopes = request
+        .resource_spans
+        .iter()
+        .flat_map(|resource| &resource.scope_spans);
+    scopes.map(|scope| scope.spans.len() as u64).sum()
+}
 
 fn convert(finished: FinishedSpan) -> Span {
     span_requests(&[finished], MAX).requests[0].resource_spans[0].scope_spans[0].spans[0].clone()
@@ -91,6 +127,33 @@ fn roots_kinds_and_status() {
         assert_eq!(span.kind(), expected);
         assert!(span.parent_span_id.is_empty());
         assert_eq!(span.status, None);
+    }
+}
+
+#[test]
+fn fields_of_a_log_record() {
+    for (severity, number, text) in [
+        (Severity::Info, SeverityNumber::Info, "INFO"),
+        (Severity::Warn, SeverityNumber::Warn, "WARN"),
+        (Severity::Error, SeverityNumber::Error, "ERROR"),
+    ] {
+        let mut owned = support::event();
+        owned.event.severity = severity;
+        let grouped = grouped::requests(&[owned.encode()], MAX);
+        assert_eq!((grouped.requests.len(), grouped.too_large), (1, 0));
+        let body = grouped.requests[0].body.clone();
+        let request = ExportLogsServiceRequest::decode(body.clone()).unwrap();
+        assert_eq!(request.encode_to_vec(), body);
+        let resource = &request.resource_logs[0];
+        assert_eq!(resource.schema_url, SCHEMA_URL);
+        assert_eq!(resource.scope_logs[0].schema_url, SCHEMA_URL);
+        let record = &resource.scope_logs[0].log_records[0];
+        assert_eq!(record.event_name, "wellhead.process.exit");
+        assert_eq!(record.time_unix_nano, 10);
+        assert!(record.observed_time_unix_nano > 10);
+        assert_eq!(record.severity_number(), number);
+        assert_eq!((record.severity_text.as_str(), &record.body), (text, &None));
+        assert_eq!(record.attributes[0].key, "process.exit.code");
     }
 }
 

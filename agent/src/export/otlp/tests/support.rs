@@ -16,6 +16,7 @@ use crate::{
     identity::{Resource, Value},
     telemetry::{
         catalogue::{Attr, Metric},
+        live::{LiveEvent, OwnedEvent, Severity},
         snapshot::{Family, Point, PointValue, Snapshot},
         span::{FinishedSpan, Span, SpanKind},
     },
@@ -78,6 +79,19 @@ pub(super) fn span(number: u64) -> FinishedSpan {
             end_unix_nano: 20,
             attributes: Vec::new(),
             error: None,
+        },
+    }
+}
+
+/// An event.
+pub(super) fn event() -> OwnedEvent {
+    OwnedEvent {
+        resource: resource("shop"),
+        event: LiveEvent {
+            time_unix_nano: 10,
+            name: "wellhead.process.exit",
+            severity: Severity::Warn,
+            attributes: vec![("process.exit.code", Value::Int(3))],
         },
     }
 }

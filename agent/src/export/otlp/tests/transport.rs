@@ -10,12 +10,13 @@ use tokio::net::TcpListener;
 
 use super::{
     super::{
+        grouped::{self, Request},
         metrics::MetricRequests,
         outcome::{Accepted, Retry, SendError},
+        queue::Finished,
         settings::{
             Compression, ConfiguredEndpoint, Protocol, SignalSettings, header_map, resolve_endpoint,
         },
-        spans::span_requests,
         transport::{Client, Encoded, Transport as _, TransportError},
     },
     support,
@@ -35,7 +36,8 @@ pub(super) fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) 
         compression: Compression::None,
         timeout: PATIENCE,
         interval: Duration::from_secs(10),
-        queue_size: 100,
+        queue_size: 1 << 20,
+        spill: None,
         ca_file: None,
     }
 }
@@ -56,18 +58,24 @@ pub(super) fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
 }
 
 pub(super) fn traces() -> (Encoded, ExportTraceServiceRequest) {
-    let request = span_requests(&[support::span(1)], 1 << 20)
+    let request = encoded(&support::span(1));
+    let message = ExportTraceServiceRequest::decode(request.body.clone()).unwrap();
+    (request, message)
+}
+
+pub(super) fn logs() -> Encoded {
+    encoded(&support::event())
+}
+
+fn encoded<I: Finished>(item: &I) -> Encoded {
+    let Request { body, items } = grouped::requests(&[item.encode()], 1 << 20)
         .requests
         .remove(0);
-    let body = request.encode_to_vec().into();
-    (
-        Encoded {
-            signal: Signal::Traces,
-            body,
-            items: 1,
-        },
-        request,
-    )
+    Encoded {
+        signal: I::SIGNAL,
+        body,
+        items,
+    }
 }
 
 pub(super) async fn listener() -> (TcpListener, SocketAddr) {

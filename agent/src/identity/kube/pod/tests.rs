@@ -1,13 +1,19 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::SlimPod;
+use super::{AllowList, SlimPod};
 use crate::identity::pod_info::{ContainerInfo, PodInfo};
 
 fn read(pod: Value) -> Option<PodInfo> {
-    serde_json::from_value::<SlimPod>(pod).unwrap().into_info()
+    read_with(pod, &mut AllowList::default())
+}
+
+fn read_with(pod: Value, allowed: &mut AllowList) -> Option<PodInfo> {
+    let pod: SlimPod = serde_json::from_value(pod).unwrap();
+    pod.into_info(allowed)
 }
 
 fn full() -> Value {
@@ -100,6 +106,31 @@ fn every_field() {
 }
 
 #[test]
+fn labels_and_annotations_are_kept_if_asked_for() {
+    let check = |labels: &[&str], annotations: &[&str], expected: &[(&str, &str)]| {
+        let mut allowed = AllowList::new(labels.iter().copied(), annotations.iter().copied());
+        let pod = read_with(full(), &mut allowed).unwrap();
+        let found = pod.metadata_attributes.iter();
+        let found: Vec<_> = found.map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(found, expected, "{labels:?} {annotations:?}");
+        // What else labels and annotations are read for does not depend on it.
+        assert_eq!(pod.labels.name.as_deref(), Some("web"));
+        assert_eq!(pod.resource_annotations, [("team".into(), "a".into())]);
+    };
+    check(&[], &[], &[]);
+    check(
+        &["x", "app.*"],
+        &["oth*", "x"],
+        &[
+            ("k8s.pod.label.app.kubernetes.io/name", "web"),
+            ("k8s.pod.label.app.kubernetes.io/version", ""),
+            ("k8s.pod.label.x", "y"),
+            ("k8s.pod.annotation.other", "b"),
+        ],
+    );
+}
+
+#[test]
 fn the_least_there_can_be() {
     let pod = read(json!({"metadata": {"uid": "u", "name": "n", "namespace": "s"}})).unwrap();
     assert_eq!((&*pod.workload.kind, &*pod.workload.name), ("Pod", "n"));
@@ -119,20 +150,23 @@ fn what_the_server_may_send_as_null() {
 
 #[test]
 fn static_pods_carry_their_hash() {
-    for annotations in [
-        json!({"kubernetes.io/config.hash": "h"}),
-        json!({"kubernetes.io/config.hash": "h", "kubernetes.io/config.mirror": "h"}),
-    ] {
-        let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "o", "controller": true}]);
+    let hash = |annotations: &[&str], owner: &str| {
+        let annotations: BTreeMap<_, _> = annotations
+            .iter()
+            .map(|name| (format!("kubernetes.io/config.{name}"), "h"))
+            .collect();
+        let owner = json!([{"apiVersion": "v1", "kind": owner, "name": "node-a", "uid": "o", "controller": true}]);
         let pod = json!({"metadata": {
             "uid": "u", "name": "etcd-node-a", "namespace": "kube-system", "annotations": annotations, "ownerReferences": owner,
         }});
-        let pod = read(pod).unwrap();
-        assert_eq!(
-            (pod.config_hash.as_deref(), &*pod.workload.kind),
-            (Some("h"), "Pod")
-        );
-    }
+        read(pod).unwrap().config_hash
+    };
+    let mirror = ["hash", "mirror", "source"];
+    assert_eq!(hash(&mirror, "Node").as_deref(), Some("h"));
+    // Anybody can write that.
+    assert_eq!(hash(&["hash"], "Node"), None);
+    assert_eq!(hash(&["hash", "source"], "Node"), None);
+    assert_eq!(hash(&mirror, "ReplicaSet"), None);
 }
 
 #[test]

@@ -1,19 +1,20 @@
-use std::fmt::Write as _;
-use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use kube::runtime::utils::Backoff;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tower_test::mock::{self, Handle};
+use tower_http::map_response_body::MapResponseBody;
+use tower_test::mock;
 
-use super::{KubeStatus, PodWatch};
+use super::super::allow_list::AllowList;
+use super::super::client::{LONGEST_LINE, bounded};
+use super::super::node_pods::NodePods;
+use super::super::testing::{NoDelay, Step, failure, initial_end, list, serve, stream};
+use super::{KubeStatus, Watch};
 use crate::identity::pods::PodUpdate;
 
 const STREAMED: &[&str] = &[
@@ -26,29 +27,6 @@ const LISTED: &[&str] = &[
     "fieldSelector=spec.nodeName%3Dnode-a",
     "limit=500",
 ];
-
-/// One request the server expects, by parts of its URI, and its answer.
-struct Step(&'static [&'static str], u16, String);
-
-/// Never waits, but counts how often it was told that all is well.
-#[derive(Clone, Default)]
-struct NoDelay {
-    resets: Arc<AtomicUsize>,
-}
-
-impl Iterator for NoDelay {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(Duration::ZERO)
-    }
-}
-
-impl Backoff for NoDelay {
-    fn reset(&mut self) {
-        self.resets.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 struct Fixture {
     updates: mpsc::Receiver<PodUpdate>,
@@ -66,9 +44,14 @@ fn start_with(max_pods: usize, quiet: Duration, steps: Vec<Step>) -> Fixture {
     let (service, server) = mock::pair::<Request<Body>, Response<Body>>();
     let (sender, updates) = mpsc::channel(4);
     let backoff = NoDelay::default();
-    let client = Client::new(service, "default");
-    let (mut watch, status) =
-        PodWatch::with_backoff(client, "node-a", max_pods, sender, backoff.clone());
+    let client = Client::new(MapResponseBody::new(service, bounded::<Body>), "default");
+    let (mut watch, status) = Watch::with_backoff(
+        client,
+        NodePods::new("node-a", AllowList::default()),
+        max_pods,
+        sender,
+        backoff.clone(),
+    );
     watch.quiet = quiet;
     Fixture {
         updates,
@@ -77,25 +60,6 @@ fn start_with(max_pods: usize, quiet: Duration, steps: Vec<Step>) -> Fixture {
         server: tokio::spawn(serve(server, steps)),
         watching: tokio::spawn(watch.run()),
     }
-}
-
-/// Plays the steps, then leaves the next request without an answer.
-async fn serve(mut server: Handle<Request<Body>, Response<Body>>, steps: Vec<Step>) {
-    for Step(parts, status, body) in steps {
-        let (request, reply) = server.next_request().await.unwrap();
-        let uri = request.uri().to_string();
-        assert!(
-            parts.iter().all(|part| uri.contains(part)),
-            "{uri} lacks one of {parts:?}"
-        );
-        let response = Response::builder()
-            .status(status)
-            .body(Body::from(body.into_bytes()));
-        reply.send_response(response.unwrap());
-    }
-    let unanswered = server.next_request().await;
-    pending::<()>().await;
-    drop(unanswered);
 }
 
 impl Fixture {
@@ -135,36 +99,6 @@ fn malformed(name: &str) -> Value {
     let mut pod = pod(name);
     pod["spec"] = json!({"containers": "not a list"});
     pod
-}
-
-fn stream(events: &[(&str, Value)]) -> String {
-    events
-        .iter()
-        .fold(String::new(), |mut text, (kind, object)| {
-            writeln!(text, "{}", json!({"type": kind, "object": object})).unwrap();
-            text
-        })
-}
-
-fn initial_end() -> (&'static str, Value) {
-    let annotations = json!({"k8s.io/initial-events-end": "true"});
-    let metadata = json!({"resourceVersion": "9", "annotations": annotations});
-    (
-        "BOOKMARK",
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}),
-    )
-}
-
-fn list(pods: &[Value]) -> String {
-    let metadata = json!({"resourceVersion": "8"});
-    json!({"apiVersion": "v1", "kind": "PodList", "metadata": metadata, "items": pods}).to_string()
-}
-
-fn failure(code: u16, message: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
-        "message": message, "reason": "Reason", "code": code,
-    })
 }
 
 #[tokio::test]
@@ -221,6 +155,26 @@ async fn an_old_server_is_listed_and_then_watched() {
         status.last_error.as_deref(),
         Some("too old resource version (410)")
     );
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_long_is_asked_for_in_parts() {
+    let refusal = failure(422, "resourceVersionMatch is forbidden for watch").to_string();
+    let too_long = || " ".repeat(LONGEST_LINE + 1);
+    let mut page: Value = serde_json::from_str(&list(&[pod("a")])).unwrap();
+    page["metadata"]["continue"] = json!("more");
+    let mut all = start(
+        10,
+        vec![
+            Step(STREAMED, 422, refusal),
+            Step(LISTED, 200, too_long()),
+            Step(&["/api/v1/pods?", "limit=250"], 200, too_long()),
+            Step(&["/api/v1/pods?", "limit=125"], 200, page.to_string()),
+            Step(&["limit=125", "continue=more"], 200, list(&[pod("b")])),
+        ],
+    );
+    assert_eq!(all.updates(1).await, ["=ab"]);
+    assert_eq!(all.status().errors, 2);
 }
 
 #[tokio::test]
@@ -395,27 +349,6 @@ async fn more_pods_than_allowed_are_left_out() {
     let mut all = start(1, vec![Step(STREAMED, 200, body)]);
     assert_eq!(all.updates(3).await, ["=a", "-u-a", "+c"]);
     assert_eq!((all.status().skipped, all.status().objects), (2, 1));
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("cannot connect")]
-struct Connect(#[source] std::io::Error);
-
-#[test]
-fn failures_name_their_root_cause() {
-    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    let nested = std::io::Error::other(kube::Error::Service(Box::new(refused())));
-    let error =
-        kube::runtime::watcher::Error::WatchStartFailed(kube::Error::Service(Box::new(nested)));
-    let text = super::describe(&error);
-    assert_eq!(text.matches("connection refused").count(), 1, "{text}");
-
-    let error = kube::Error::Service(Box::new(Connect(refused())));
-    let text = super::describe(&kube::runtime::watcher::Error::WatchStartFailed(error));
-    assert!(
-        text.ends_with("cannot connect: connection refused"),
-        "{text}"
-    );
 }
 
 #[tokio::test]

@@ -1,0 +1,91 @@
+//! The keys of Kubernetes and of the resolver, the agent's side and its own.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{ListenAddress, NamePattern};
+
+/// Where the identity of pods comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Whether to ask the Kubernetes API for this node's pods.
+    pub mode: KubernetesMode,
+    /// Labels of pods that are put on the Resources of their containers, as `k8s.pod.label.<key>`: a list of keys, or of patterns in which `*` stands for any run of characters, `/` included. Not on `/metrics`. At most 4 KiB of labels and annotations together, names of attributes included, are kept of a pod.
+    pub labels: Vec<NamePattern>,
+    /// Annotations likewise, as `k8s.pod.annotation.<key>`. Values beyond 1 KiB are cut.
+    pub annotations: Vec<NamePattern>,
+    /// URL of `wellhead resolver`, such as `http://wellhead-resolver:7443`, or with `https`. It tells the agent what has which address in the whole cluster, so that far ends get names; the agent goes on with what it knows while no resolver answers.
+    #[schemars(extend("x-default" = "none: far ends get no names of Kubernetes objects, unless `peers.kubernetes` is `on`"))]
+    pub resolver: Option<String>,
+    /// How agent and resolver trust each other, with an `https` URL.
+    pub resolver_tls: ResolverClientTls,
+}
+
+/// How agent and resolver trust each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResolverClientTls {
+    /// PEM file of the authorities that may have signed the resolver's certificate. This and the other files are read for every connection, so they can be renewed.
+    #[schemars(extend("x-default" = "the system's authorities"))]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the agent's own certificate, for a resolver that wants one.
+    #[schemars(extend("x-default" = "none"))]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    #[schemars(extend("x-default" = "none"))]
+    pub key_file: Option<PathBuf>,
+}
+
+/// What `wellhead resolver` does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resolver {
+    /// IP address and port agents connect to (gRPC).
+    pub listen: ListenAddress,
+    /// IP address and port of `/metrics`, `/healthz` and `/readyz`.
+    pub http_listen: ListenAddress,
+    /// TLS for `resolver.listen`. Without a certificate there is none, which is for networks that can be trusted.
+    pub tls: ResolverTls,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            listen: ListenAddress::everywhere(7443),
+            http_listen: ListenAddress::everywhere(9465),
+            tls: ResolverTls::default(),
+        }
+    }
+}
+
+/// TLS for `resolver.listen`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResolverTls {
+    /// PEM file of the resolver's certificate and those that lead to its authority. This and the other files are read at start.
+    #[schemars(extend("x-default" = "none: no TLS"))]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    #[schemars(extend("x-default" = "none"))]
+    pub key_file: Option<PathBuf>,
+    /// PEM file of the authorities that agents' certificates must be signed by (mutual TLS).
+    #[schemars(extend("x-default" = "none: agents need no certificate"))]
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Whether to ask the Kubernetes API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesMode {
+    /// with in-cluster credentials or a kubeconfig, where there are any
+    #[default]
+    Auto,
+    /// never
+    #[serde(alias = "false")]
+    Off,
+    /// always; without credentials the agent does not start
+    Required,
+}

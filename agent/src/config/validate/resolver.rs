@@ -1,0 +1,81 @@
+//! Checks of the keys of the resolver, the agent's side and its own.
+
+use std::path::PathBuf;
+
+use http::Uri;
+
+use super::Checks;
+use crate::config::keys::Config;
+
+impl Checks<'_> {
+    /// What both sides need to reach and trust each other.
+    pub(super) fn resolver(&mut self, config: &Config) {
+        if let Some(url) = &config.kubernetes.resolver {
+            self.require(is_url(url), "kubernetes.resolver", || {
+                format!("`{url}` is no URL with a host and a port; write `http://host:7443` or `https://host:7443`")
+            });
+        }
+        let client = &config.kubernetes.resolver_tls;
+        self.pair(
+            "kubernetes.resolver_tls",
+            client.cert_file.as_ref(),
+            client.key_file.as_ref(),
+        );
+        let server = &config.resolver.tls;
+        self.pair(
+            "resolver.tls",
+            server.cert_file.as_ref(),
+            server.key_file.as_ref(),
+        );
+        let fine = server.client_ca_file.is_none() || server.cert_file.is_some();
+        self.require(fine, "resolver.tls.client_ca_file", || {
+            "needs TLS; set `resolver.tls.cert_file` and `resolver.tls.key_file` too".to_owned()
+        });
+    }
+
+    /// What is set of the agent's side and not used.
+    pub(super) fn unused_by_resolver(&mut self, config: &Config) {
+        let kubernetes = &config.kubernetes;
+        let tls = &kubernetes.resolver_tls;
+        let url = kubernetes.resolver.as_deref().unwrap_or_default();
+        let plain = !url.starts_with("https:");
+        for (key, file) in [
+            ("kubernetes.resolver_tls.ca_file", &tls.ca_file),
+            ("kubernetes.resolver_tls.cert_file", &tls.cert_file),
+            ("kubernetes.resolver_tls.key_file", &tls.key_file),
+        ] {
+            self.require(!(plain && file.is_some()), key, || {
+                "has no effect: `kubernetes.resolver` is no `https` URL".to_owned()
+            });
+        }
+        let both = kubernetes.resolver.is_some() && config.peers.kubernetes.is_on();
+        self.require(!both, "peers.kubernetes", || {
+            "has no effect: `kubernetes.resolver` is set".to_owned()
+        });
+    }
+
+    fn pair(&mut self, section: &str, certificate: Option<&PathBuf>, key: Option<&PathBuf>) {
+        let (set, missing) = match (certificate, key) {
+            (Some(_), None) => ("cert_file", "key_file"),
+            (None, Some(_)) => ("key_file", "cert_file"),
+            _ => return,
+        };
+        self.require(false, &format!("{section}.{set}"), || {
+            format!("is of no use alone; set `{section}.{missing}` too")
+        });
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let authority = uri.authority().is_some_and(|authority| {
+        !authority.host().is_empty()
+            && authority.port_u16().is_some()
+            && !authority.as_str().contains('@')
+    });
+    scheme && bare && authority
+}

@@ -1,0 +1,64 @@
+//! Making up for records that were lost, and comparing what is counted with what the kernel counts.
+
+use super::State;
+use crate::events::Spilled;
+use crate::identity::OwnerId;
+use crate::kernel::{LiveTcp, SpillEpoch};
+
+impl State {
+    /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
+    /// its way.
+    pub(in super::super) fn connections_that_ended(&self) -> Vec<u64> {
+        let open = self.aggregator.open_connections();
+        open.filter(|socket| !self.about.programs.is_open(*socket))
+            .collect()
+    }
+
+    /// Those of these connections that are still counted as active are not: the news of their end was lost.
+    pub(in super::super) fn connections_vanished(&mut self, sockets: &[u64]) {
+        let now = self.clock.now_unix_nano();
+        for socket in sockets {
+            self.aggregator
+                .connection_vanished(&mut self.store, *socket, now);
+        }
+    }
+
+    /// The kernel begins to count its connections.
+    pub(in super::super) fn check_begins(&mut self) {
+        let lost = self.about.programs.losses();
+        self.invariants.begin(&mut self.aggregator, lost);
+    }
+
+    /// It is done, and everything is read that happened meanwhile.
+    pub(in super::super) fn check(&mut self, counted: Option<&LiveTcp>) {
+        let lost = self.about.programs.losses();
+        let waiting = !self.waiting.is_empty();
+        self.invariants
+            .compare(&mut self.aggregator, counted, lost, waiting);
+    }
+
+    /// Whether connections were counted as opened, since this was asked last, whose records had waited for a pod's
+    /// metadata: when losses were accounted for they were not known yet.
+    pub(in super::super) fn take_opened_late(&mut self) -> bool {
+        std::mem::take(&mut self.opened_late)
+    }
+
+    /// Counts what the kernel added up of events whose details are lost.
+    pub(in super::super) fn count_spilled(&mut self, epoch: SpillEpoch) {
+        let now = self.clock.now_unix_nano();
+        for (key, value) in self.about.programs.take_spilled(epoch) {
+            let Some(spilled) = Spilled::new(&key, &value) else {
+                continue;
+            };
+            let known = self.identity.owner_of_cgroup(spilled.cgroup_id);
+            let owner = known.unwrap_or(OwnerId::NODE);
+            let Self {
+                aggregator,
+                store,
+                identity,
+                ..
+            } = self;
+            aggregator.count_spilled(store, identity, owner, &spilled, now);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Letting go of connections whose end the programs missed.
+
+use std::collections::HashSet;
+
+use super::super::suspects::Whereabouts;
+use super::State;
+use crate::counters::Discard;
+use crate::kernel::{Clock, LiveTcp};
+
+impl State {
+    /// A count of the kernel's connections is done, and everything is read that happened meanwhile: who was missing again is
+    /// gone.
+    pub(in super::super) fn reconcile(&mut self, counted: Option<&LiveTcp>) {
+        let missing = counted.and_then(|counted| Some((counted, counted.missing.as_ref()?)));
+        // Nearly always nobody is.
+        let Some((counted, missing)) = missing.filter(|(_, missing)| !missing.is_empty()) else {
+            self.suspects.forget();
+            return;
+        };
+        let is_complete = counted.is_complete();
+        let trusted: HashSet<u32> = counted
+            .namespaces
+            .iter()
+            .filter(|(_, counts)| counts.is_ok())
+            // Programs see the number as it is in the kernel, where it has 32 bits.
+            .filter_map(|(netns, _)| u32::try_from(*netns).ok())
+            .collect();
+        let aggregator = &self.aggregator;
+        // One whose opening waits for its pod's metadata would be followed when that is known, and for ever.
+        let may_wait = !self.waiting.is_empty();
+        let suspected = missing.iter().filter_map(|socket| {
+            let whereabouts = match aggregator.namespace_of(*socket) {
+                Some(netns) if trusted.contains(&netns) => Whereabouts::Counted,
+                _ if !is_complete => return None,
+                None if may_wait => Whereabouts::Waiting,
+                _ => Whereabouts::Nowhere,
+            };
+            Some((*socket, whereabouts))
+        });
+        let gone = self.suspects.missing(suspected, Clock::boot_ns());
+        self.let_go(&gone);
+    }
+
+    fn let_go(&mut self, sockets: &[u64]) {
+        let now = self.clock.now_unix_nano();
+        let mut ends = 0;
+        for socket in sockets {
+            // If its entry went meanwhile, the news of its end is on the way. If not, none will come.
+            if self.about.programs.forget(*socket) {
+                ends += 1;
+                self.aggregator
+                    .connection_vanished(&mut self.store, *socket, now);
+            }
+        }
+        if ends > 0 {
+            self.counters.discard(Discard::KernelEndMissed, ends);
+            tracing::warn!(
+                connections = ends,
+                "connections ended and no program told of it: they are not active any more"
+            );
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Encoded items of one signal as requests of bounded size, grouped by resource.
+//!
+//! Requests of all signals look the same on the wire but for the items themselves: a request is a list (1) of
+//! groups; a group is a resource (1), a list (2) of scopes and the schema's URL (3); a scope is its name (1), a list (2) of items
+//! and the schema's URL (3). So says opentelemetry-proto 1.x, `{metrics,trace,logs}/v1/*.proto`. Written here, each item is encoded once,
+//! and a request's size is known before it is put together.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+};
+
+use super::common::{self, SCHEMA_URL};
+use crate::identity::Resource;
+
+pub(super) const GROUPS: u32 = 1;
+pub(super) const RESOURCE: u32 = 1;
+pub(super) const SCOPES: u32 = 2;
+const SCOPE: u32 = 1;
+pub(super) const ITEMS: u32 = 2;
+const SCHEMA: u32 = 3;
+
+/// An item and whose it is.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Who produced it.
+    pub resource: Arc<Resource>,
+    /// The protobuf message.
+    pub body: Vec<u8>,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// The protobuf message.
+    pub(super) body: Bytes,
+    /// Items in it; never none.
+    pub(super) items: u64,
+}
+
+/// Items as requests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Requests {
+    /// Each with at least one item.
+    pub(super) requests: Vec<Request>,
+    /// Items left out because each alone is larger than a request may be.
+    pub(super) too_large: u64,
+}
+
+/// Puts items into as few requests of at most `limit` bytes as their order within resources allows.
+pub(super) fn requests(parts: &[Part], limit: usize) -> Requests {
+    let mut result = Requests::default();
+    let mut open = Open::default();
+    let scope = common::scope().encode_to_vec();
+    for (resource, bodies) in by_resource(parts) {
+        let mut group = Group::new(common::resource(resource).encode_to_vec(), &scope);
+        for body in bodies {
+            if open.bytes + field_len(group.len_with(body.len())) > limit {
+                let next = Group::new(group.resource.clone(), &scope);
+                open.close(std::mem::replace(&mut group, next));
+                result.requests.extend(open.finish());
+            }
+            if field_len(group.len_with(body.len())) > limit {
+                result.too_large += 1;
+            } else {
+                group.add(body);
+            }
+        }
+        open.close(group);
+    }
+    result.requests.extend(open.finish());
+    result
+}
+
+/// A request under construction.
+#[derive(Default)]
+struct Open<'a> {
+    groups: Vec<Group<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Open<'a> {
+    fn close(&mut self, group: Group<'a>) {
+        if !group.items.is_empty() {
+            self.bytes += field_len(group.len_with_bytes(0));
+            self.groups.push(group);
+        }
+    }
+
+    /// `None` if there is nothing in it.
+    fn finish(&mut self) -> Option<Request> {
+        let Self { groups, bytes } = std::mem::take(self);
+        let mut body = BytesMut::with_capacity(bytes);
+        for group in &groups {
+            group.write(&mut body);
+        }
+        let items = groups.iter().map(|group| group.items.len() as u64).sum();
+        (items > 0).then(|| Request {
+            body: body.freeze(),
+            items,
+        })
+    }
+}
+
+/// Items of one resource.
+struct Group<'a> {
+    resource: Vec<u8>,
+    scope: &'a [u8],
+    items: Vec<&'a [u8]>,
+    /// Of all items, as fields.
+    item_bytes: usize,
+}
+
+impl<'a> Group<'a> {
+    fn new(resource: Vec<u8>, scope: &'a [u8]) -> Self {
+        Self {
+            resource,
+            scope,
+            items: Vec::new(),
+            item_bytes: 0,
+        }
+    }
+
+    fn add(&mut self, item: &'a [u8]) {
+        self.item_bytes += field_len(item.len());
+        self.items.push(item);
+    }
+
+    /// What it would take up with one more item of this length.
+    fn len_with(&self, item: usize) -> usize {
+        self.len_with_bytes(field_len(item))
+    }
+
+    fn len_with_bytes(&self, more: usize) -> usize {
+        let scoped = self.scoped_len() + more;
+        field_len(self.resource.len()) + field_len(scoped) + field_len(SCHEMA_URL.len())
+    }
+
+    fn scoped_len(&self) -> usize {
+        field_len(self.scope.len()) + self.item_bytes + field_len(SCHEMA_URL.len())
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        begin(out, GROUPS, self.len_with_bytes(0));
+        field(out, RESOURCE, &self.resource);
+        begin(out, SCOPES, self.scoped_len());
+        field(out, SCOPE, self.scope);
+        for item in &self.items {
+            field(out, ITEMS, item);
+        }
+        field(out, SCHEMA, SCHEMA_URL.as_bytes());
+        field(out, SCHEMA, SCHEMA_URL.as_bytes());
+    }
+}
+
+/// Groups items in order of first appearance. Resources are few and mostly shared, so a search beats a table.
+fn by_resource(parts: &[Part]) -> Vec<(&Arc<Resource>, Vec<&[u8]>)> {
+    let mut groups: Vec<(&Arc<Resource>, Vec<&[u8]>)> = Vec::new();
+    for Part { resource, body } in parts {
+        let same = |group: &&mut (&Arc<Resource>, _)| {
+            Arc::ptr_eq(group.0, resource) || group.0 == resource
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, bodies)) => bodies.push(body),
+            None => groups.push((resource, vec![body])),
+        }
+    }
+    groups
+}
+
+/// What a message of so many bytes takes up as a field of another. All fields here have numbers below 16.
+fn field_len(length: usize) -> usize {
+    key_len(GROUPS) + encoded_len_varint(length as u64) + length
+}
+
+fn begin(out: &mut BytesMut, number: u32, length: usize) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
+fn field(out: &mut BytesMut, number: u32, bytes: &[u8]) {
+    begin(out, number, bytes.len());
+    out.put_slice(bytes);
+}

@@ -1,0 +1,117 @@
+//! The resolver: puts the parts together, and takes them apart.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::board::{Board, BoardLimits};
+use super::error::ResolverError;
+use super::metrics;
+use super::publisher::Publisher;
+use super::readiness;
+use super::server;
+use super::settings::{ResolverSettings, ServerTls};
+use crate::admin::{self, Endpoints, Limits, Metrics, Readiness};
+use crate::daemon::{BUILD, stop_signal};
+use crate::identity::kube::{self, ClusterStatus, ClusterWatch, KubernetesMode};
+use crate::telemetry::handle::SnapshotHandle;
+
+/// Updates that may wait for the publisher. A list is one.
+const UPDATES: usize = 1_024;
+
+/// How long everything may take to end.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Watches the cluster and tells agents until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps the resolver from starting. Once it runs, it runs until it is told to stop.
+pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
+    let stop_signal = stop_signal().map_err(ResolverError::Signals)?;
+    let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+    let listener = bind(settings.listen, "resolver.listen").await?;
+    let http = bind(settings.http_listen, "resolver.http_listen").await?;
+    let client = match kube::connect(KubernetesMode::Required).await {
+        Ok(Some(client)) => client,
+        Ok(None) => return Err(ResolverError::Kubernetes(kube::KubeError::NoCredentials)),
+        Err(error) => return Err(ResolverError::Kubernetes(error)),
+    };
+
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let (sender, updates) = mpsc::channel(UPDATES);
+    let watch = ClusterWatch::new(&client, settings.max_objects, &sender);
+    // The watches end when the publisher, which receives from them, has ended.
+    drop(sender);
+    let status = watch.status();
+    for kind in watch.into_tasks() {
+        tasks.spawn(kind);
+    }
+    let (publisher, board) = Publisher::new(updates, BoardLimits::default());
+    let serving = tokio::spawn(server::serve(
+        listener,
+        tls,
+        Arc::clone(&board),
+        stop.clone(),
+    ));
+    let (snapshots, requests) = SnapshotHandle::channel(16);
+    let reading = metrics::answer(requests, Arc::clone(&board), status.clone(), stop.clone());
+    tasks.spawn(reading);
+    let endpoints = Endpoints {
+        metrics: Metrics::new(snapshots, BUILD),
+        readiness: readiness(&board, status.clone(), &tasks),
+        status: None,
+    };
+    let router = admin::router(endpoints);
+    tasks.spawn(admin::serve(http, router, Limits::HTTP, stop.clone()));
+    tasks.spawn(publisher.run(stop.clone()));
+    let (listen, http, encrypted) = (
+        settings.listen,
+        settings.http_listen,
+        settings.tls.is_some(),
+    );
+    tracing::info!(%listen, %http, encrypted, version = BUILD.version, "resolving");
+
+    let serving = tokio::select! {
+        () = stop_signal => None,
+        served = serving => Some(served),
+    };
+    tracing::info!("stopping");
+    stop.cancel();
+    tasks.close();
+    // Agents see the stream end, and turn to another replica.
+    drop(tokio::time::timeout(GRACE, tasks.wait()).await);
+    match serving {
+        Some(Ok(served)) => served.map_err(ResolverError::Tls),
+        _ => Ok(()),
+    }
+}
+
+async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, ResolverError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ResolverError::Listen {
+        address,
+        key,
+        source,
+    })
+}
+
+fn readiness(
+    board: &Board,
+    status: ClusterStatus,
+    tasks: &TaskTracker,
+) -> watch::Receiver<Readiness> {
+    let (sender, receiver) = watch::channel(Readiness {
+        probes_attached: true,
+        exporters_configured: true,
+        kubernetes_listed: false,
+    });
+    let connected = move || status.is_connected();
+    tasks.spawn(readiness::follow(board.readiness(), connected, sender));
+    receiver
+}

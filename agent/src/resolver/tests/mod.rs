@@ -1,0 +1,7 @@
+//! A real server on loopback, followed by real clients.
+
+mod feed;
+mod serve;
+mod simulation;
+pub(super) mod support;
+mod tls;

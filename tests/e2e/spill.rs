@@ -1,0 +1,141 @@
+//! What waits for its export on disk.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{
+    Agent, Need, Program, Programs, Receiver, attribute, eventually, ready, until,
+};
+
+/// Far more than memory has room for: an execution with these arguments makes a record of half a kilobyte.
+const EXECUTIONS: u64 = 600;
+const ARGUMENTS: [&str; 1] = [
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+];
+
+fn start(receiver: &Receiver, directory: &Path) -> Agent {
+    Agent::builder()
+        .export_to(receiver, "http/protobuf")
+        .set("events.export", "on")
+        .set("events.kinds", "[process.exec]")
+        .set("otlp.logs.queue_size", "64KiB")
+        .set("otlp.spill.directory", directory.display())
+        .start()
+}
+
+fn discards(agent: &Agent, reason: &str) -> u64 {
+    let labels = [("wellhead_reason", reason)];
+    agent
+        .metrics()
+        .sum("wellhead_agent_discards_total", &labels)
+}
+
+/// A receiver that is away, an agent that exports to it, and a directory where that leaves what memory has no room for.
+struct Outage {
+    receiver: Receiver,
+    directory: TempDir,
+    program: Program,
+}
+
+impl Outage {
+    fn begin() -> (Self, Agent) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut receiver = Receiver::start();
+        let agent = start(&receiver, directory.path());
+        let program = Programs::new().link("/bin/true", "true");
+        receiver.kill();
+        let outage = Self {
+            receiver,
+            directory,
+            program,
+        };
+        outage.fill();
+        (outage, agent)
+    }
+
+    /// Executes the program that often, beside others' on this machine, and waits until enough of it is on disk.
+    fn fill(&self) {
+        self.program.run_times(EXECUTIONS, &ARGUMENTS);
+        let bytes = || -> u64 {
+            let lengths = self.files().into_iter();
+            lengths
+                .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
+                .sum()
+        };
+        until("records on disk", || (bytes() > 100_000).then_some(()));
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.directory.path().join("logs")).expect("made at the start");
+        files.filter_map(|file| Some(file.ok()?.path())).collect()
+    }
+
+    fn until_disk_is_empty(&self) {
+        until("an empty disk", || self.files().is_empty().then_some(()));
+    }
+
+    /// How many executions of the program the receiver was told of.
+    fn told(&self) -> u64 {
+        let records = self.receiver.log_records();
+        let name = self.program.name.as_str();
+        let ours = records
+            .iter()
+            .filter(|record| attribute(record, "process.executable.name") == name);
+        ours.count() as u64
+    }
+}
+
+#[test]
+fn an_outage_loses_nothing_that_the_disk_has_room_for() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let (mut outage, agent) = Outage::begin();
+    outage.receiver.start_again();
+    eventually("each of them once", &EXECUTIONS, || outage.told());
+    assert_eq!(discards(&agent, "logs_full"), 0);
+    outage.until_disk_is_empty();
+}
+
+#[test]
+fn an_agent_that_stops_leaves_the_rest_to_the_next() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let (mut outage, agent) = Outage::begin();
+    let stopped = agent.stop(Signal::TERM, Duration::from_secs(20));
+    assert_eq!(stopped.code, Some(0), "{}", stopped.log);
+    outage.receiver.start_again();
+    let agent = start(&outage.receiver, outage.directory.path());
+    eventually("each of them once", &EXECUTIONS, || outage.told());
+    let log = agent.log();
+    assert!(log.contains("an earlier agent left"), "{log}");
+    assert_eq!(discards(&agent, "spill_torn"), 0);
+}
+
+#[test]
+fn what_a_killed_agent_had_on_disk_is_sent_and_a_torn_end_is_counted() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let (mut outage, agent) = Outage::begin();
+    // Killed.
+    drop(agent);
+    let newest = outage.files().into_iter().max().expect("a segment");
+    let newest = OpenOptions::new().append(true).open(newest);
+    newest
+        .and_then(|mut file| file.write_all(b"half a rec"))
+        .expect("written");
+    outage.receiver.start_again();
+    let agent = start(&outage.receiver, outage.directory.path());
+    outage.until_disk_is_empty();
+    assert_eq!(discards(&agent, "spill_torn"), 1);
+    // What was in memory is gone with the agent: 64 KiB, and what had just been handed over.
+    let told = outage.told();
+    assert!((EXECUTIONS / 3..=EXECUTIONS).contains(&told), "{told}");
+}

@@ -1,0 +1,65 @@
+//! What agents and resolvers ask of the API server, by its own account.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use wellhead_tests::require::say;
+
+use super::World;
+use super::agent::NAMESPACE;
+
+/// Each asks for all that its role allows, and for nothing else.
+pub(crate) fn are_those_used(world: &World) {
+    let _installed = world.agent();
+    let events = world.cluster.audit();
+    for account in ["wellhead", "wellhead-resolver"] {
+        let user = format!("system:serviceaccount:{NAMESPACE}:{account}");
+        let of_account = || {
+            events
+                .iter()
+                .filter(|event| event["user"]["username"] == user.as_str())
+        };
+        let asked: BTreeSet<String> = of_account()
+            .filter(|event| event["objectRef"].is_object())
+            .map(|event| {
+                let object = &event["objectRef"];
+                shown(&event["verb"], &object["apiGroup"], &object["resource"])
+            })
+            .collect();
+        let role = world.cluster.get("", &["clusterrole", account]);
+        let allowed: BTreeSet<String> = list(&role["rules"]).flat_map(allowed_by).collect();
+        assert_eq!(asked, allowed, "{account}");
+        let refused: Vec<&Value> = of_account()
+            .filter(|event| event["responseStatus"]["code"] == 403)
+            .collect();
+        assert!(refused.is_empty(), "{refused:?}");
+        let requests: BTreeSet<&str> = of_account()
+            .filter_map(|event| event["auditID"].as_str())
+            .collect();
+        say(format_args!(
+            "  {account}: {} requests, {asked:?}",
+            requests.len()
+        ));
+    }
+}
+
+fn allowed_by(rule: &Value) -> Vec<String> {
+    let mut allowed = Vec::new();
+    for group in list(&rule["apiGroups"]) {
+        for resource in list(&rule["resources"]) {
+            allowed.extend(list(&rule["verbs"]).map(|verb| shown(verb, group, resource)));
+        }
+    }
+    allowed
+}
+
+fn shown(verb: &Value, group: &Value, resource: &Value) -> String {
+    let [verb, group, resource] =
+        [verb, group, resource].map(|value| value.as_str().unwrap_or_default());
+    format!("{verb} {group}/{resource}")
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}

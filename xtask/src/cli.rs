@@ -1,0 +1,135 @@
+//! The command line of `cargo xtask`, and which module does what it says.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::ebpf::{self, Warnings};
+use crate::test::{self, Suite};
+use crate::vm::{self, Cgroups};
+use crate::{agent, ci, dist, docs, kube, setup, tidy};
+
+/// Builds, runs and tests Wellhead
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what this machine lacks for building
+    Setup {
+        /// Also what the kernel tests and those of the chart use
+        #[arg(long)]
+        tests: bool,
+        /// Also what virtual machines need
+        #[arg(long)]
+        vm: bool,
+        /// Also a Kubernetes, which takes ten minutes to build
+        #[arg(long)]
+        kube: bool,
+    },
+    /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
+    BuildEbpf,
+    /// Build everything and start the agent, as root
+    Run {
+        /// Flags of `wellhead run`, or another of its subcommands with its flags
+        #[arg(last = true, value_name = "AGENT FLAGS")]
+        args: Vec<OsString>,
+    },
+    /// Run tests: the unit and the kernel tests if none are named
+    Test {
+        suite: Option<Suite>,
+        /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
+        #[arg(long)]
+        bless: bool,
+        /// How long (`test soak`)
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// Only tests with this in their name (`test vm`, `test kube`)
+        #[arg(last = true)]
+        filter: Vec<OsString>,
+    },
+    /// Run a command on another kernel, in a virtual machine; a shell if none is given
+    Vm {
+        /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
+        kernel: String,
+        /// Which cgroup hierarchies the machine has, instead of those the tests choose for that kernel
+        #[arg(long)]
+        cgroups: Option<Cgroups>,
+        /// With `kernel-tests` (and its flags) and `wellhead` on its path, and busybox for everything else
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// A Kubernetes on this machine
+    Kube {
+        #[command(subcommand)]
+        action: kube::Action,
+    },
+    /// Write the parts of docs/ that come from the code
+    Docs {
+        /// Write nothing, fail if something is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the container image, as an archive, without a daemon
+    Dist(dist::Args),
+    /// Check what no compiler does: white space, file lengths, the map of the code
+    Tidy,
+    /// Run everything that a change has to pass
+    Ci {
+        /// Also what has to be built for ten minutes first
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Setup { tests, vm, kube } => setup::run(tests, vm, kube)?,
+        Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
+        Task::Run { args } => agent::run(args)?,
+        Task::Test {
+            suite,
+            bless,
+            minutes,
+            filter,
+        } => return test::run(suite, bless, minutes, &filter),
+        Task::Vm {
+            kernel,
+            cgroups,
+            command,
+        } => return vm::run(&kernel, cgroups, &command),
+        Task::Kube { action } => return kube::run(&action),
+        Task::Docs { check } => docs::run(check)?,
+        Task::Dist(args) => dist::run(args)?,
+        Task::Tidy => tidy::run()?,
+        Task::Ci { full } => ci::run(full)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_flags_come_after_two_dashes() {
+        let parse = |words: &[&str]| {
+            let cli = Cli::try_parse_from(words).ok()?;
+            match cli.task {
+                Task::Run { args } => Some(args),
+                _ => None,
+            }
+        };
+        assert_eq!(parse(&["xtask", "run"]), Some(Vec::new()));
+        let args = parse(&["xtask", "run", "--", "doctor", "--json"]);
+        assert_eq!(args, Some(vec!["doctor".into(), "--json".into()]));
+        assert_eq!(parse(&["xtask", "run", "doctor"]), None);
+    }
+}
