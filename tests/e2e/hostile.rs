@@ -118,6 +118,7 @@ fn too_many_names_go_to_the_overflow_series() {
     }
     let agent = Agent::builder()
         .set("series_limit", LIMIT)
+        .set("series_limit_per_metric", LIMIT)
         .set("features.tcp", "off")
         .start();
     let programs = Programs::new();

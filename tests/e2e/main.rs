@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod budget;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod doctor;

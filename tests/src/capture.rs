@@ -210,6 +210,7 @@ impl Live {
             snapshots: requests,
             subscriptions: subscribers,
             pods,
+            facts: None,
             cluster: None,
             cluster_watches: None,
             spans: None,

@@ -54,6 +54,8 @@ enum Task {
         #[arg(last = true)]
         filter: Vec<OsString>,
     },
+    /// Measure what parts of the agent cost, beside others that do the same
+    Bench,
     /// Run a command on another kernel, in a virtual machine; a shell if none is given
     Vm {
         /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
@@ -100,6 +102,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             minutes,
             filter,
         } => return test::run(suite, bless, minutes, &filter),
+        Task::Bench => test::bench()?,
         Task::Vm {
             kernel,
             cgroups,

@@ -2,10 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::{env, fs, io};
 
 use anyhow::{Context as _, Result, bail};
@@ -108,6 +109,30 @@ impl Cmd {
             bail!("`{self}` failed: {status}");
         }
         Ok(())
+    }
+
+    /// As [`Self::run`], but returns its standard output as well as showing it, and leaves it to the caller what its
+    /// status means.
+    pub(crate) fn run_and_keep(mut self) -> Result<(ExitStatus, String)> {
+        say(format!("$ {self}"));
+        let started = self.command.stdout(Stdio::piped()).spawn();
+        let mut child = started.with_context(|| format!("cannot start `{self}`"))?;
+        let mut kept = Vec::new();
+        if let Some(mut output) = child.stdout.take() {
+            let mut shown = io::stdout();
+            let mut part = [0; 8192];
+            loop {
+                let length = output.read(&mut part)?;
+                if length == 0 {
+                    break;
+                }
+                shown.write_all(&part[..length])?;
+                shown.flush()?;
+                kept.extend_from_slice(&part[..length]);
+            }
+        }
+        let status = child.wait()?;
+        Ok((status, String::from_utf8_lossy(&kept).into_owned()))
     }
 
     /// As [`Self::run`]; returns its standard output instead of showing it.

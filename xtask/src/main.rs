@@ -13,6 +13,7 @@ mod kube;
 mod paths;
 mod setup;
 mod test;
+mod test_again;
 mod test_tools;
 mod tidy;
 mod toolchain;

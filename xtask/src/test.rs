@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless};
-use crate::{agent, chart, kube, paths, setup};
+use crate::{agent, chart, kube, paths, setup, test_again};
 
 /// Which tests to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,11 +88,13 @@ pub(crate) fn run(
 /// Runs what needs neither root nor a certain kernel.
 pub(crate) fn unit() -> Result<()> {
     ebpf::ensure(Warnings::Shown)?;
-    Cmd::cargo()
-        .dir(&paths::root()?)
-        .arg("test")
-        .args(UNIT_PACKAGES)
-        .run()
+    let root = paths::root()?;
+    test_again::run(|| {
+        Cmd::cargo()
+            .dir(&root)
+            .args(["test", "--no-fail-fast"])
+            .args(UNIT_PACKAGES)
+    })
 }
 
 /// Runs the agent's release build on this machine's kernel. Where that cannot work the tests say so
@@ -100,22 +102,28 @@ pub(crate) fn unit() -> Result<()> {
 pub(crate) fn kernel() -> Result<()> {
     let tools = setup::tests()?;
     let binary = agent::build()?;
-    let mut cargo = Cmd::cargo()
-        .dir(&paths::root()?)
-        .args(["test", "--package", "wellhead-tests", "--lib"])
-        .args(["--test", "kernel", "--test", "e2e"])
-        .env("WELLHEAD_BIN", binary)
-        .env("WELLHEAD_TEST_PYTHON", tools.python)
-        .env("WELLHEAD_TEST_PROMTOOL", tools.promtool);
-    if env::var_os("CI").is_some() {
-        cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
-    }
     mount_what_the_kernel_shows()?;
-    if !is_root() && which("sudo").is_some() {
-        // cargo itself stays this user's: only the test programs become root.
-        cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
-    }
-    cargo.run()
+    let root = paths::root()?;
+    let runner = runner()?;
+    let cargo = |targets: &[&str]| {
+        let mut cargo = Cmd::cargo()
+            .dir(&root)
+            .args(["test", "--package", "wellhead-tests"])
+            .args(targets)
+            .env("WELLHEAD_BIN", &binary)
+            .env("WELLHEAD_TEST_PYTHON", &tools.python)
+            .env("WELLHEAD_TEST_PROMTOOL", &tools.promtool);
+        if env::var_os("CI").is_some() {
+            cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
+        }
+        match &runner {
+            Some(runner) => cargo.env(runner, SUDO),
+            None => cargo,
+        }
+    };
+    cargo(&["--lib"]).run()?;
+    test_again::run(|| cargo(&["--test", "kernel"]))?;
+    test_again::run(|| cargo(&["--test", "e2e"]))
 }
 
 /// Runs the agent's release build under mixed load for so many minutes.
@@ -125,15 +133,23 @@ fn soak(minutes: u32) -> Result<()> {
     let mut cargo = Cmd::cargo()
         .dir(&paths::root()?)
         .args(["test", "--package", "wellhead-tests", "--test", "e2e"])
-        .args(["--", "--ignored", "--exact", "--nocapture"])
-        .arg("soak::mixed_load")
+        .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
         .env("WELLHEAD_BIN", binary)
         .env("WELLHEAD_REQUIRE_KERNEL", "1")
         .env("WELLHEAD_SOAK_MINUTES", minutes.to_string());
-    if !is_root() && which("sudo").is_some() {
-        cargo = cargo.env(&runner_variable()?, "sudo --preserve-env");
+    if let Some(runner) = runner()? {
+        cargo = cargo.env(&runner, SUDO);
     }
     cargo.run()
+}
+
+/// Runs the benchmarks, which print ratios of times taken in one run.
+pub(crate) fn bench() -> Result<()> {
+    ebpf::ensure(Warnings::Shown)?;
+    Cmd::cargo()
+        .dir(&paths::root()?)
+        .args(["bench", "--package", "wellhead", "--benches"])
+        .run()
 }
 
 /// Mounts what the agent reads of the kernel, where that can be done.
@@ -169,6 +185,16 @@ fn is_mounted(mounts: &str, kind: &str, place: &str) -> bool {
         let mut words = line.split(' ').skip(1);
         words.next() == Some(place) && words.next() == Some(kind)
     })
+}
+
+/// How test programs become root, while cargo itself stays this user's.
+const SUDO: &str = "sudo --preserve-env";
+
+/// The variable by which cargo is told to start test programs through [`SUDO`], where that is needed and can be done.
+fn runner() -> Result<Option<String>> {
+    (!is_root() && which("sudo").is_some())
+        .then(runner_variable)
+        .transpose()
 }
 
 /// The variable by which cargo is told how to start a program that it has built for this machine.

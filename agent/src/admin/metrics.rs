@@ -1,6 +1,6 @@
 //! `/metrics`.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::export::prometheus;
 use crate::export::prometheus::negotiation::Format;
-use crate::export::prometheus::samples::Exposition;
+use crate::export::prometheus::page::{Page, Scope};
 use crate::export::prometheus::standard::{self, BuildInfo};
 use crate::telemetry::handle::SnapshotHandle;
 
-/// A page of 20 000 series takes megabytes from when it is written until it is read: more scrapes at once wait their turn.
+/// A page holds a reading of the store from when it begins until it is read: more scrapes at once wait their turn.
 const CONCURRENT_PAGES: usize = 4;
 
-/// Bytes of a page that are handed to a connection at a time.
+/// Bytes of a page that are written at a time, when the connection takes them.
 const CHUNK: usize = 64 << 10;
 
 /// Prometheus gives up by then; an answer that says why is better than none.
@@ -36,49 +35,57 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Metrics {
     snapshots: SnapshotHandle,
     build: BuildInfo,
+    scope: Scope,
     pages: Arc<Semaphore>,
 }
 
 impl Metrics {
     /// Pages made of the store's snapshots.
-    pub fn new(snapshots: SnapshotHandle, build: BuildInfo) -> Self {
+    pub fn new(snapshots: SnapshotHandle, build: BuildInfo, scope: Scope) -> Self {
         Self {
             snapshots,
             build,
+            scope,
             pages: Arc::new(Semaphore::new(CONCURRENT_PAGES)),
         }
     }
 
-    /// Writes a page; `None` once the pipeline has stopped.
-    async fn page(self, format: Format) -> Option<Page> {
+    /// Begins a page; `None` once the pipeline has stopped.
+    async fn page(self, format: Format) -> Option<Turn> {
         let permit = self.pages.acquire_owned().await.ok()?;
         let snapshot = self.snapshots.take().await?;
         let build = self.build;
-        let written = spawn_blocking(move || {
-            let exposition = Exposition::new(snapshot, standard::read(build));
-            prometheus::encode(format, exposition)
-        });
-        let text = written.await.ok()?.ok()?;
-        Some(Page {
-            rest: text.into(),
+        let standard = spawn_blocking(move || standard::read(build)).await.ok()?;
+        Some(Turn {
+            page: Page::new(format, self.scope, snapshot, standard),
             _permit: permit,
         })
     }
 }
 
-/// A page, or what is left to send of it. It has its turn until its reader has all of it, or is cut off.
-struct Page {
-    rest: Bytes,
+/// A page under way. It has its turn until its reader has all of it, or is cut off.
+struct Turn {
+    page: Page,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Page {
-    /// Handed over piece by piece: in one piece, the connection would keep it after its turn.
+impl Turn {
+    /// Each piece is written when the last one is gone.
     fn into_body(self) -> Body {
-        let chunks = stream::unfold(self, |mut page| async {
-            let length = page.rest.len().min(CHUNK);
-            let chunk = page.rest.split_to(length);
-            (length > 0).then_some((Ok::<_, Infallible>(chunk), page))
+        let chunks = stream::unfold(Some(self), |turn| async {
+            let mut turn = turn?;
+            // A thread that may take its time: the first piece of a family looks at all of its points.
+            let written = spawn_blocking(move || {
+                let mut text = String::with_capacity(CHUNK + CHUNK / 4);
+                let more = turn.page.write(&mut text, CHUNK);
+                (text, more.map(|more| more.then_some(turn)))
+            });
+            match written.await {
+                Ok((text, Ok(rest))) => Some((Ok(Bytes::from(text)), rest)),
+                // The connection ends, so that its reader does not take what it has for the whole.
+                Ok((_, Err(error))) => Some((Err(io::Error::other(error)), None)),
+                Err(error) => Some((Err(io::Error::other(error)), None)),
+            }
         });
         // Compression asks again after the end.
         Body::from_stream(chunks.fuse())
@@ -117,22 +124,51 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::identity::Value;
+    use crate::telemetry::catalogue::{Attr, Metric};
+    use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};
+
+    const POINTS: i64 = 5_000;
+
+    fn page() -> Page {
+        let point = |number| Point {
+            resource: 0,
+            attributes: Arc::from([(Attr::DestinationPort, Value::Int(number))]),
+            start_unix_nano: 1,
+            value: PointValue::Int(number),
+        };
+        let snapshot = Snapshot {
+            time_unix_nano: 1,
+            resources: vec![Arc::default()],
+            families: vec![Family {
+                metric: Metric::TcpIo,
+                points: (0..POINTS).map(point).collect(),
+            }],
+        };
+        Page::new(Format::Text, Scope::Left, Arc::new(snapshot), Vec::new())
+    }
 
     #[tokio::test]
-    async fn a_page_keeps_its_turn_until_it_is_read() {
+    async fn a_page_is_written_as_it_is_read_and_keeps_its_turn_until_then() {
         let pages = Arc::new(Semaphore::new(1));
-        let text = "abc\n".repeat(CHUNK);
-        let page = Page {
-            rest: text.clone().into(),
+        let turn = Turn {
+            page: page(),
             _permit: Arc::clone(&pages).acquire_owned().await.unwrap(),
         };
-        let mut body = page.into_body();
-        let mut read = Vec::new();
+        let mut body = turn.into_body();
+        let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {
-            assert_eq!(pages.available_permits(), 0);
-            read.extend(frame.unwrap().into_data().unwrap());
+            pieces.push(frame.unwrap().into_data().unwrap());
+            let last = pieces
+                .concat()
+                .ends_with(format!(" {}\n", POINTS - 1).as_bytes());
+            assert_eq!(pages.available_permits() == 1, last);
         }
-        assert_eq!((read.len(), pages.available_permits()), (text.len(), 1));
-        assert_eq!(read, text.as_bytes());
+        assert!(pieces.iter().all(|piece| piece.len() < CHUNK + 1_024));
+        assert!(pieces.len() >= 4, "{}", pieces.len());
+        let mut whole = String::new();
+        assert!(!page().write(&mut whole, usize::MAX).unwrap());
+        assert_eq!(String::from_utf8(pieces.concat()).unwrap(), whole);
+        assert_eq!(whole.lines().count(), 2 + 5_000);
     }
 }

@@ -6,6 +6,7 @@ mod events;
 mod metrics;
 mod readiness;
 mod server;
+mod stalling;
 mod status;
 
 #[cfg(test)]

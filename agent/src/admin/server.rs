@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::stalling::Stalling;
+
 /// The size of a request line and its headers; a scraper's are a few hundred bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
@@ -26,6 +28,8 @@ pub struct Limits {
     pub connections: usize,
     /// Time for the request's head to arrive.
     pub head: Duration,
+    /// Time in which a client has to take something of what is written to it; `None` if it may leave it be.
+    pub stall: Option<Duration>,
     /// Time for the whole connection, which carries one request; `None` for streams without an end.
     pub whole: Option<Duration>,
 }
@@ -35,12 +39,14 @@ impl Limits {
     pub const HTTP: Self = Self {
         connections: 64,
         head: Duration::from_secs(5),
+        stall: Some(Duration::from_secs(5)),
         whole: Some(Duration::from_secs(30)),
     };
     /// For the Unix socket, where subscribers of events stay as long as they like.
     pub const UNIX_SOCKET: Self = Self {
         connections: 16,
         head: Duration::from_secs(5),
+        stall: None,
         whole: None,
     };
 }
@@ -89,6 +95,7 @@ async fn connection<L: Listener>(
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let stream = Stalling::new(stream, limits.stall.unwrap_or(Duration::MAX));
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -13,10 +13,12 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::export::prometheus::page::Scope;
 use crate::export::prometheus::standard::BuildInfo;
 use crate::identity::{Resource, Value};
-use crate::telemetry::handle::{SnapshotHandle, SnapshotRequest};
+use crate::telemetry::handle::{ReadingRequest, SnapshotHandle};
 use crate::telemetry::snapshot::Snapshot;
+use crate::telemetry::store::Reading;
 
 const READY: Readiness = Readiness {
     probes_attached: true,
@@ -27,7 +29,7 @@ const READY: Readiness = Readiness {
 /// An agent's HTTP listener with the rest of the agent played by the test.
 struct Rig {
     address: SocketAddr,
-    requests: mpsc::Receiver<SnapshotRequest>,
+    requests: mpsc::Receiver<ReadingRequest>,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
     server: JoinHandle<()>,
@@ -40,7 +42,7 @@ async fn rig(limits: Limits, status: Option<Status>) -> Rig {
         version: "1.2.3",
         revision: "abc",
     };
-    let metrics = Metrics::new(snapshots, build);
+    let metrics = Metrics::new(snapshots, build, Scope::Left);
     let router = router(Endpoints {
         metrics,
         readiness: watched,
@@ -73,12 +75,7 @@ impl Rig {
 
     /// Answers the next snapshot request.
     async fn answer(&mut self) {
-        self.requests
-            .recv()
-            .await
-            .unwrap()
-            .send(snapshot())
-            .unwrap();
+        self.requests.recv().await.unwrap().send(reading()).unwrap();
     }
 }
 
@@ -111,15 +108,16 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Ans
     Answer { status, head, body }
 }
 
-fn snapshot() -> Arc<Snapshot> {
+fn reading() -> Reading {
     let node = Resource {
         attributes: vec![(Arc::from("host.name"), Value::Static("node-1"))],
         labels: Vec::new(),
     };
-    Arc::new(Snapshot {
+    Snapshot {
         resources: vec![Arc::new(node)],
         ..Snapshot::default()
-    })
+    }
+    .into()
 }
 
 fn status() -> Status {
@@ -140,7 +138,7 @@ async fn metrics_in_the_format_asked_for() {
     assert!(
         openmetrics
             .text()
-            .contains("# TYPE target info\ntarget_info{host_name=\"node-1\"} 1\n")
+            .contains("# TYPE target info\n# HELP target Resource of the agent itself.\ntarget_info{host_name=\"node-1\"} 1\n")
     );
     assert!(
         openmetrics
@@ -188,7 +186,7 @@ async fn only_some_pages_are_written_at_once_and_all_in_the_end() {
     }
     assert!(rig.requests.try_recv().is_err(), "a fifth page was begun");
     for request in first {
-        request.send(snapshot()).unwrap();
+        request.send(reading()).unwrap();
     }
     for _ in 0..3 {
         rig.answer().await;
@@ -338,7 +336,7 @@ async fn stopping_lets_a_request_under_way_finish() {
     let request = rig.requests.recv().await.unwrap();
     let idle = TcpStream::connect(rig.address).await.unwrap();
     rig.stop.cancel();
-    request.send(snapshot()).unwrap();
+    request.send(reading()).unwrap();
     assert_eq!(scrape.await.unwrap().status, 200);
     rig.server.await.unwrap();
     assert!(TcpStream::connect(rig.address).await.is_err());

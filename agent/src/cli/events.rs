@@ -129,6 +129,7 @@ async fn from_own_probes(
     let (subscription, mut lines) = Subscription::new(filter);
     let inputs = Inputs {
         snapshots: requests,
+        facts: None,
         subscriptions: subscribers,
         pods,
         cluster: None,

@@ -37,6 +37,84 @@ pub const LEAST_QUEUE: ByteSize = ByteSize::from_kib(64);
 /// Least disk space for spans or log records that wait.
 pub const LEAST_SPILL: ByteSize = ByteSize::from_mib(4);
 
+/// A part of the agent that takes its size from the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// The rings, whose pages are mapped twice.
+    Rings,
+    /// The kernel's tables of open connections and of what lost records were about. The kernel holds all of them from the start.
+    KernelMaps,
+    /// Open connections as the agent knows them.
+    Connections,
+    /// The process table.
+    Processes,
+    /// The cgroup table.
+    Cgroups,
+    /// Pods of this node.
+    Pods,
+    /// Whom telemetry belongs to, and their Resources.
+    Owners,
+    /// What has an address in the cluster.
+    Cluster,
+    /// The series store.
+    Series,
+    /// Spans that wait for their export.
+    Spans,
+    /// Log records that wait for their export.
+    Logs,
+}
+
+impl Component {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Rings,
+        Self::KernelMaps,
+        Self::Connections,
+        Self::Processes,
+        Self::Cgroups,
+        Self::Pods,
+        Self::Owners,
+        Self::Cluster,
+        Self::Series,
+        Self::Spans,
+        Self::Logs,
+    ];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rings => "rings",
+            Self::KernelMaps => "kernel_maps",
+            Self::Connections => "connections",
+            Self::Processes => "processes",
+            Self::Cgroups => "cgroups",
+            Self::Pods => "pods",
+            Self::Owners => "owners",
+            Self::Cluster => "cluster",
+            Self::Series => "series",
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// About what one entry takes, bytes; 1 for what is counted in bytes.
+    pub const fn entry(self) -> u64 {
+        match self {
+            Self::Rings | Self::Spans | Self::Logs => 1,
+            Self::KernelMaps | Self::Connections => 160,
+            Self::Processes => 256,
+            Self::Cgroups => 512,
+            Self::Pods => 2 << 10,
+            Self::Owners => 1_331,
+            Self::Cluster => 490,
+            Self::Series => 1 << 10,
+        }
+    }
+}
+
+/// Part of all series that one metric may have: one in so many.
+const METRIC_SHARE: u32 = 4;
+
 /// Sizes of everything bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -63,6 +141,8 @@ pub struct Sizes {
     pub cluster_objects: u32,
     /// Time series of all metrics together.
     pub series: u32,
+    /// Time series of any one metric.
+    pub series_per_metric: u32,
     /// Finished spans and events that wait for their pod's metadata.
     pub outbox: u32,
     /// Spans waiting for their export, bytes.
@@ -87,10 +167,29 @@ impl Sizes {
             owners: table(budget, 8_192, 2_048..=262_144),
             cluster_objects: table(budget, 57_344, 8_192..=4_194_304),
             series: table(budget, 20_000, 1_000..=10_000_000),
+            series_per_metric: table(budget, 20_000, 1_000..=10_000_000) / METRIC_SHARE,
             outbox: table(budget, 2_048, 512..=65_536),
             span_queue: queue(budget),
             log_queue: queue(budget),
         }
+    }
+
+    /// The most that a part of the agent takes, bytes.
+    pub fn at_most(&self, component: Component) -> u64 {
+        let entries = match component {
+            Component::Rings => 2 * self.rings().bytes(),
+            Component::KernelMaps => u64::from(self.connections) + u64::from(self.spill),
+            Component::Connections => self.connections.into(),
+            Component::Processes => self.processes.into(),
+            Component::Cgroups => self.cgroups.into(),
+            Component::Pods => self.pods.into(),
+            Component::Owners => self.owners.into(),
+            Component::Cluster => self.cluster_objects.into(),
+            Component::Series => self.series.into(),
+            Component::Spans => self.span_queue.bytes(),
+            Component::Logs => self.log_queue.bytes(),
+        };
+        entries.saturating_mul(component.entry())
     }
 
     /// The rings together, bytes.
@@ -130,11 +229,15 @@ impl Config {
     /// The sizes that follow from the budget and from the keys that set one of them.
     pub fn sizes(&self) -> Sizes {
         let usual = Sizes::from_budget(self.memory_budget);
+        let series = self.series_limit.unwrap_or(usual.series);
         Sizes {
             identity_ring: self.rings.identity_size.unwrap_or(usual.identity_ring),
             process_ring: self.rings.process_size.unwrap_or(usual.process_ring),
             network_ring: self.rings.network_size.unwrap_or(usual.network_ring),
-            series: self.series_limit.unwrap_or(usual.series),
+            series,
+            series_per_metric: self
+                .series_limit_per_metric
+                .unwrap_or(series / METRIC_SHARE),
             span_queue: self
                 .otlp
                 .traces
@@ -184,6 +287,7 @@ mod tests {
                 owners: 8192,
                 cluster_objects: 57344,
                 series: 20000,
+                series_per_metric: 5000,
                 outbox: 2048,
                 span_queue: ByteSize(
                     2097152,
@@ -195,6 +299,19 @@ mod tests {
         "#]]
         .assert_debug_eq(&sizes);
         assert!(sizes.rings() <= ByteSize::from_mib(8));
+    }
+
+    #[test]
+    fn everything_full_fits_into_the_budget() {
+        for mib in [32, 64, 128, 256, 1_024] {
+            let budget = ByteSize::from_mib(mib);
+            let sizes = Sizes::from_budget(budget);
+            let all = Component::ALL.map(|component| sizes.at_most(component));
+            let all: u64 = all.iter().sum();
+            // Nobody shrinks a node's containers to fit the least budget.
+            let most = budget.bytes() * if mib < 64 { 100 } else { 90 } / 100;
+            assert!(all <= most, "{mib} MiB: {} MiB", all >> 20);
+        }
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub struct Config {
     #[serde(deserialize_with = "super::value::optional_integer")]
     #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`"))]
     pub series_limit: Option<u32>,
+    /// Most time series of any one metric, so that a workload with ever new names does not use up the room of all metrics. At least `10`.
+    #[serde(deserialize_with = "super::value::optional_integer")]
+    #[schemars(extend("x-default" = "a quarter of `series_limit`"))]
+    pub series_limit_per_metric: Option<u32>,
     /// How long a series may go without a new value before it is forgotten. At least `1s`.
     pub series_idle_timeout: Duration,
     /// Export over OTLP.
@@ -88,6 +92,7 @@ impl Default for Config {
             log: Log::default(),
             peers: Peers::default(),
             series_limit: None,
+            series_limit_per_metric: None,
             series_idle_timeout: Duration::from_secs(600),
             otlp: Otlp::default(),
             prometheus: Prometheus::default(),
@@ -238,6 +243,8 @@ pub struct Prometheus {
     pub listen: ListenAddress,
     /// Whether `/api/v1/status` is served there too. It is always served on the agent's socket.
     pub status: StatusMode,
+    /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same on all of them, and make a page half as long again.
+    pub scope_labels: Toggle,
 }
 
 impl Default for Prometheus {
@@ -245,6 +252,7 @@ impl Default for Prometheus {
         Self {
             listen: ListenAddress::loopback(9464),
             status: StatusMode::Auto,
+            scope_labels: Toggle::Off,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{ListenAddress, NamePattern};
+use super::value::{ListenAddress, NamePattern, Toggle};
 
 /// Where the identity of pods comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kubernetes {
     /// Whether to ask the Kubernetes API for this node's pods.
@@ -17,11 +17,26 @@ pub struct Kubernetes {
     pub labels: Vec<NamePattern>,
     /// Annotations likewise, as `k8s.pod.annotation.<key>`. Values beyond 1 KiB are cut.
     pub annotations: Vec<NamePattern>,
+    /// Name services by the labels `app.kubernetes.io/instance`, `name`, `part-of` and `version` of their pods, where neither the environment of the container nor an annotation names them.
+    pub well_known_labels: Toggle,
     /// URL of `wellhead resolver`, such as `http://wellhead-resolver:7443`, or with `https`. It tells the agent what has which address in the whole cluster, so that far ends get names; the agent goes on with what it knows while no resolver answers.
     #[schemars(extend("x-default" = "none: far ends get no names of Kubernetes objects, unless `peers.kubernetes` is `on`"))]
     pub resolver: Option<String>,
     /// How agent and resolver trust each other, with an `https` URL.
     pub resolver_tls: ResolverClientTls,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            mode: KubernetesMode::default(),
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            well_known_labels: Toggle::On,
+            resolver: None,
+            resolver_tls: ResolverClientTls::default(),
+        }
+    }
 }
 
 /// How agent and resolver trust each other.

@@ -36,7 +36,7 @@ pub(super) struct Variable {
 }
 
 /// Suffixes of `OTEL_EXPORTER_OTLP_`, each of which exists for all signals and for each one.
-const OTLP: [(&str, &str, Form, &str); 7] = [
+const OTLP: [(&str, &str, Form, &str); 9] = [
     ("ENDPOINT", "endpoint", Form::Text, "URL"),
     (
         "PROTOCOL",
@@ -59,6 +59,13 @@ const OTLP: [(&str, &str, Form, &str); 7] = [
     ("TIMEOUT", "timeout", Form::Milliseconds, "milliseconds"),
     ("INSECURE", "insecure", Form::Boolean, "`true` or `false`"),
     ("CERTIFICATE", "tls.ca_file", Form::Text, "PEM file"),
+    (
+        "CLIENT_CERTIFICATE",
+        "tls.cert_file",
+        Form::Text,
+        "PEM file",
+    ),
+    ("CLIENT_KEY", "tls.key_file", Form::Text, "PEM file"),
 ];
 
 /// Resource attributes that hold for everything in a cluster; any other describes the agent's own process.

@@ -33,7 +33,7 @@ pub struct Otlp {
     pub spill: OtlpSpill,
     /// With `grpc`: no TLS for an endpoint without `http://` or `https://`.
     pub insecure: Toggle,
-    /// How the receiver is trusted.
+    /// How agent and receiver trust each other.
     pub tls: OtlpTls,
     /// What is different for metrics.
     pub metrics: OtlpSignal,
@@ -91,7 +91,7 @@ pub struct OtlpSignal {
     /// As `otlp.insecure`.
     #[schemars(extend("x-default" = "`otlp.insecure`"))]
     pub insecure: Option<Toggle>,
-    /// How the receiver is trusted.
+    /// How agent and receiver trust each other.
     pub tls: OtlpSignalTls,
 }
 
@@ -115,22 +115,34 @@ impl Default for OtlpSpill {
     }
 }
 
-/// How the receiver is trusted.
+/// How agent and receiver trust each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpTls {
-    /// PEM file of the authorities trusted for `https`.
+    /// PEM file of the authorities trusted for `https`. This and the other files may be renewed: a change is used from the next export on.
     #[schemars(extend("x-default" = "the system's authorities"))]
     pub ca_file: Option<PathBuf>,
+    /// PEM file of the agent's own certificate, and those that lead to its authority, for a receiver that wants one (mutual TLS).
+    #[schemars(extend("x-default" = "none"))]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    #[schemars(extend("x-default" = "none"))]
+    pub key_file: Option<PathBuf>,
 }
 
-/// How the receiver of one signal is trusted.
+/// How agent and receiver of one signal trust each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpSignalTls {
     /// PEM file of the authorities trusted for `https`.
     #[schemars(extend("x-default" = "`otlp.tls.ca_file`"))]
     pub ca_file: Option<PathBuf>,
+    /// PEM file of the agent's own certificate.
+    #[schemars(extend("x-default" = "`otlp.tls.cert_file`"))]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    #[schemars(extend("x-default" = "`otlp.tls.key_file`"))]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Transport of OTLP.
@@ -200,8 +212,8 @@ pub struct OtlpSettings {
     pub interval: std::time::Duration,
     /// No TLS for a gRPC endpoint without a scheme.
     pub insecure: bool,
-    /// PEM file of trusted authorities; the system's if there is none.
-    pub ca_file: Option<PathBuf>,
+    /// PEM files of trusted authorities (the system's if there is none), of the agent's certificate and of its key.
+    pub tls: OtlpTls,
 }
 
 impl Otlp {
@@ -239,12 +251,18 @@ impl Otlp {
                 .unwrap_or(usual_interval)
                 .get(),
             insecure: own.insecure.unwrap_or(self.insecure).is_on(),
-            ca_file: own
-                .tls
-                .ca_file
-                .as_ref()
-                .or(self.tls.ca_file.as_ref())
-                .cloned(),
+            tls: self.tls_of(own),
         })
+    }
+
+    fn tls_of(&self, own: &OtlpSignal) -> OtlpTls {
+        let of = |own: &Option<PathBuf>, general: &Option<PathBuf>| {
+            own.as_ref().or(general.as_ref()).cloned()
+        };
+        OtlpTls {
+            ca_file: of(&own.tls.ca_file, &self.tls.ca_file),
+            cert_file: of(&own.tls.cert_file, &self.tls.cert_file),
+            key_file: of(&own.tls.key_file, &self.tls.key_file),
+        }
     }
 }

@@ -15,6 +15,7 @@ impl Config {
         let sizes = self.sizes();
         let mut effective = self.clone();
         effective.series_limit = Some(sizes.series);
+        effective.series_limit_per_metric = Some(sizes.series_per_metric);
         effective.rings.identity_size = Some(sizes.identity_ring);
         effective.rings.process_size = Some(sizes.process_ring);
         effective.rings.network_size = Some(sizes.network_ring);

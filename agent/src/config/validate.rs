@@ -12,7 +12,7 @@ use super::{
     keys::Config,
     kubernetes::KubernetesMode,
     node::{Node, Path},
-    otlp::{OtlpProtocol, Signal},
+    otlp::{OtlpProtocol, OtlpTls, Signal},
     value::{ByteSize, Duration, Secret, Toggle},
 };
 
@@ -180,6 +180,9 @@ impl Checks<'_> {
         if let Some(series) = config.series_limit {
             self.at_least("series_limit", series, 100);
         }
+        if let Some(series) = config.series_limit_per_metric {
+            self.at_least("series_limit_per_metric", series, 10);
+        }
         let drain = config.rings.drain_interval;
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(1));
         self.require(
@@ -196,6 +199,11 @@ impl Checks<'_> {
         if let Some(directory) = &otlp.spill.directory {
             self.absolute("otlp.spill.directory", directory);
         }
+        self.pair(
+            "otlp.tls",
+            otlp.tls.cert_file.as_ref(),
+            otlp.tls.key_file.as_ref(),
+        );
         self.headers("otlp.headers", &otlp.headers);
         self.endpoint("otlp.endpoint", otlp.endpoint.as_deref(), otlp.protocol);
         for (signal, section) in [
@@ -205,6 +213,20 @@ impl Checks<'_> {
         ] {
             let own = otlp.overrides(signal);
             self.export(section, own.timeout, own.interval, own.queue_size);
+            if let Some(settings) = otlp.settings(signal)
+                && (own.tls.cert_file.is_some() || own.tls.key_file.is_some())
+            {
+                let OtlpTls {
+                    cert_file,
+                    key_file,
+                    ..
+                } = &settings.tls;
+                self.pair(
+                    &format!("{section}.tls"),
+                    cert_file.as_ref(),
+                    key_file.as_ref(),
+                );
+            }
             self.headers(&format!("{section}.headers"), own.headers.iter().flatten());
             let protocol = own.protocol.unwrap_or(otlp.protocol);
             match &own.endpoint {

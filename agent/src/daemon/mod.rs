@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,11 +31,13 @@ use self::sockets::Sockets;
 pub use self::sockets::socket_path;
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
 use crate::causes::chain;
-use crate::config::Config;
+use crate::config::{Config, Toggle};
 use crate::counters::{Counters, ExportStats};
 use crate::export::console;
 use crate::export::otlp::OtlpExporter;
+use crate::export::prometheus::page::Scope;
 use crate::export::prometheus::standard::BuildInfo;
+use crate::identity::NodeFacts;
 use crate::identity::kube::{self, KubeStatus, PodWatch};
 use crate::kernel::{check_privilege, remove_pins};
 use crate::telemetry::handle::SnapshotHandle;
@@ -105,6 +107,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         snapshots: requests,
         subscriptions: subscribers,
         pods,
+        facts: learn_facts(client.as_ref(), config, &tasks),
         cluster,
         cluster_watches: cluster_source.as_ref().and_then(ClusterSource::watches),
         spans: exporter.spans(),
@@ -127,7 +130,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         otlp: settings.otlp.clone(),
     });
     let endpoints = Endpoints {
-        metrics: Metrics::new(snapshots.clone(), BUILD),
+        metrics: Metrics::new(snapshots.clone(), BUILD, scope(config)),
         readiness: readiness(kube_status, &tasks),
         status: config.prometheus.serves_status().then(|| status.clone()),
     };
@@ -200,11 +203,30 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+fn scope(config: &Config) -> Scope {
+    match config.prometheus.scope_labels {
+        Toggle::On => Scope::Shown,
+        Toggle::Off => Scope::Left,
+    }
+}
+
 fn socket_routes(
     status: Status,
     subscriptions: mpsc::Sender<crate::export::live::Subscription>,
 ) -> axum::Router {
     admin::status_router(status).merge(admin::events_router(subscriptions))
+}
+
+/// Has the API server asked what else it says of this node, if there is one.
+fn learn_facts(
+    client: Option<&::kube::Client>,
+    config: &Config,
+    tasks: &TaskTracker,
+) -> Option<oneshot::Receiver<NodeFacts>> {
+    let (tell, facts) = oneshot::channel();
+    let learning = kube::learn_facts(client?.clone(), config.node_name.clone(), tell);
+    tasks.spawn(learning);
+    Some(facts)
 }
 
 /// Starts the watch of this node's pods, if there is a cluster.

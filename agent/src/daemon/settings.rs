@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::pipeline::PipelineSettings;
+use super::pipeline::{Budget, PipelineSettings};
+use crate::config::budget::Component;
 use crate::config::{
     ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
     OtlpCompression, OtlpEndpoint, OtlpProtocol, PeerAddresses as ConfiguredAddresses, ProcessArgs,
@@ -14,7 +15,7 @@ use crate::config::{
 use crate::counters::Signal;
 use crate::export::otlp::{
     Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-    SignalSettings, SpillSettings, header_map, resolve_endpoint,
+    SignalSettings, SpillSettings, TlsFiles, header_map, resolve_endpoint,
 };
 use crate::identity::kube::{AllowList, KubernetesMode};
 use crate::identity::remote::{RemoteSettings, RemoteTls};
@@ -166,6 +167,7 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
         drain_interval: config.rings.drain_interval.get(),
         snapshot_interval: config.snapshot_interval.get(),
         series: entries(sizes.series),
+        series_per_metric: entries(sizes.series_per_metric),
         series_idle_timeout: config.series_idle_timeout.get(),
         processes: entries(sizes.processes),
         connections: entries(sizes.connections),
@@ -188,7 +190,10 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
             .iter()
             .map(|kind| kind.event_name())
             .collect(),
-        budget: vec![("total", budget), ("rings", 2 * sizes.rings().bytes())],
+        budget: Budget {
+            total: budget,
+            shares: Component::ALL.map(|component| (component, sizes.at_most(component))),
+        },
         program_stats: config.program_stats.is_on(),
     }
 }
@@ -218,6 +223,7 @@ fn identity(config: &Config, sizes: &Sizes) -> IdentitySettings {
             ConfiguredAddresses::Ip => PeerAddresses::Ip,
         },
         kubernetes: false,
+        use_well_known_labels: config.kubernetes.well_known_labels.is_on(),
         limits: IdentityLimits {
             cgroups: entries(sizes.cgroups),
             owners: entries(sizes.owners),
@@ -281,7 +287,11 @@ fn signal(
             Signal::Metrics => None,
             Signal::Traces | Signal::Logs => spill(config, signal),
         },
-        ca_file: otlp.ca_file,
+        tls: TlsFiles {
+            ca: otlp.tls.ca_file,
+            cert: otlp.tls.cert_file,
+            key: otlp.tls.key_file,
+        },
     }))
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::cgroup_path::Runtime;
+use super::facts::NodeFacts;
 use super::pod_info::{ContainerInfo, PodInfo};
 use super::resource::{Resource, Value};
 use super::service::{self, Service, UNKNOWN_SERVICE};
@@ -31,6 +32,7 @@ pub(super) struct Describer {
     configured: Vec<(Arc<str>, Arc<str>)>,
     is_kubernetes: bool,
     use_labels: bool,
+    facts: NodeFacts,
     keys: Keys,
 }
 
@@ -43,8 +45,29 @@ impl Describer {
             configured: settings.resource_attributes.iter().map(pair).collect(),
             is_kubernetes: settings.kubernetes,
             use_labels: settings.use_well_known_labels,
+            facts: NodeFacts::default(),
             keys: Keys::default(),
         }
+    }
+
+    /// From now on every resource says so.
+    pub(super) fn learn(&mut self, facts: NodeFacts) {
+        self.facts = facts;
+    }
+
+    /// A resource that was written before, with what has been learned since.
+    pub(super) fn brought_up_to_date(&mut self, resource: &Resource) -> Resource {
+        let mut resource = resource.clone();
+        for (key, value) in self.facts.attributes() {
+            let value = Value::Str(Arc::clone(value));
+            let mut attributes = resource.attributes.iter_mut();
+            match attributes.find(|(known, _)| **known == *key) {
+                Some((_, known)) => *known = value,
+                None => resource.attributes.push((self.keys.get(key), value)),
+            }
+        }
+        resource.attributes.shrink_to_fit();
+        resource
     }
 
     /// The agent's own resource. Without labels: what there is to say of the agent is in `target_info`.
@@ -116,8 +139,10 @@ impl Describer {
         draft.label("k8s_workload_name", &pod.workload.name);
         draft.label("k8s_workload_kind", &pod.workload.kind);
         self.add_common(&mut draft);
-        // After what is known and what is configured: they say more, and nothing else.
-        for (key, value) in &pod.resource_annotations {
+        // After what is known and what is configured: they say more, and nothing else. The pod's own environment is nearer than
+        // what is noted on it.
+        let of_env = container.iter().flat_map(|container| &container.env.others);
+        for (key, value) in of_env.chain(&pod.resource_annotations) {
             draft.set_text(Arc::clone(key), value);
         }
         // Last, so that what somebody said on purpose under such a key stays. An empty value says that the label is there.
@@ -183,6 +208,7 @@ impl Describer {
             self.keys.get("k8s.cluster.name"),
             self.cluster_name.as_ref(),
         );
+        self.add_facts(draft);
         draft.set(self.keys.get("telemetry.distro.name"), Value::Static(AGENT));
         draft.set(
             self.keys.get("telemetry.distro.version"),
@@ -190,6 +216,12 @@ impl Describer {
         );
         for (key, value) in &self.configured {
             draft.set_text(Arc::clone(key), value);
+        }
+    }
+
+    fn add_facts(&mut self, draft: &mut Draft) {
+        for (key, value) in self.facts.attributes() {
+            draft.set_text(self.keys.get(key), value);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::cgroup_path::{self, CgroupOwner};
 use super::cgroups::CgroupTable;
 use super::cluster::{ClusterUpdate, Moment, Source};
 use super::describe::Describer;
+use super::facts::NodeFacts;
 use super::far_ends::{FarEnd, FarEnds, PeerKey};
 use super::naming_lag::NamingLag;
 use super::owners::{Owner, OwnerTable};
@@ -283,6 +284,18 @@ impl Identity {
             resource: Arc::clone(&resource),
         });
         Resolution::Ready(resource)
+    }
+
+    /// Takes in what was learned of the node and the cluster: every resource says so from now on, those of the gone included.
+    pub fn facts_learned(&mut self, facts: NodeFacts) {
+        self.describer.learn(facts);
+        self.node = Arc::new(self.describer.node());
+        for written in self.written.iter_mut().flatten() {
+            let resource = self.describer.brought_up_to_date(&written.resource);
+            if resource != *written.resource {
+                written.resource = Arc::new(resource);
+            }
+        }
     }
 
     /// The agent's own resource.

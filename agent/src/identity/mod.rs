@@ -9,7 +9,9 @@ pub mod cgroups;
 pub mod cluster;
 mod describe;
 mod facade;
+mod facts;
 mod far_ends;
+mod free_attributes;
 mod glob;
 mod image;
 pub mod kube;
@@ -32,6 +34,7 @@ mod workloads;
 
 pub use self::cgroup_path::{CgroupOwner, Runtime};
 pub use self::facade::{Identity, IdentitySizes};
+pub use self::facts::NodeFacts;
 pub use self::far_ends::{FarEnd, PeerKey};
 pub use self::image::ImageRef;
 pub use self::owners::{Owner, OwnerTable};

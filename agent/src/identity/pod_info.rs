@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
+use super::free_attributes::{MOST, beginning, is_free};
 use super::image::ImageRef;
 use super::pods::PodUpdate;
 use super::workload::{ObjectName, Workload};
@@ -89,7 +90,7 @@ pub struct ContainerInfo {
     pub env: ServiceEnv,
 }
 
-/// `OTEL_SERVICE_NAME` and the `service.*` keys of `OTEL_RESOURCE_ATTRIBUTES`.
+/// `OTEL_SERVICE_NAME`, and what `OTEL_RESOURCE_ATTRIBUTES` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceEnv {
     /// `service.name`.
@@ -100,6 +101,8 @@ pub struct ServiceEnv {
     pub instance_id: Option<Arc<str>>,
     /// `service.version`.
     pub version: Option<Arc<str>>,
+    /// Other keys, each once; as free as those of annotations.
+    pub others: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Kubernetes' recommended labels, `app.kubernetes.io/…`.
@@ -143,11 +146,29 @@ impl ServiceEnv {
                 "service.namespace" => &mut found.namespace,
                 "service.instance.id" => &mut found.instance_id,
                 "service.version" => &mut found.version,
-                _ => continue,
+                key => {
+                    found.add_other(key, &percent_decoded(value.trim()));
+                    continue;
+                }
             };
             *slot = literal(&percent_decoded(value.trim()));
         }
         found
+    }
+}
+
+impl ServiceEnv {
+    /// Of a key that is said again, what was said last.
+    fn add_other(&mut self, key: &str, value: &str) {
+        let Some(value) = literal(beginning(value)).filter(|_| is_free(key)) else {
+            return;
+        };
+        let has_room = self.others.len() < MOST;
+        match self.others.iter_mut().find(|(known, _)| **known == *key) {
+            Some((_, known)) => *known = value,
+            None if has_room => self.others.push((key.into(), value)),
+            None => {}
+        }
     }
 }
 
@@ -238,6 +259,26 @@ mod tests {
             &[(NAME, ""), (ATTRIBUTES, "service.name=,=,,service.version")],
             [None; 4],
         );
+    }
+
+    #[test]
+    fn other_keys_are_kept_where_anybody_may_say_them() {
+        let check = |attributes: &str, expected: &[(&str, &str)]| {
+            let found = ServiceEnv::from_env([("OTEL_RESOURCE_ATTRIBUTES", attributes)]);
+            let found: Vec<_> = found.others.iter().map(|(k, v)| (&**k, &**v)).collect();
+            assert_eq!(found, expected, "{attributes}");
+        };
+        check(
+            "team=a%20b,deployment.environment.name=prod,service.name=x,team=c",
+            &[("team", "c"), ("deployment.environment.name", "prod")],
+        );
+        check(
+            "k8s.pod.name=me,container.id=1,host.name=h,a=,=b,c=$(D),x=$(Y)z",
+            &[],
+        );
+        let many: Vec<String> = (0..100).map(|number| format!("key{number}=v")).collect();
+        let found = ServiceEnv::from_attributes(&many.join(","));
+        assert_eq!(found.others.len(), super::MOST);
     }
 
     #[test]

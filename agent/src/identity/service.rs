@@ -135,6 +135,7 @@ mod tests {
                 namespace: Some("env-namespace".into()),
                 instance_id: Some("env-instance.id".into()),
                 version: Some("env-version".into()),
+                others: Vec::new(),
             },
             ..container("app", "c")
         };

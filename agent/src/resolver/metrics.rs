@@ -10,12 +10,12 @@ use crate::identity::kube::ClusterStatus;
 use crate::identity::{Resource, Value};
 use crate::kernel::Clock;
 use crate::self_telemetry::{self, KubeWatch, ResolverView};
-use crate::telemetry::handle::SnapshotRequest;
+use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::snapshot::Snapshot;
 
 /// Answers requests for readings until `stop`.
 pub(super) async fn answer(
-    mut requests: mpsc::Receiver<SnapshotRequest>,
+    mut requests: mpsc::Receiver<ReadingRequest>,
     board: Arc<Board>,
     status: ClusterStatus,
     stop: CancellationToken,
@@ -54,6 +54,6 @@ pub(super) async fn answer(
         };
         self_telemetry::append_resolver(&mut snapshot, &view);
         // Whoever asked may have gone.
-        drop(request.send(Arc::new(snapshot)));
+        drop(request.send(snapshot.into()));
     }
 }

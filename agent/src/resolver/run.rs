@@ -18,6 +18,7 @@ use super::server;
 use super::settings::{ResolverSettings, ServerTls};
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness};
 use crate::daemon::{BUILD, stop_signal};
+use crate::export::prometheus::page::Scope;
 use crate::identity::kube::{self, ClusterStatus, ClusterWatch, KubernetesMode};
 use crate::telemetry::handle::SnapshotHandle;
 
@@ -63,7 +64,7 @@ pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
     let reading = metrics::answer(requests, Arc::clone(&board), status.clone(), stop.clone());
     tasks.spawn(reading);
     let endpoints = Endpoints {
-        metrics: Metrics::new(snapshots, BUILD),
+        metrics: Metrics::new(snapshots, BUILD, Scope::Left),
         readiness: readiness(&board, status.clone(), &tasks),
         status: None,
     };

@@ -33,10 +33,21 @@ pub struct SelfView<'a> {
     pub kube: &'a [KubeWatch],
     /// How long containers waited for their name; `None` if there is no cluster.
     pub kube_lag: Option<&'a HistogramValue>,
-    /// Share of the memory budget by component, in bytes.
-    pub budget: &'a [(&'static str, u64)],
+    /// What parts of the agent may take of memory, and take.
+    pub memory: &'a [MemoryShare],
     /// What the agent's checks of itself came to.
     pub invariants: &'a [(Invariant, i64)],
+}
+
+/// What a part of the agent may take of memory, and takes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryShare {
+    /// Which.
+    pub component: &'static str,
+    /// The most it may take.
+    pub budget: u64,
+    /// What it takes; `None` if that cannot be read.
+    pub usage: Option<u64>,
 }
 
 /// One feature and what became of it.
@@ -235,9 +246,14 @@ fn series(families: &mut Families, store: &Store) {
 }
 
 fn memory_and_features(families: &mut Families, view: &SelfView<'_>) {
-    for (component, bytes) in view.budget {
-        let attributes = [(Attr::Component, Value::Static(component))];
-        families.int(Metric::AgentMemoryBudget, &attributes, *bytes);
+    let component = |share: &MemoryShare| [(Attr::Component, Value::Static(share.component))];
+    for share in view.memory {
+        families.int(Metric::AgentMemoryBudget, &component(share), share.budget);
+    }
+    for share in view.memory {
+        if let Some(usage) = share.usage {
+            families.int(Metric::AgentMemoryUsage, &component(share), usage);
+        }
     }
     for Feature {
         name,

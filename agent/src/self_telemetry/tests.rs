@@ -6,14 +6,16 @@ use expect_test::expect;
 use super::*;
 use crate::counters::Volume;
 use crate::export::prometheus::negotiation::Format;
-use crate::export::prometheus::samples::Exposition;
+use crate::export::prometheus::page::{Page, Scope};
 use crate::identity::{OwnerId, Resource};
 use crate::telemetry::store::AttributesId;
 
 /// Samples other than zero, without comments.
 fn page(snapshot: Snapshot) -> String {
-    let exposition = Exposition::new(Arc::new(snapshot), Vec::new());
-    let page = crate::export::prometheus::encode(Format::Text, exposition).unwrap();
+    let mut page = String::new();
+    Page::new(Format::Text, Scope::Left, Arc::new(snapshot), Vec::new())
+        .write(&mut page, usize::MAX)
+        .unwrap();
     let told = page
         .lines()
         .filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
@@ -28,8 +30,7 @@ fn empty_snapshot() -> Snapshot {
     }
 }
 
-#[test]
-fn everything_shows_where_it_belongs() {
+fn some_records() -> Arc<Counters> {
     let counters = Arc::new(Counters::default());
     counters.record(RecordKind::Exec);
     counters.record(RecordKind::Exec);
@@ -37,6 +38,12 @@ fn everything_shows_where_it_belongs() {
     counters.record(RecordKind::CgroupMkdir);
     counters.set_lost(RecordKind::TcpOpen, 3);
     counters.discard(Discard::DecodeShort, 7);
+    counters
+}
+
+#[test]
+fn everything_shows_where_it_belongs() {
+    let counters = some_records();
     let mut store = Store::new(20, Arc::clone(&counters));
     store.add(Metric::TcpIo, OwnerId(3), AttributesId::EMPTY, 1, 1);
     let exports = ExportStats::default();
@@ -79,7 +86,11 @@ fn everything_shows_where_it_belongs() {
             errors: 17,
         }],
         kube_lag: Some(&lag),
-        budget: &[("rings", 1_024)],
+        memory: &[MemoryShare {
+            component: "rings",
+            budget: 1_024,
+            usage: Some(512),
+        }],
         invariants: &[(Invariant::TcpBalance, -1)],
     };
     let mut snapshot = empty_snapshot();
@@ -103,6 +114,7 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_series{wellhead_metric="wellhead.tcp.io"} 1
         wellhead_agent_series_limit 20
         wellhead_agent_memory_budget_bytes{wellhead_component="rings"} 1024
+        wellhead_agent_memory_usage_bytes{wellhead_component="rings"} 512
         wellhead_agent_feature{wellhead_feature="process",wellhead_mechanism="tp_btf",wellhead_state="on"} 1
         wellhead_agent_feature{wellhead_feature="tcp",wellhead_state="off"} 1
         wellhead_agent_program_run_time_seconds_total{wellhead_program="on_exec"} 1.5
@@ -162,7 +174,7 @@ fn attributes_are_those_of_the_catalogue_in_its_order() {
             errors: 0,
         }],
         kube_lag: Some(&HistogramValue::new(Metric::AgentKubeLag.bounds())),
-        budget: &[("rings", 0)],
+        memory: &[],
         invariants: &[(Invariant::TcpBalance, 0)],
     };
     let mut snapshot = empty_snapshot();

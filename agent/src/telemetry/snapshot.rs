@@ -49,6 +49,23 @@ pub enum PointValue {
     Histogram(HistogramValue),
 }
 
+impl PointValue {
+    /// Adds the value of another series of the same metric; another shape changes nothing.
+    pub fn add(&mut self, more: &Self) {
+        match (self, more) {
+            (Self::Int(value), Self::Int(more)) => *value = value.saturating_add(*more),
+            (Self::Float(value), Self::Float(more)) => *value += more,
+            (Self::Histogram(value), Self::Histogram(more)) => {
+                for (count, more) in value.counts.iter_mut().zip(&more.counts) {
+                    *count += more;
+                }
+                value.sum += more.sum;
+            }
+            (Self::Int(_) | Self::Float(_) | Self::Histogram(_), _) => {}
+        }
+    }
+}
+
 /// An explicit-bounds histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistogramValue {

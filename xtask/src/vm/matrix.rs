@@ -29,12 +29,13 @@ const LIMIT: Duration = Duration::from_mins(40);
 /// as exactly.
 const SETTINGS: [(&str, &str); 5] = [
     // Told in the output, where the first did not do.
-    ("WELLHEAD_TEST_ATTEMPTS", "3"),
+    (ATTEMPTS, "3"),
     ("WELLHEAD_TEST_PROCESSES", "4000"),
     ("WELLHEAD_TEST_CONNECTIONS", "3000"),
     ("WELLHEAD_REQUIRE_KERNEL", "1"),
     ("WELLHEAD_TEST_BARE", "1"),
 ];
+const ATTEMPTS: &str = "WELLHEAD_TEST_ATTEMPTS";
 const REPORT: &str = "WELLHEAD_TEST_REPORT";
 
 /// One kernel's tests.
@@ -128,6 +129,7 @@ fn on_this_machine(tests: &Path, filter: &[OsString], work: &Path) -> Result<Col
     say("kernel tests on this machine");
     let mut running = Cmd::root("env")?
         .arg(format!("{REPORT}={}", logs.join("report").display()))
+        .arg(format!("{ATTEMPTS}=2"))
         .arg(tests)
         .arg("--color=never")
         .args(filter)
@@ -179,9 +181,12 @@ impl Job {
             return Ok(column);
         };
         say(format!(
-            "WARNING: the guest with {} CRASHED and is run once more: {words}",
+            "WARNING: the guest with {} CRASHED and is run once more; its console goes to console.crashed: {words}",
             self.image.release
         ));
+        // The next run writes its own.
+        let console = work.join(self.kernel.name).join("console");
+        drop(fs::rename(&console, console.with_extension("crashed")));
         Ok(self.run(work)?.0)
     }
 

@@ -44,7 +44,7 @@ peers:
             WELLHEAD_SNAPSHOT_INTERVL: no such variable; did you mean `WELLHEAD_SNAPSHOT_INTERVAL`?
             WELLHEAD_SOMETHING_ELSE: no such variable; `wellhead config schema` lists all keys
             WELLHEAD_SHUTDOWN_GRACE: shutdown_grace: `5` has no unit; write `5s` for seconds or `5ms` for milliseconds
-            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             --set otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
             --set series_limit: invalid value: string "many", expected a whole number up to 4294967295
         "#]],
@@ -61,9 +61,9 @@ fn unknown_keys_get_a_hint() {
             w.yaml:1:1: memory_bugdet: no such key; did you mean `memory_budget`?
             w.yaml:2:1: listen: no such key; did you mean `prometheus.listen`?
             w.yaml:3:18: otlp.metrics.endpiont: no such key; did you mean `otlp.metrics.endpoint`?
-            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:5:1: otlp.endpoint: no such key; write the keys of a section below its name
-            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             --set features.tpc: no such key; did you mean `features.tcp`?
             --set log: is a section; set one of its keys: level, format
         "#]],
@@ -284,7 +284,7 @@ fn broken_files() {
     check(
         b"a: [1\n",
         &expect![[r#"
-            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:1:4: no valid YAML: unclosed bracket '['
         "#]],
     );
@@ -351,7 +351,7 @@ fn broken_files() {
     check(
         b"\"a\\nb\": 1\n",
         &expect![[r#"
-            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
         "#]],
     );
     check(

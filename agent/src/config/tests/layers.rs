@@ -45,6 +45,7 @@ fn the_defaults_are_those_of_the_contract() {
           mode: auto
           labels: []
           annotations: []
+          well_known_labels: on
         log:
           level: info
           format: text
@@ -54,6 +55,7 @@ fn the_defaults_are_those_of_the_contract() {
           cidrs: []
           conntrack: auto
         series_limit: 20000
+        series_limit_per_metric: 5000
         series_idle_timeout: 10m
         otlp:
           protocol: http/protobuf
@@ -66,6 +68,7 @@ fn the_defaults_are_those_of_the_contract() {
         prometheus:
           listen: 127.0.0.1:9464
           status: auto
+          scope_labels: off
         traces:
           process: off
           tcp: off
@@ -222,7 +225,7 @@ program_stats: on
         ],
         &expect![[r#"
             features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
-            kubernetes = {"mode":"off","labels":[],"annotations":[]} (kubernetes.mode from w.yaml:3:14)
+            kubernetes = {"mode":"off","labels":[],"annotations":[],"well_known_labels":"on"} (kubernetes.mode from w.yaml:3:14)
             prometheus.status = "on" (prometheus.status from w.yaml:4:14)
             process = {"args":"off"} (process.args from w.yaml:5:11)
             program_stats = "on" (program_stats from w.yaml:6:1)

@@ -200,9 +200,13 @@ otlp:
                 timeout: 10s,
                 interval: 60s,
                 insecure: false,
-                ca_file: Some(
-                    "/all.pem",
-                ),
+                tls: OtlpTls {
+                    ca_file: Some(
+                        "/all.pem",
+                    ),
+                    cert_file: None,
+                    key_file: None,
+                },
             },
         )
     "#]]
@@ -221,9 +225,13 @@ otlp:
                 timeout: 3s,
                 interval: 1s,
                 insecure: true,
-                ca_file: Some(
-                    "/traces.pem",
-                ),
+                tls: OtlpTls {
+                    ca_file: Some(
+                        "/traces.pem",
+                    ),
+                    cert_file: None,
+                    key_file: None,
+                },
             },
         )
     "#]]

@@ -54,7 +54,12 @@ impl Checks<'_> {
         });
     }
 
-    fn pair(&mut self, section: &str, certificate: Option<&PathBuf>, key: Option<&PathBuf>) {
+    pub(super) fn pair(
+        &mut self,
+        section: &str,
+        certificate: Option<&PathBuf>,
+        key: Option<&PathBuf>,
+    ) {
         let (set, missing) = match (certificate, key) {
             (Some(_), None) => ("cert_file", "key_file"),
             (None, Some(_)) => ("key_file", "cert_file"),

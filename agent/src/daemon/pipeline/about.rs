@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::memory::{Budget, Held};
 use crate::counters::{Counters, ExportStats};
 use crate::identity::cluster::ObjectKind;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
@@ -25,8 +26,7 @@ pub(super) struct About {
     pub(super) kube_lag: HistogramValue,
     /// `None` if the agent does not watch the cluster itself.
     pub(super) cluster: Option<ClusterStatus>,
-    /// Share of the memory budget by component, in bytes.
-    pub(super) budget: Vec<(&'static str, u64)>,
+    pub(super) budget: Budget,
     /// Whether the kernel measures what its programs cost.
     pub(super) program_stats: bool,
 }
@@ -39,6 +39,7 @@ impl About {
         counters: &Counters,
         store: &Store,
         invariants: &[(Invariant, i64)],
+        held: &Held,
     ) {
         let features: Vec<_> = self.features.iter().map(feature).collect();
         let programs = if self.program_stats {
@@ -68,7 +69,7 @@ impl About {
             exports: Some(&self.exports),
             kube: &kube,
             kube_lag: self.kube.as_ref().map(|_| &self.kube_lag),
-            budget: &self.budget,
+            memory: &self.budget.shares(held),
             invariants,
         };
         self_telemetry::append(snapshot, &view);

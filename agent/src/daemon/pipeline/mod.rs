@@ -8,6 +8,7 @@ mod host_addresses;
 mod invariants;
 mod live;
 mod marks;
+mod memory;
 mod outbox;
 mod own;
 mod rescan;
@@ -31,17 +32,17 @@ use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
-pub use self::settings::PipelineSettings;
+pub use self::settings::{Budget, PipelineSettings};
 use self::state::State;
 use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
 use crate::export::otlp::Queue;
 use crate::identity::cluster::ClusterUpdate;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
-use crate::identity::{Identity, PodUpdate};
+use crate::identity::{Identity, NodeFacts, PodUpdate};
 use crate::kernel::{AttachedPrograms, Clock, Probes, Ring, Rings, wait_for_programs};
 use crate::telemetry::catalogue::Metric;
-use crate::telemetry::handle::SnapshotRequest;
+use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::live::OwnedEvent;
 use crate::telemetry::snapshot::HistogramValue;
 use crate::telemetry::span::FinishedSpan;
@@ -59,11 +60,13 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Inputs {
     /// Requests for a reading of the store.
-    pub snapshots: mpsc::Receiver<SnapshotRequest>,
+    pub snapshots: mpsc::Receiver<ReadingRequest>,
     /// New subscribers of live events.
     pub subscriptions: mpsc::Receiver<Subscription>,
     /// News of pods; `None` without a cluster.
     pub pods: Option<PodInput>,
+    /// What else the API server says of the node, once; `None` without a cluster, and when it was told.
+    pub facts: Option<oneshot::Receiver<NodeFacts>>,
     /// News of what has which address in the cluster; `None` if nobody tells.
     pub cluster: Option<mpsc::Receiver<ClusterUpdate>>,
     /// How the agent's own watches of the cluster are doing; `None` if it has none.
@@ -195,9 +198,10 @@ impl Pipeline {
                     self.drain_all().await;
                     self.account_for_losses().await;
                     // Whoever asked may have gone.
-                    drop(request.send(Arc::new(self.state.snapshot())));
+                    drop(request.send(self.state.read()));
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
+                Some(facts) = node_facts(&mut self.inputs.facts) => self.state.facts_learned(facts),
                 Some(update) = next_of_cluster(&mut self.inputs.cluster) => self.state.cluster_changed(update),
                 addresses = self.host_addresses.changed() => self.state.host_addresses_changed(addresses),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
@@ -348,6 +352,16 @@ async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
         Some(input) => input.updates.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// Pending for ever once there is nothing more to be told.
+async fn node_facts(facts: &mut Option<oneshot::Receiver<NodeFacts>>) -> Option<NodeFacts> {
+    let Some(awaited) = facts else {
+        return std::future::pending().await;
+    };
+    let told = awaited.await.ok();
+    *facts = None;
+    told
 }
 
 async fn next_of_cluster(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use super::memory::Budget;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
@@ -14,6 +15,8 @@ pub struct PipelineSettings {
     pub snapshot_interval: Duration,
     /// Series held at most.
     pub series: usize,
+    /// Of these, of any one metric.
+    pub series_per_metric: usize,
     /// How long a series may be idle.
     pub series_idle_timeout: Duration,
     /// Processes remembered at most.
@@ -34,8 +37,8 @@ pub struct PipelineSettings {
     pub spans: Option<SpanBuilder>,
     /// Names of the events that are exported, where any are; empty for all.
     pub exported_events: Vec<&'static str>,
-    /// Share of the memory budget by component, in bytes.
-    pub budget: Vec<(&'static str, u64)>,
+    /// The memory budget and what it is made up of.
+    pub budget: Budget,
     /// Whether the kernel measures what its programs cost.
     pub program_stats: bool,
 }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod losses;
+mod reading;
 mod reconcile;
 
 use std::collections::{BTreeSet, HashSet};
@@ -22,12 +23,13 @@ use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
 use crate::identity::cluster::ClusterUpdate;
 use crate::identity::scan::Scanned;
-use crate::identity::{Identity, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource};
+use crate::identity::{
+    Identity, NodeFacts, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource,
+};
 use crate::kernel::{AttachedPrograms, Clock, Conntrack, Ring};
 use crate::memory;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
-use crate::telemetry::snapshot::Snapshot;
 use crate::telemetry::span::{FinishedSpan, Span};
 use crate::telemetry::store::Store;
 
@@ -86,7 +88,8 @@ impl State {
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
-            store: Store::new(settings.series, Arc::clone(&counters)),
+            store: Store::new(settings.series, Arc::clone(&counters))
+                .with_metric_limit(settings.series_per_metric),
             waiting: WaitingRecords::new(settings.waiting_bytes),
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
@@ -160,6 +163,11 @@ impl State {
         }
     }
 
+    /// The API server told more of the node.
+    pub(super) fn facts_learned(&mut self, facts: NodeFacts) {
+        self.identity.facts_learned(facts);
+    }
+
     /// The host has other addresses than before.
     pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
         self.identity.host_addresses_changed(addresses);
@@ -227,7 +235,7 @@ impl State {
             tracing::warn!(
                 measurements = overflowed - self.overflowed,
                 series = self.store.limit(),
-                "series_limit is reached: what is new is counted in overflow series"
+                "series_limit, or series_limit_per_metric, is reached: what is new is counted in overflow series"
             );
         }
         self.overflowed = overflowed;
@@ -238,28 +246,6 @@ impl State {
         self.settled = true;
         self.release_waiting();
         self.empty_outbox();
-    }
-
-    /// Reads the store, and what there is to tell about the agent.
-    pub(super) fn snapshot(&mut self) -> Snapshot {
-        self.about.programs.publish(&self.counters);
-        let (now, patience) = (Clock::boot_ns(), self.patience());
-        let Self {
-            store,
-            identity,
-            clock,
-            ..
-        } = self;
-        let node = identity.node_resource();
-        let mut snapshot = store.snapshot(
-            clock.unix_nano(now),
-            |owner| identity.resolve(owner, patience),
-            node,
-        );
-        let invariants = self.invariants.all(&self.aggregator, &self.store);
-        self.about
-            .append(&mut snapshot, &self.counters, &self.store, &invariants);
-        snapshot
     }
 
     fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {

@@ -7,8 +7,7 @@ use opentelemetry_proto::tonic::{
 
 use crate::identity::{Resource, Value};
 
-/// The version of the semantic conventions all names follow.
-pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+pub(super) use crate::telemetry::catalogue::SCHEMA_URL;
 
 /// The one scope of everything exported.
 pub(super) fn scope() -> InstrumentationScope {

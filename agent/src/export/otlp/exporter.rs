@@ -13,9 +13,10 @@ use super::{
     delivery::Sender,
     metrics_task::MetricsTask,
     queue::{Finished, Queue},
+    renewed::Renewed,
     settings::{OtlpSettings, SignalSettings},
     shutdown::Shutdown,
-    transport::{Client, TransportError},
+    transport::TransportError,
 };
 use crate::{
     counters::{Counters, ExportStats, Signal},
@@ -60,7 +61,7 @@ impl OtlpExporter {
             let Some(settings) = settings else {
                 return Ok(None);
             };
-            let client = Client::new(settings).map_err(|source| OtlpError { signal, source })?;
+            let client = Renewed::new(settings).map_err(|source| OtlpError { signal, source })?;
             let receiver = settings.endpoint.authority();
             let receiver = receiver.map(ToString::to_string).unwrap_or_default();
             let (counters, stats) = (Arc::clone(counters), Arc::clone(stats));
@@ -97,7 +98,7 @@ impl OtlpExporter {
     /// A task that sends what is put into the queue.
     fn spawn_batches<I: Finished>(
         &mut self,
-        (sender, settings): (Sender<Client>, &SignalSettings),
+        (sender, settings): (Sender<Renewed>, &SignalSettings),
         (counters, stats, shutdown): (&Arc<Counters>, &Arc<ExportStats>, &Arc<Shutdown>),
     ) -> Queue<I> {
         let limit = settings.queue_size;

@@ -1,27 +1,17 @@
 //! Encoded items of one signal as requests of bounded size, grouped by resource.
 //!
-//! Requests of all signals look the same on the wire but for the items themselves: a request is a list (1) of
-//! groups; a group is a resource (1), a list (2) of scopes and the schema's URL (3); a scope is its name (1), a list (2) of items
-//! and the schema's URL (3). So says opentelemetry-proto 1.x, `{metrics,trace,logs}/v1/*.proto`. Written here, each item is encoded once,
-//! and a request's size is known before it is put together.
+//! Each item is encoded once, and a request's size is known before it is put together. How requests are made up: [`wire`](super::wire).
 
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::{
-    Message as _,
-    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+
+use super::{
+    common::{self, SCHEMA_URL},
+    wire::{GROUPS, ITEMS, RESOURCE, SCHEMA, SCOPE, SCOPES, begin, field, field_len},
 };
-
-use super::common::{self, SCHEMA_URL};
 use crate::identity::Resource;
-
-pub(super) const GROUPS: u32 = 1;
-pub(super) const RESOURCE: u32 = 1;
-pub(super) const SCOPES: u32 = 2;
-const SCOPE: u32 = 1;
-pub(super) const ITEMS: u32 = 2;
-const SCHEMA: u32 = 3;
 
 /// An item and whose it is.
 #[derive(Clone, Debug)]
@@ -169,19 +159,4 @@ fn by_resource(parts: &[Part]) -> Vec<(&Arc<Resource>, Vec<&[u8]>)> {
         }
     }
     groups
-}
-
-/// What a message of so many bytes takes up as a field of another. All fields here have numbers below 16.
-fn field_len(length: usize) -> usize {
-    key_len(GROUPS) + encoded_len_varint(length as u64) + length
-}
-
-fn begin(out: &mut BytesMut, number: u32, length: usize) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
-}
-
-fn field(out: &mut BytesMut, number: u32, bytes: &[u8]) {
-    begin(out, number, bytes.len());
-    out.put_slice(bytes);
 }

@@ -15,7 +15,7 @@ use tonic::{
     client::Grpc,
     codec::CompressionEncoding,
     metadata::MetadataMap,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use self::answer::GrpcOnly;
@@ -105,12 +105,16 @@ fn endpoint(settings: &SignalSettings) -> Result<Endpoint, TransportError> {
     if settings.endpoint.scheme_str() != Some("https") {
         return Ok(endpoint);
     }
-    let tls = match &settings.ca_file {
+    let mut tls = match &settings.tls.ca {
         Some(path) => {
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(tls::read_pem(path)?))
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(tls::read_ca(path)?))
         }
         None => ClientTlsConfig::new().with_native_roots(),
     };
+    if let Some((cert, key)) = settings.tls.own() {
+        let (cert, key) = tls::read_own(cert, key)?;
+        tls = tls.identity(Identity::from_pem(cert, key));
+    }
     endpoint.tls_config(tls).map_err(TransportError::Grpc)
 }
 

@@ -47,7 +47,7 @@ impl HttpClient {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         let tcp = lookup::connector();
         let connector = if settings.endpoint.scheme_str() == Some("https") {
-            let tls = tls::client_config(settings.ca_file.as_deref())?;
+            let tls = tls::client_config(&settings.tls)?;
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)
                 .https_only()

@@ -2,23 +2,25 @@
 
 use std::{sync::Arc, vec};
 
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{
-        AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
-        ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
-    },
-};
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
     common::{self, SCHEMA_URL},
-    size::{Budget, Fit, nested},
+    size::{Budget, Fit, MAX_REQUEST, nested},
+    wire::{
+        self, GROUPS, ITEMS, RESOURCE, SCHEMA, SCOPE, SCOPES, begin, field, field_len, fixed64,
+    },
 };
 use crate::telemetry::{
-    catalogue::Instrument,
+    catalogue::{Instrument, Metric},
     snapshot::{HistogramValue, Point, PointValue, Snapshot},
 };
+
+/// The bodies of the requests that a reading becomes, each encoded when it is asked for.
+pub fn metric_requests(snapshot: Arc<Snapshot>) -> impl Iterator<Item = Bytes> {
+    MetricRequests::new(snapshot, MAX_REQUEST).map(|request| request.body)
+}
 
 /// Cuts a reading into requests, one at a time, so that only one of them is in memory.
 pub(super) struct MetricRequests {
@@ -36,10 +38,11 @@ struct Place {
     point: usize,
 }
 
-/// A request and what it holds.
+/// A request.
 #[derive(Debug)]
 pub(super) struct MetricRequest {
-    pub(super) message: ExportMetricsServiceRequest,
+    /// The protobuf message.
+    pub(super) body: Bytes,
     pub(super) points: u64,
 }
 
@@ -91,30 +94,43 @@ impl Iterator for MetricRequests {
     }
 }
 
-/// One request being put together.
+/// One request being put together, from the inside out: what is around something is written once its length is known.
 struct Builder<'a> {
     snapshot: &'a Snapshot,
     budget: Budget,
-    resources: Vec<ResourceMetrics>,
-    last: Option<(Place, Kind)>,
+    scope: Vec<u8>,
+    /// Groups that are whole.
+    groups: Vec<u8>,
+    resource: Option<OpenResource>,
+    metric: Option<OpenMetric>,
+    /// The point that is looked at.
+    point: Vec<u8>,
     points: u64,
 }
 
-/// What OTLP makes of an instrument and the value found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Sum { monotonic: bool },
-    Gauge,
-    Histogram,
+struct OpenResource {
+    index: usize,
+    encoded: Vec<u8>,
+    /// Metrics that are whole.
+    metrics: Vec<u8>,
+}
+
+struct OpenMetric {
+    family: usize,
+    kind: Kind,
+    points: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
-    const fn new(snapshot: &'a Snapshot, limit: usize) -> Self {
+    fn new(snapshot: &'a Snapshot, limit: usize) -> Self {
         Self {
             snapshot,
             budget: Budget::new(limit),
-            resources: Vec::new(),
-            last: None,
+            scope: common::scope().encode_to_vec(),
+            groups: Vec::new(),
+            resource: None,
+            metric: None,
+            point: Vec::new(),
             points: 0,
         }
     }
@@ -123,60 +139,144 @@ impl<'a> Builder<'a> {
         let family = &self.snapshot.families[place.family];
         let point = &family.points[place.point];
         let kind = Kind::of(family.metric.instrument(), &point.value);
+        self.point.clear();
+        write_point(&mut self.point, point, kind, self.snapshot.time_unix_nano);
 
-        let new_resource = self
-            .last
-            .is_none_or(|(last, _)| last.resource != place.resource);
-        let new_metric = new_resource
-            || self
-                .last
-                .is_none_or(|(last, last_kind)| last.family != place.family || last_kind != kind);
-        let point = DataPoint::new(point, kind, self.snapshot.time_unix_nano);
-        let resource = new_resource.then(|| envelope(self.snapshot, place.resource));
-        let metric = new_metric.then(|| empty_metric(self.snapshot, place.family, kind));
-
-        // The scope's metrics and the metric's data are one level deeper than what is empty yet shows.
-        let bytes = nested(point.encoded_len())
-            + resource
+        let same_resource = self
+            .resource
+            .as_ref()
+            .is_some_and(|open| open.index == place.resource);
+        let same_metric = same_resource
+            && self
+                .metric
                 .as_ref()
-                .map_or(0, |resource| nested(nested(resource.encoded_len())))
-            + metric
-                .as_ref()
-                .map_or(0, |metric| nested(nested(metric.encoded_len())));
-        let fit = self.budget.reserve(bytes);
+                .is_some_and(|open| (open.family, open.kind) == (place.family, kind));
+        let resource = (!same_resource)
+            .then(|| common::resource(&self.snapshot.resources[place.resource]).encode_to_vec());
+        let around = resource
+            .as_ref()
+            .map_or(0, |resource| group_len(resource.len(), &self.scope))
+            + if same_metric {
+                0
+            } else {
+                metric_len(family.metric)
+            };
+        let fit = self.budget.reserve(nested(self.point.len()) + around);
         if fit != Fit::Yes {
             return fit;
         }
 
-        self.resources.extend(resource);
-        let scope = self
-            .resources
-            .last_mut()
-            .and_then(|resource| resource.scope_metrics.last_mut());
-        if let Some(scope) = scope {
-            scope.metrics.extend(metric);
-            if let Some(data) = scope
-                .metrics
-                .last_mut()
-                .and_then(|metric| metric.data.as_mut())
-            {
-                point.push_to(data);
-            }
+        if let Some(encoded) = resource {
+            self.close_resource();
+            self.resource = Some(OpenResource {
+                index: place.resource,
+                encoded,
+                metrics: Vec::new(),
+            });
         }
-        self.last = Some((place, kind));
+        if !same_metric {
+            self.close_metric();
+            self.metric = Some(OpenMetric {
+                family: place.family,
+                kind,
+                points: Vec::new(),
+            });
+        }
+        if let Some(metric) = &mut self.metric {
+            field(&mut metric.points, DATA_POINTS, &self.point);
+        }
         self.points += 1;
         Fit::Yes
     }
 
+    fn close_metric(&mut self) {
+        let (Some(open), Some(resource)) = (self.metric.take(), &mut self.resource) else {
+            return;
+        };
+        let metric = self.snapshot.families[open.family].metric;
+        write_metric(&mut resource.metrics, metric, &open);
+    }
+
+    fn close_resource(&mut self) {
+        self.close_metric();
+        let Some(open) = self.resource.take() else {
+            return;
+        };
+        let out = &mut self.groups;
+        let schema = field_len(SCHEMA_URL.len());
+        let scoped = field_len(self.scope.len()) + open.metrics.len() + schema;
+        begin(
+            out,
+            GROUPS,
+            field_len(open.encoded.len()) + field_len(scoped) + schema,
+        );
+        field(out, RESOURCE, &open.encoded);
+        begin(out, SCOPES, scoped);
+        field(out, SCOPE, &self.scope);
+        out.extend_from_slice(&open.metrics);
+        field(out, SCHEMA, SCHEMA_URL.as_bytes());
+        field(out, SCHEMA, SCHEMA_URL.as_bytes());
+    }
+
     /// `None` if nothing is in it.
-    fn finish(self) -> Option<MetricRequest> {
-        (self.points > 0).then_some(MetricRequest {
-            message: ExportMetricsServiceRequest {
-                resource_metrics: self.resources,
-            },
+    fn finish(mut self) -> Option<MetricRequest> {
+        self.close_resource();
+        (self.points > 0).then(|| MetricRequest {
+            body: self.groups.into(),
             points: self.points,
         })
     }
+}
+
+/// The most that a group takes up in a request beside its metrics.
+const fn group_len(resource: usize, scope: &[u8]) -> usize {
+    nested(
+        nested(resource)
+            + nested(nested(scope.len()) + nested(SCHEMA_URL.len()))
+            + nested(SCHEMA_URL.len()),
+    )
+}
+
+/// The most that a metric takes up in its scope beside its points.
+const fn metric_len(metric: Metric) -> usize {
+    let texts = nested(metric.name().len())
+        + nested(metric.description().len())
+        + nested(metric.unit().len());
+    nested(texts + nested(DATA_FIELDS_LEN))
+}
+
+// Fields of `metrics.v1.Metric` and of what it holds.
+const NAME: u32 = 1;
+const DESCRIPTION: u32 = 2;
+const UNIT: u32 = 3;
+const GAUGE: u32 = 5;
+const SUM: u32 = 7;
+const HISTOGRAM: u32 = 9;
+const DATA_POINTS: u32 = 1;
+const TEMPORALITY: u32 = 2;
+const IS_MONOTONIC: u32 = 3;
+const CUMULATIVE: u64 = 2;
+/// Temporality and monotonicity.
+const DATA_FIELDS_LEN: usize = 4;
+
+// Fields of both `NumberDataPoint` and `HistogramDataPoint`, then of one of them.
+const START_TIME: u32 = 2;
+const TIME: u32 = 3;
+const AS_DOUBLE: u32 = 4;
+const AS_INT: u32 = 6;
+const NUMBER_ATTRIBUTES: u32 = 7;
+const COUNT: u32 = 4;
+const HISTOGRAM_SUM: u32 = 5;
+const BUCKET_COUNTS: u32 = 6;
+const EXPLICIT_BOUNDS: u32 = 7;
+const HISTOGRAM_ATTRIBUTES: u32 = 9;
+
+/// What OTLP makes of an instrument and the value found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sum { monotonic: bool },
+    Gauge,
+    Histogram,
 }
 
 impl Kind {
@@ -189,115 +289,86 @@ impl Kind {
         }
     }
 
-    const fn empty(self) -> Data {
-        let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+    const fn field(self) -> u32 {
         match self {
-            Self::Sum { monotonic } => Data::Sum(Sum {
-                data_points: Vec::new(),
-                aggregation_temporality,
-                is_monotonic: monotonic,
-            }),
-            Self::Gauge => Data::Gauge(Gauge {
-                data_points: Vec::new(),
-            }),
-            Self::Histogram => Data::Histogram(Histogram {
-                data_points: Vec::new(),
-                aggregation_temporality,
-            }),
+            Self::Sum { .. } => SUM,
+            Self::Gauge => GAUGE,
+            Self::Histogram => HISTOGRAM,
         }
     }
 }
 
-fn envelope(snapshot: &Snapshot, resource: usize) -> ResourceMetrics {
-    ResourceMetrics {
-        resource: Some(common::resource(&snapshot.resources[resource])),
-        scope_metrics: vec![ScopeMetrics {
-            scope: Some(common::scope()),
-            metrics: Vec::new(),
-            schema_url: SCHEMA_URL.to_owned(),
-        }],
-        schema_url: SCHEMA_URL.to_owned(),
-    }
-}
-
-fn empty_metric(snapshot: &Snapshot, family: usize, kind: Kind) -> Metric {
-    let metric = snapshot.families[family].metric;
-    Metric {
-        name: metric.name().to_owned(),
-        description: metric.description().to_owned(),
-        unit: metric.unit().to_owned(),
-        metadata: Vec::new(),
-        data: Some(kind.empty()),
-    }
-}
-
-enum DataPoint {
-    Number(NumberDataPoint),
-    Histogram(HistogramDataPoint),
-}
-
-impl DataPoint {
-    fn new(point: &Point, kind: Kind, time_unix_nano: u64) -> Self {
-        let attributes = point
-            .attributes
-            .iter()
-            .map(|(key, value)| common::attribute(key.key(), value))
-            .collect();
-        // A gauge says what is now, not what came together since.
-        let start_time_unix_nano = if kind == Kind::Gauge {
-            0
-        } else {
-            point.start_unix_nano
-        };
-        let number = |attributes, value| {
-            Self::Number(NumberDataPoint {
-                attributes,
-                start_time_unix_nano,
-                time_unix_nano,
-                value: Some(value),
-                ..NumberDataPoint::default()
-            })
-        };
-        match &point.value {
-            PointValue::Int(value) => number(attributes, number_data_point::Value::AsInt(*value)),
-            PointValue::Float(value) => {
-                number(attributes, number_data_point::Value::AsDouble(*value))
-            }
-            PointValue::Histogram(HistogramValue {
-                bounds,
-                counts,
-                sum,
-            }) => Self::Histogram(HistogramDataPoint {
-                attributes,
-                start_time_unix_nano,
-                time_unix_nano,
-                count: counts.iter().sum(),
-                sum: Some(*sum),
-                bucket_counts: counts.clone(),
-                explicit_bounds: bounds.to_vec(),
-                ..HistogramDataPoint::default()
-            }),
-        }
-    }
-
-    fn encoded_len(&self) -> usize {
-        match self {
-            Self::Number(point) => point.encoded_len(),
-            Self::Histogram(point) => point.encoded_len(),
-        }
-    }
-
-    /// Points of one [`Kind`] are of one shape, so that each finds its list.
-    fn push_to(self, data: &mut Data) {
-        match (self, data) {
-            (Self::Number(point), Data::Sum(sum)) => sum.data_points.push(point),
-            (Self::Number(point), Data::Gauge(gauge)) => gauge.data_points.push(point),
-            (Self::Histogram(point), Data::Histogram(histogram)) => {
-                histogram.data_points.push(point);
-            }
-            (Self::Number(_) | Self::Histogram(_), _) => {
-                debug_assert!(false, "shape differs from kind");
+fn write_metric(out: &mut Vec<u8>, metric: Metric, open: &OpenMetric) {
+    let mut about = Vec::with_capacity(DATA_FIELDS_LEN);
+    match open.kind {
+        Kind::Gauge => {}
+        Kind::Histogram => wire::varint(&mut about, TEMPORALITY, CUMULATIVE),
+        Kind::Sum { monotonic } => {
+            wire::varint(&mut about, TEMPORALITY, CUMULATIVE);
+            if monotonic {
+                wire::varint(&mut about, IS_MONOTONIC, 1);
             }
         }
     }
+    let data = open.points.len() + about.len();
+    let texts = [
+        (NAME, metric.name()),
+        (DESCRIPTION, metric.description()),
+        (UNIT, metric.unit()),
+    ];
+    let length: usize = texts.iter().map(|(_, text)| field_len(text.len())).sum();
+    begin(out, ITEMS, length + field_len(data));
+    for (number, text) in texts {
+        field(out, number, text.as_bytes());
+    }
+    begin(out, open.kind.field(), data);
+    out.extend_from_slice(&open.points);
+    out.extend_from_slice(&about);
+}
+
+fn write_point(out: &mut Vec<u8>, point: &Point, kind: Kind, time_unix_nano: u64) {
+    // A gauge says what is now, not what came together since.
+    if kind != Kind::Gauge {
+        fixed64(out, START_TIME, point.start_unix_nano);
+    }
+    fixed64(out, TIME, time_unix_nano);
+    let attributes = match &point.value {
+        PointValue::Int(value) => {
+            fixed64(out, AS_INT, value.cast_unsigned());
+            NUMBER_ATTRIBUTES
+        }
+        PointValue::Float(value) => {
+            fixed64(out, AS_DOUBLE, value.to_bits());
+            NUMBER_ATTRIBUTES
+        }
+        PointValue::Histogram(histogram) => {
+            write_histogram(out, histogram);
+            HISTOGRAM_ATTRIBUTES
+        }
+    };
+    for (key, value) in point.attributes.iter() {
+        wire::attribute(out, attributes, key.key(), value);
+    }
+}
+
+fn write_histogram(out: &mut Vec<u8>, histogram: &HistogramValue) {
+    let HistogramValue {
+        bounds,
+        counts,
+        sum,
+    } = histogram;
+    fixed64(out, COUNT, counts.iter().sum());
+    fixed64(out, HISTOGRAM_SUM, sum.to_bits());
+    let packed = |out: &mut Vec<u8>, number, values: &mut dyn ExactSizeIterator<Item = u64>| {
+        begin(out, number, values.len() * size_of::<u64>());
+        for value in values {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    };
+    packed(out, BUCKET_COUNTS, &mut counts.iter().copied());
+    packed(
+        out,
+        EXPLICIT_BOUNDS,
+        &mut bounds.iter().map(|bound| bound.to_bits()),
+    );
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prost::Message as _;
 use tokio::time::{self, Instant};
 
 use super::{
@@ -69,7 +68,7 @@ impl<T: Transport> MetricsTask<T> {
         for request in requests.by_ref() {
             let request = Encoded {
                 signal: Signal::Metrics,
-                body: request.message.encode_to_vec().into(),
+                body: request.body,
                 items: request.points,
             };
             match self.sender.deliver(&request, until).await {

@@ -18,6 +18,7 @@ mod metrics;
 mod metrics_task;
 mod outcome;
 mod queue;
+mod renewed;
 mod settings;
 mod shutdown;
 mod size;
@@ -28,13 +29,15 @@ mod tests;
 mod tls;
 mod transport;
 mod volume;
+mod wire;
 
 pub use self::{
     exporter::{OtlpError, OtlpExporter},
+    metrics::metric_requests,
     queue::{Finished, Queue},
     settings::{
         Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-        SignalSettings, SpillSettings, header_map, resolve_endpoint,
+        SignalSettings, SpillSettings, TlsFiles, header_map, resolve_endpoint,
     },
     transport::TransportError,
 };

@@ -88,6 +88,11 @@ impl<T: Finished> Queue<T> {
         }
     }
 
+    /// About how many bytes of memory what is in it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.weight.load(Ordering::Relaxed)
+    }
+
     /// Up to [`BATCH`] of the oldest items.
     pub(super) fn take(&self) -> Vec<T> {
         std::iter::from_fn(|| self.pop()).take(BATCH).collect()

@@ -1,4 +1,4 @@
-//! Whom to trust: the system's certificate authorities, or those of a file.
+//! Whom to trust, the system's certificate authorities or those of a file, and what the agent shows for itself.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -6,23 +6,33 @@ use hyper_rustls::ConfigBuilderExt as _;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use super::transport::TransportError;
+use super::{settings::TlsFiles, transport::TransportError};
 
 /// TLS for HTTP with ring's cryptography.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
+pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, TransportError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TransportError::Tls)?;
-    let builder = match ca_file {
+    let builder = match &files.ca {
         Some(path) => builder.with_root_certificates(read_roots(path)?),
         None => builder
             .with_native_roots()
             .map_err(TransportError::SystemRoots)?,
     };
-    Ok(builder.with_no_client_auth())
+    let Some((cert, key)) = files.own() else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let (cert_pem, key_pem) = read_own(cert, key)?;
+    let chain = certificates(&cert_pem).ok_or_else(|| TransportError::Certificates {
+        path: cert.to_owned(),
+    })?;
+    let key = private_key(key, &key_pem)?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(TransportError::Tls)
 }
 
 /// For connections without TLS, whose connector wants a configuration all the same: trusts nobody.
@@ -35,23 +45,48 @@ pub(super) fn untrusting_config() -> Result<ClientConfig, TransportError> {
         .with_no_client_auth())
 }
 
-/// The bytes of a PEM file that holds at least one usable certificate.
-pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, TransportError> {
-    let pem = fs::read(path).map_err(|source| TransportError::CaFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    roots(&pem).ok_or_else(|| TransportError::CaContent {
+/// The bytes of a PEM file that holds at least one usable authority.
+pub(super) fn read_ca(path: &Path) -> Result<Vec<u8>, TransportError> {
+    let pem = read(path)?;
+    roots(&pem).ok_or_else(|| TransportError::Certificates {
         path: path.to_owned(),
     })?;
     Ok(pem)
 }
 
+/// The bytes of PEM files of a certificate and of its key, both of which hold one.
+pub(super) fn read_own(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), TransportError> {
+    let (cert_pem, key_pem) = (read(cert)?, read(key)?);
+    certificates(&cert_pem).ok_or_else(|| TransportError::Certificates {
+        path: cert.to_owned(),
+    })?;
+    private_key(key, &key_pem)?;
+    Ok((cert_pem, key_pem))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
+    fs::read(path).map_err(|source| TransportError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TransportError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|source| TransportError::Key {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn read_roots(path: &Path) -> Result<RootCertStore, TransportError> {
-    let pem = read_pem(path)?;
-    roots(&pem).ok_or_else(|| TransportError::CaContent {
+    roots(&read(path)?).ok_or_else(|| TransportError::Certificates {
         path: path.to_owned(),
     })
+}
+
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    all.ok().filter(|all| !all.is_empty())
 }
 
 fn roots(pem: &[u8]) -> Option<RootCertStore> {
@@ -70,7 +105,7 @@ mod tests {
     fn bad_files_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
-        let error = read_pem(&path).unwrap_err().to_string();
+        let error = read_ca(&path).unwrap_err().to_string();
         assert!(
             error.starts_with("cannot read") && error.ends_with("ca.pem"),
             "{error}"
@@ -82,7 +117,11 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         ] {
             fs::write(&path, content).unwrap();
-            let error = client_config(Some(&path)).unwrap_err().to_string();
+            let files = TlsFiles {
+                ca: Some(path.clone()),
+                ..TlsFiles::default()
+            };
+            let error = client_config(&files).unwrap_err().to_string();
             assert!(
                 error.ends_with("holds no PEM certificates that can be used"),
                 "{error}"

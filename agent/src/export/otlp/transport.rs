@@ -47,9 +47,9 @@ pub(super) trait Transport: Send + 'static {
 /// Why a connection to a receiver cannot be set up at all.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// The file of certificate authorities cannot be read.
-    #[error("cannot read the certificate authorities in {}", path.display())]
-    CaFile {
+    /// A file of certificates or of a key cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
         /// As configured.
         path: PathBuf,
         /// What went wrong.
@@ -57,9 +57,17 @@ pub enum TransportError {
     },
     /// It can be read, and is no PEM file of certificates.
     #[error("{} holds no PEM certificates that can be used", path.display())]
-    CaContent {
+    Certificates {
         /// As configured.
         path: PathBuf,
+    },
+    /// It can be read, and is no PEM file of a key.
+    #[error("{} holds no PEM key that can be used", path.display())]
+    Key {
+        /// As configured.
+        path: PathBuf,
+        /// What went wrong.
+        source: rustls::pki_types::pem::Error,
     },
     /// The system's certificate authorities cannot be loaded.
     #[error("cannot load the system's certificate authorities; name a file of them instead")]

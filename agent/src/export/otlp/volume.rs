@@ -10,7 +10,7 @@ use prost::{
     encoding::{WireType, decode_key, decode_varint},
 };
 
-use super::grouped::{GROUPS, ITEMS, RESOURCE, SCOPES};
+use super::wire::{GROUPS, ITEMS, RESOURCE, SCOPES};
 use crate::counters::{Exporter, Volume};
 
 /// The groups of a request, one for each resource. What is no request has none.

@@ -1,10 +1,12 @@
 //! Which format a scraper wants, by its `Accept` header.
 
-/// A format of the exposition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A format of the exposition, the one to be preferred first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
+    /// Prometheus text 1.0.0. With names of letters, digits and underscores it reads as 0.0.4 does.
+    Text1,
     /// Prometheus text 0.0.4, the last resort.
     Text,
 }
@@ -17,18 +19,18 @@ impl Format {
             Self::OpenMetrics => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
             }
+            Self::Text1 => "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
 
-    /// The format with the highest `q` among those wanted; OpenMetrics when both are wanted alike, text
-    /// when nothing that is wanted can be had (Prometheus' content negotiation never answers 406).
+    /// The format with the highest `q` among those wanted; of those wanted alike the first of the list; text
+    /// 0.0.4 when nothing that is wanted can be had (Prometheus' content negotiation never answers 406).
     pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let ranges = accept.into_iter().flat_map(|header| header.split(','));
         let mut best = (0, Self::Text);
         for (quality, format) in ranges.filter_map(parse_range) {
-            if quality > best.0 || (quality == best.0 && quality > 0 && format == Self::OpenMetrics)
-            {
+            if quality > best.0 || (quality == best.0 && quality > 0 && format < best.1) {
                 best = (quality, format);
             }
         }
@@ -51,6 +53,7 @@ fn parse_range(range: &str) -> Option<(u32, Format)> {
     }
     let format = match (media.as_str(), version) {
         ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
+        ("text/plain", Some("1.0.0")) => Format::Text1,
         ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Text,
         _ => return None,
     };
@@ -72,7 +75,7 @@ fn parse_quality(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::Format::{self, OpenMetrics, Text};
+    use super::Format::{self, OpenMetrics, Text, Text1};
 
     fn check(accept: &[&str], expected: Format) {
         assert_eq!(
@@ -115,8 +118,14 @@ mod tests {
         check(&["application/openmetrics-text;version=2.0.0"], Text);
         check(
             &["text/plain;version=1.0.0;q=0.9,application/openmetrics-text;q=0.1"],
-            OpenMetrics,
+            Text1,
         );
+        check(
+            &["text/plain;version=0.0.4,text/plain;version=1.0.0"],
+            Text1,
+        );
+        check(&["text/plain;version=1.0.0;escaping=allow-utf-8"], Text1);
+        check(&["text/plain;version=2.0.0"], Text);
     }
 
     #[test]

@@ -60,10 +60,9 @@ pub fn metrics_markdown() -> String {
         revision: "",
     });
     let target = "`target_info` | Resource of the agent itself.".to_owned();
-    let rows = standard.iter().map(|family| {
-        let family = family.expose();
-        format!("`{}` | {}", family.name.sample(), family.help)
-    });
+    let rows = standard
+        .iter()
+        .map(|family| format!("`{}` | {}", family.name().sample(), family.help()));
     section(
         &mut page,
         "On `/metrics` only",

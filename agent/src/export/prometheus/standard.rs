@@ -1,14 +1,18 @@
 //! Families that only Prometheus knows: the standard `process_*` of the agent, and its build.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::labels::text_of;
+use super::lines::FamilyLines;
 use super::names::{FamilyName, Kind};
-use super::samples::{Exposed, Sample, SampleValue};
+use super::negotiation::Format;
+use crate::telemetry::snapshot::PointValue;
 
 /// One family with one sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,34 +20,33 @@ pub struct StandardFamily {
     name: FamilyName,
     help: &'static str,
     labels: Vec<(&'static str, &'static str)>,
-    value: SampleValue<'static>,
+    value: PointValue,
 }
 
 impl StandardFamily {
-    /// The form exporters write.
-    pub fn expose(&self) -> Exposed<'_> {
+    pub(super) fn name(&self) -> &FamilyName {
+        &self.name
+    }
+
+    pub(super) fn help(&self) -> &'static str {
+        self.help
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, text: &mut String, format: Format) -> fmt::Result {
         let labels = self
             .labels
             .iter()
             .map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
-        let sample = Sample {
-            labels: labels.collect(),
-            value: self.value.clone(),
-        };
-        Exposed {
-            name: self.name.clone(),
-            help: self.help,
-            samples: vec![sample],
-        }
+        let labels: Vec<_> = labels.collect();
+        FamilyLines::begin(text, format, &self.name, self.help)?.sample(
+            text,
+            &text_of(&labels),
+            &self.value,
+        )
     }
 
-    fn new(
-        name: &str,
-        unit: &str,
-        kind: Kind,
-        help: &'static str,
-        value: SampleValue<'static>,
-    ) -> Self {
+    fn new(name: &str, unit: &str, kind: Kind, help: &'static str, value: PointValue) -> Self {
         Self {
             name: FamilyName::translate(name, unit, kind),
             help,
@@ -82,7 +85,7 @@ fn build_info(build: BuildInfo) -> StandardFamily {
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
             .collect(),
-        value: SampleValue::Int(1),
+        value: PointValue::Int(1),
     }
 }
 
@@ -95,16 +98,15 @@ fn process(proc: &Path) -> impl Iterator<Item = StandardFamily> + use<> {
     )]
     let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
     let gauge = |name: &str, unit: &str, help, value: Option<i64>| {
-        value.map(|value| {
-            StandardFamily::new(name, unit, Kind::Gauge, help, SampleValue::Int(value))
-        })
+        value
+            .map(|value| StandardFamily::new(name, unit, Kind::Gauge, help, PointValue::Int(value)))
     };
     let cpu = StandardFamily::new(
         "process.cpu",
         "s",
         Kind::Counter,
         "Total user and system CPU time spent in seconds.",
-        SampleValue::Float(cpu),
+        PointValue::Float(cpu),
     );
     let start = start_time(proc).map(|start| {
         let help = "Start time of the process since unix epoch in seconds.";
@@ -113,7 +115,7 @@ fn process(proc: &Path) -> impl Iterator<Item = StandardFamily> + use<> {
             "s",
             Kind::Gauge,
             help,
-            SampleValue::Float(start),
+            PointValue::Float(start),
         )
     });
     let families = [
@@ -212,11 +214,9 @@ mod tests {
                 .find(|family| family.name.sample() == name)
                 .unwrap();
             match family.value {
-                SampleValue::Float(value) => value,
-                SampleValue::Int(value) => {
-                    f64::from(i32::try_from(value >> 10).unwrap_or(i32::MAX))
-                }
-                SampleValue::Histogram(_) => f64::NAN,
+                PointValue::Float(value) => value,
+                PointValue::Int(value) => f64::from(i32::try_from(value >> 10).unwrap_or(i32::MAX)),
+                PointValue::Histogram(_) => f64::NAN,
             }
         };
         let now = SystemTime::now()

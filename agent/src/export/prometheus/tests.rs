@@ -10,7 +10,7 @@ use expect_test::{Expect, expect};
 
 use self::parser::{Page, parse};
 use super::negotiation::Format;
-use super::samples::Exposition;
+use super::page::{Page as Written, Scope};
 use super::standard;
 use crate::identity::{Resource, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
@@ -51,7 +51,18 @@ fn snapshot(resources: Vec<Arc<Resource>>, families: Vec<(Metric, Vec<Point>)>) 
 }
 
 fn encode(format: Format, snapshot: &Arc<Snapshot>) -> String {
-    super::encode(format, Exposition::new(Arc::clone(snapshot), Vec::new())).unwrap()
+    whole(Written::new(
+        format,
+        Scope::Left,
+        Arc::clone(snapshot),
+        Vec::new(),
+    ))
+}
+
+fn whole(mut page: Written) -> String {
+    let mut text = String::new();
+    assert!(!page.write(&mut text, usize::MAX).unwrap());
+    text
 }
 
 fn check(snapshot: &Arc<Snapshot>, openmetrics: &Expect, text: &Expect) {
@@ -124,37 +135,37 @@ fn every_instrument_in_both_formats() {
     check(
         &every_instrument(),
         &expect![[r#"
-            # HELP target Resource of the agent itself.
             # TYPE target info
+            # HELP target Resource of the agent itself.
             target_info{host_name="node-1",service_name="wellhead"} 1
-            # HELP wellhead_tcp_connections_active Connections established and not closed yet.
             # TYPE wellhead_tcp_connections_active gauge
+            # HELP wellhead_tcp_connections_active Connections established and not closed yet.
             wellhead_tcp_connections_active{k8s_pod_name="web-0",service_name="web"} 3
-            # HELP wellhead_tcp_io_bytes Bytes applications sent and received, without headers and retransmissions.
             # TYPE wellhead_tcp_io_bytes counter
             # UNIT wellhead_tcp_io_bytes bytes
+            # HELP wellhead_tcp_io_bytes Bytes applications sent and received, without headers and retransmissions.
             wellhead_tcp_io_bytes_total{k8s_pod_name="web-0",service_name="web",network_io_direction="transmit"} 1500
             wellhead_tcp_io_bytes_total 7
-            # HELP wellhead_process_duration_seconds Time from the start of a process to its end.
             # TYPE wellhead_process_duration_seconds histogram
             # UNIT wellhead_process_duration_seconds seconds
+            # HELP wellhead_process_duration_seconds Time from the start of a process to its end.
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="0.01"} 2
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="0.1"} 2
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="1.0"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="10.0"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="60.0"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="600.0"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="3600.0"} 3
+            wellhead_process_duration_seconds_bucket{k8s_pod_name="web-0",service_name="web",le="+Inf"} 4
             wellhead_process_duration_seconds_sum{k8s_pod_name="web-0",service_name="web"} 4000.25
             wellhead_process_duration_seconds_count{k8s_pod_name="web-0",service_name="web"} 4
-            wellhead_process_duration_seconds_bucket{le="0.01",k8s_pod_name="web-0",service_name="web"} 2
-            wellhead_process_duration_seconds_bucket{le="0.1",k8s_pod_name="web-0",service_name="web"} 2
-            wellhead_process_duration_seconds_bucket{le="1.0",k8s_pod_name="web-0",service_name="web"} 3
-            wellhead_process_duration_seconds_bucket{le="10.0",k8s_pod_name="web-0",service_name="web"} 3
-            wellhead_process_duration_seconds_bucket{le="60.0",k8s_pod_name="web-0",service_name="web"} 3
-            wellhead_process_duration_seconds_bucket{le="600.0",k8s_pod_name="web-0",service_name="web"} 3
-            wellhead_process_duration_seconds_bucket{le="3600.0",k8s_pod_name="web-0",service_name="web"} 3
-            wellhead_process_duration_seconds_bucket{le="+Inf",k8s_pod_name="web-0",service_name="web"} 4
-            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped + ends of connections that were missed), of a signal since the agent started. 1: nothing is known to be lost. Of records that found their ring full the details are missing and the totals are counted all the same; what skipped runs and missed ends would have told is not counted.
             # TYPE wellhead_agent_completeness_ratio gauge
             # UNIT wellhead_agent_completeness_ratio ratio
+            # HELP wellhead_agent_completeness_ratio Records read ÷ (records read + records that found their ring full + runs of programs that the kernel skipped + ends of connections that were missed), of a signal since the agent started. 1: nothing is known to be lost. Of records that found their ring full the details are missing and the totals are counted all the same; what skipped runs and missed ends would have told is not counted.
             wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.5
-            # HELP wellhead_agent_program_run_time_seconds Time a kernel program ran; needs `program_stats`.
             # TYPE wellhead_agent_program_run_time_seconds counter
             # UNIT wellhead_agent_program_run_time_seconds seconds
+            # HELP wellhead_agent_program_run_time_seconds Time a kernel program ran; needs `program_stats`.
             wellhead_agent_program_run_time_seconds_total 2.0
             # EOF
         "#]],
@@ -214,11 +225,11 @@ fn labels_that_become_one_are_joined_and_empty_ones_left_out() {
     check(
         &snapshot(vec![node, pod], families),
         &expect![[r#"
-            # HELP target Resource of the agent itself.
             # TYPE target info
+            # HELP target Resource of the agent itself.
             target_info{_9="digit",b_c="1;2"} 1
-            # HELP wellhead_tcp_connection_failures Connections that never reached ESTABLISHED.
             # TYPE wellhead_tcp_connection_failures counter
+            # HELP wellhead_tcp_connection_failures Connections that never reached ESTABLISHED.
             wellhead_tcp_connection_failures_total{error_type="first;second",process_exit_code="-1",source_k8s_workload_name="[\"a\\\"b\",\"c\"]"} 1
             # EOF
         "#]],
@@ -302,11 +313,15 @@ fn standard_families_come_after_the_target() {
         version: "1.2.3",
         revision: "abc",
     });
-    let page = super::encode(
-        Format::OpenMetrics,
-        Exposition::new(Arc::clone(&snapshot), standard.clone()),
-    )
-    .unwrap();
+    let written = |format, standard| {
+        whole(Written::new(
+            format,
+            Scope::Left,
+            Arc::clone(&snapshot),
+            standard,
+        ))
+    };
+    let page = written(Format::OpenMetrics, standard.clone());
     let types: Vec<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -320,7 +335,7 @@ fn standard_families_come_after_the_target() {
         ]
     );
     assert!(page.contains("\nwellhead_build_info{version=\"1.2.3\",revision=\"abc\"} 1\n"));
-    let text = super::encode(Format::Text, Exposition::new(snapshot, standard)).unwrap();
+    let text = written(Format::Text, standard);
     assert!(text.contains("\n# TYPE wellhead_build_info gauge\nwellhead_build_info{"));
     assert!(
         text.contains("\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ")
@@ -328,13 +343,73 @@ fn standard_families_come_after_the_target() {
 }
 
 #[test]
-fn descriptions_need_no_escaping() {
-    // `prometheus-client` writes them as they are.
-    for metric in Metric::ALL {
-        assert!(
-            !metric.description().contains(['\\', '\n', '"']),
-            "{}",
-            metric.name()
-        );
+fn a_page_in_pieces_is_the_page() {
+    for format in [Format::OpenMetrics, Format::Text1, Format::Text] {
+        let snapshot = every_instrument();
+        let expected = encode(format, &snapshot);
+        for bytes in [1, 50, 1_000] {
+            let mut page = Written::new(format, Scope::Left, Arc::clone(&snapshot), Vec::new());
+            let mut pieces = Vec::new();
+            loop {
+                let mut piece = String::new();
+                let more = page.write(&mut piece, bytes).unwrap();
+                pieces.push(piece);
+                if !more {
+                    break;
+                }
+            }
+            assert_eq!(pieces.concat(), expected);
+            assert!(bytes > 50 || pieces.len() > 10, "{}", pieces.len());
+        }
     }
+}
+
+#[test]
+fn text_1_reads_as_text_0_0_4() {
+    let snapshot = every_instrument();
+    assert_eq!(
+        encode(Format::Text1, &snapshot),
+        encode(Format::Text, &snapshot)
+    );
+}
+
+#[test]
+fn the_scope_is_on_every_sample_of_the_catalogue_if_wanted() {
+    let page = whole(Written::new(
+        Format::Text,
+        Scope::Shown,
+        every_instrument(),
+        Vec::new(),
+    ));
+    let samples = page
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("target_info"));
+    let scope = format!(
+        "otel_scope_name=\"wellhead\",otel_scope_version=\"{}\",otel_scope_schema_url=\"https://opentelemetry.io/schemas/1.44.0\"",
+        env!("CARGO_PKG_VERSION")
+    );
+    for sample in samples {
+        assert_eq!(sample.matches(&scope).count(), 1, "{sample}");
+    }
+    parse(&page);
+}
+
+#[test]
+fn labels_that_only_look_alike_are_not_joined() {
+    // Without escaping, both would be the same text.
+    let split = |value: &str| resource(&[], &[("k8s_pod_name", value)]);
+    let attributes = [(Attr::ProcessExecutableName, Value::Static("x"))];
+    let resources = vec![split("a"), split("a\",process_executable_name=\"x")];
+    let families = vec![(
+        Metric::ProcessExecs,
+        vec![
+            point(0, &attributes, PointValue::Int(1)),
+            point(1, &[], PointValue::Int(2)),
+        ],
+    )];
+    let page = parse(&encode(Format::Text, &snapshot(resources, families)));
+    assert_eq!(
+        page.samples.values().copied().collect::<Vec<_>>(),
+        [1.0, 2.0]
+    );
 }

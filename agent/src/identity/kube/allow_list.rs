@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::resource_annotations::beginning;
+use crate::identity::free_attributes::beginning;
 use crate::identity::glob::Glob;
 
 /// What is kept of one pod, bytes of attributes' names and values. The memory budget counts on it.
@@ -76,8 +76,8 @@ impl AllowList {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::resource_annotations::LONGEST_VALUE;
     use super::*;
+    use crate::identity::free_attributes::LONGEST_VALUE;
 
     fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
         let owned = entries

@@ -3,6 +3,7 @@
 mod allow_list;
 mod client;
 mod cluster;
+mod facts;
 mod failure;
 mod guarded;
 mod node_pods;
@@ -17,5 +18,6 @@ mod watch;
 pub use self::allow_list::AllowList;
 pub use self::client::{KubeError, KubernetesMode, connect};
 pub use self::cluster::{ClusterStatus, ClusterWatch};
+pub use self::facts::learn_facts;
 pub use self::node_pods::PodWatch;
 pub use self::status::KubeStatus;

@@ -3,19 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::identity::free_attributes::{MOST, beginning, is_free};
+
 const PREFIX: &str = "resource.opentelemetry.io/";
-
-/// Such annotations that are read of one pod; further ones, in the order of their keys, are left out.
-const MOST: usize = 32;
-
-/// A longer key is left out, bytes.
-const LONGEST_KEY: usize = 256;
-
-/// Of a longer value the beginning is kept, bytes. Labels have at most 63; annotations may be as long as the object.
-pub(super) const LONGEST_VALUE: usize = 1 << 10;
-
-/// What the agent found out, or says of itself. Whoever may make a pod may write its annotations, and not what it is called.
-const RESERVED: [&str; 5] = ["k8s.", "container.", "host.", "telemetry.", "wellhead."];
 
 /// The attributes that a pod's annotations ask for, by key.
 pub(super) fn resource_annotations(
@@ -31,19 +21,10 @@ pub(super) fn resource_annotations(
         .collect()
 }
 
-/// What is kept of the value of a label or annotation.
-pub(super) fn beginning(value: &str) -> &str {
-    &value[..value.floor_char_boundary(LONGEST_VALUE)]
-}
-
-fn is_free(key: &str) -> bool {
-    let is_reserved = RESERVED.iter().any(|prefix| key.starts_with(prefix));
-    !key.is_empty() && key.len() <= LONGEST_KEY && !is_reserved
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::free_attributes::{LONGEST_KEY, LONGEST_VALUE};
 
     fn check(annotations: &[(String, String)], expected: &[(&str, &str)]) {
         let found = resource_annotations(&annotations.iter().cloned().collect());

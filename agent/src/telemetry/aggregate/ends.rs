@@ -63,9 +63,11 @@ fn push_end(attributes: &mut Attributes, end: &End, peer: Peer) {
         Peer::Workload(workload) => push_workload(attributes, end, &workload),
         Peer::Service { service, backend } => match (end.service, backend) {
             (Some(attribute), backend) => {
-                let namespace = backend
-                    .as_ref()
-                    .map_or(&service.namespace, |it| &it.namespace);
+                // A backend in the host's network is the node to others, and in no namespace.
+                let of_backend = backend.as_ref().map(|backend| &backend.namespace);
+                let namespace = of_backend
+                    .filter(|namespace| !namespace.is_empty())
+                    .unwrap_or(&service.namespace);
                 attributes.push((end.namespace, Value::Str(Arc::clone(namespace))));
                 attributes.push((attribute, Value::Str(Arc::clone(&service.name))));
                 if let Some(backend) = backend {

@@ -58,7 +58,8 @@ impl Fixture {
         let node = self.identity.node_resource();
         let snapshot = self
             .store
-            .snapshot(2, |_| Resolution::Ready(Arc::default()), node);
+            .read(2, |_| Resolution::Ready(Arc::default()), node)
+            .into_snapshot();
         let mut lines = Vec::new();
         for family in &snapshot.families {
             for point in &family.points {
@@ -223,7 +224,8 @@ fn ends_are_named_by_who_opened_the_connection() {
         let node = all.identity.node_resource();
         let snapshot = all
             .store
-            .snapshot(2, |_| Resolution::Ready(Arc::default()), node);
+            .read(2, |_| Resolution::Ready(Arc::default()), node)
+            .into_snapshot();
         let attributes = &snapshot.families[0].points[0].attributes;
         let shown: Vec<String> = attributes
             .iter()

@@ -163,8 +163,10 @@ metrics! {
     AgentSeries = "wellhead.agent.series", Gauge Int "{series}", plain [Metric];
     /// Series the store may hold in all.
     AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [];
-    /// Memory a part of the agent may use.
+    /// Memory a part of the agent may take; of `total`, all of it: `memory_budget`.
     AgentMemoryBudget = "wellhead.agent.memory.budget", Gauge Int "By", plain [Component];
+    /// Memory a part of the agent takes, estimated by what it holds; of `total`, the pages of the process that are in memory, rings included and the kernel's maps not.
+    AgentMemoryUsage = "wellhead.agent.memory.usage", Gauge Int "By", plain [Component];
     /// Constant 1 for the state each feature is in.
     AgentFeature = "wellhead.agent.feature", Gauge Int "{feature}", plain [Feature, Mechanism, State];
     /// Time a kernel program ran; needs `program_stats`.

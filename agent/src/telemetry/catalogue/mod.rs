@@ -11,5 +11,8 @@ pub use self::events::{EVENT_ATTRIBUTES, EVENTS, EventAttribute, SPANS, Telling}
 pub use self::invariants::Invariant;
 pub use self::metrics::{Definition, Instrument, Metric, ValueKind};
 
+/// The version of the semantic conventions all names follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
+pub use self::read::Reading;
 pub use self::sets::AttributesId;
 use self::sets::Sets;
 use self::value::Cell;
@@ -67,12 +68,14 @@ impl Series {
 
 /// Every series of every metric, bounded by one limit.
 ///
-/// A measurement that would need a series beyond the limit goes to the overflow series of its metric
+/// A measurement that would need a series beyond the limit, or beyond what one metric may have, goes to the overflow series of its metric
 /// (owner: the node; only attribute: `otel.metric.overflow`) and counts as [`Discard::StoreSeriesLimit`].
 /// Series that exist are updated as ever, so every measurement is counted exactly once.
 #[derive(Debug)]
 pub struct Store {
     limit: usize,
+    /// Series of any one metric.
+    metric_limit: usize,
     counters: Arc<Counters>,
     sets: Sets,
     index: HashMap<Key, u32>,
@@ -89,6 +92,7 @@ impl Store {
     pub fn new(limit: usize, counters: Arc<Counters>) -> Self {
         Self {
             limit,
+            metric_limit: limit,
             counters,
             // Some slack, so that sets interned just before the limit strikes do not lose their names.
             sets: Sets::new(limit.saturating_add(limit / 4).saturating_add(64)),
@@ -98,6 +102,15 @@ impl Store {
             held: 0,
             owners: HashMap::new(),
             per_metric: [0; Metric::ALL.len()],
+        }
+    }
+
+    /// The same, with at most so many series of any one metric.
+    #[must_use]
+    pub fn with_metric_limit(self, metric_limit: usize) -> Self {
+        Self {
+            metric_limit,
+            ..self
         }
     }
 
@@ -320,6 +333,7 @@ impl Store {
             return Some(slot);
         }
         let room = self.held < self.limit
+            && self.per_metric[metric as usize] < self.metric_limit
             && attributes != AttributesId::OVERFLOW
             && self.sets.is_valid(attributes);
         room.then(|| self.create(metric, owner, attributes, now))

@@ -24,11 +24,13 @@ fn resource(name: &str) -> Arc<Resource> {
 
 /// Every owner is a resource of its own.
 fn read(store: &Store) -> Snapshot {
-    store.snapshot(
-        1_000,
-        |owner| Resolution::Ready(resource(&owner.0.to_string())),
-        resource("node"),
-    )
+    store
+        .read(
+            1_000,
+            |owner| Resolution::Ready(resource(&owner.0.to_string())),
+            resource("node"),
+        )
+        .into_snapshot()
 }
 
 /// One line per point: metric, resource, attributes, start, value.
@@ -161,6 +163,23 @@ fn beyond_the_limit_goes_to_the_overflow_series_and_is_counted() {
 }
 
 #[test]
+fn one_metric_does_not_use_up_the_room_of_others() {
+    let mut store = store(10).with_metric_limit(3);
+    for number in 0..20 {
+        let set = store.intern(&port(number));
+        store.add(Metric::TcpIo, A, set, 1, 5);
+    }
+    for number in 0..3 {
+        let set = store.intern(&port(number));
+        store.add(Metric::TcpConnectionsOpened, A, set, 1, 5);
+    }
+    // With the overflow series.
+    assert_eq!(store.series_count(Metric::TcpIo), 3 + 1);
+    assert_eq!(store.series_count(Metric::TcpConnectionsOpened), 3);
+    assert_eq!(store.sum(Metric::TcpIo), 20);
+}
+
+#[test]
 fn interning_stays_bounded_when_nothing_is_stored() {
     let mut store = store(4);
     for number in 0..10_000 {
@@ -268,7 +287,7 @@ fn pending_owners_wait_and_equal_owners_are_summed() {
         A => Resolution::Pending,
         _ => Resolution::Ready(resource("same")),
     };
-    let snapshot = store.snapshot(9, resolve, resource("node"));
+    let snapshot = store.read(9, resolve, resource("node")).into_snapshot();
     assert_eq!(snapshot.resources, [resource("node"), resource("same")]);
     assert_eq!(
         lines(&snapshot)[0],

@@ -84,27 +84,6 @@ impl Cell {
         }
     }
 
-    /// Adds the value of another series of the same metric.
-    pub(super) fn merge(&mut self, other: &Self) {
-        match (self, other) {
-            (Self::Int(value), Self::Int(more)) => *value = value.saturating_add(*more),
-            (Self::Float(value), Self::Float(more)) => *value += more,
-            (
-                Self::Histogram { counts, sum },
-                Self::Histogram {
-                    counts: more,
-                    sum: more_sum,
-                },
-            ) => {
-                for (count, more) in counts.iter_mut().zip(more) {
-                    *count += more;
-                }
-                *sum += more_sum;
-            }
-            (Self::Int(_) | Self::Float(_) | Self::Histogram { .. }, _) => {}
-        }
-    }
-
     /// The exported form.
     pub(super) fn into_point(self, metric: Metric) -> PointValue {
         match self {

@@ -122,7 +122,7 @@ fn store() -> SnapshotHandle {
         let mut number = 0;
         while let Some(reply) = requests.recv().await {
             number += 1;
-            drop(reply.send(support::snapshot(number, 3)));
+            drop(reply.send(Arc::unwrap_or_clone(support::snapshot(number, 3)).into()));
         }
     });
     handle

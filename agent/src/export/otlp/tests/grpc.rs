@@ -249,7 +249,7 @@ async fn the_exporter_flushes_both_signals() {
     let (snapshots, mut asked) = SnapshotHandle::channel(1);
     tokio::spawn(async move {
         while let Some(reply) = asked.recv().await {
-            drop(reply.send(support::snapshot(1, 3)));
+            drop(reply.send(Arc::unwrap_or_clone(support::snapshot(1, 3)).into()));
         }
     });
     let (counters, stats) = (

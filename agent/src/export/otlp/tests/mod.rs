@@ -9,9 +9,8 @@ mod metrics;
 mod outcome;
 mod spans;
 mod support;
+mod tls;
 mod transport;
-
-use prost::Message as _;
 
 use super::{grouped, metrics::MetricRequests, queue::Finished as _};
 
@@ -35,5 +34,5 @@ pub(super) fn spans_request(services: &[&str]) -> Vec<u8> {
 /// A request with so many points of one metric.
 pub(super) fn metrics_request(points: u16) -> Vec<u8> {
     let request = MetricRequests::new(support::snapshot(5, points), 1 << 20).next();
-    request.unwrap().message.encode_to_vec()
+    request.unwrap().body.to_vec()
 }

@@ -15,7 +15,8 @@ use super::{
         outcome::{Accepted, Retry, SendError},
         queue::Finished,
         settings::{
-            Compression, ConfiguredEndpoint, Protocol, SignalSettings, header_map, resolve_endpoint,
+            Compression, ConfiguredEndpoint, Protocol, SignalSettings, TlsFiles, header_map,
+            resolve_endpoint,
         },
         transport::{Client, Encoded, Transport as _, TransportError},
     },
@@ -38,7 +39,7 @@ pub(super) fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) 
         interval: Duration::from_secs(10),
         queue_size: 1 << 20,
         spill: None,
-        ca_file: None,
+        tls: TlsFiles::default(),
     }
 }
 
@@ -46,14 +47,14 @@ pub(super) fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
     let request = MetricRequests::new(support::snapshot(5, 3), 1 << 20)
         .next()
         .unwrap();
-    let body = request.message.encode_to_vec().into();
+    let message = ExportMetricsServiceRequest::decode(request.body.clone()).unwrap();
     (
         Encoded {
             signal: Signal::Metrics,
-            body,
+            body: request.body,
             items: request.points,
         },
-        request.message,
+        message,
     )
 }
 
@@ -139,8 +140,8 @@ async fn a_missing_ca_file_is_an_error_at_start() {
         let (_listener, address) = listener().await;
         let mut settings = settings(protocol, Signal::Metrics, address);
         settings.endpoint = format!("https://{address}/").parse().unwrap();
-        settings.ca_file = Some("/nonexistent/ca.pem".into());
+        settings.tls.ca = Some("/nonexistent/ca.pem".into());
         let error = Client::new(&settings).err().unwrap();
-        assert!(matches!(error, TransportError::CaFile { .. }), "{error}");
+        assert!(matches!(error, TransportError::File { .. }), "{error}");
     }
 }

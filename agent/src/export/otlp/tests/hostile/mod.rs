@@ -140,6 +140,10 @@ impl Attempt {
             let verdict = exporter.verdict();
             assert!(expected.contains(&verdict), "{what}: {verdict:?}");
             exporter.check_counts(&what, delivery, verdict, request.items);
+            // It is there; the receiver may not have had its turn yet.
+            while receiver.connections() == 0 {
+                tokio::task::yield_now().await;
+            }
             assert_eq!(receiver.connections(), 1, "{what}");
         }
     }

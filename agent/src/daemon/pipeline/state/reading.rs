@@ -1,0 +1,53 @@
+//! What exporters get to read.
+
+use super::super::memory::Held;
+use super::State;
+use crate::export::otlp::Queue;
+use crate::kernel::Clock;
+use crate::telemetry::store::Reading;
+
+impl State {
+    /// Reads the store, and what there is to tell about the agent.
+    pub(in super::super) fn read(&mut self) -> Reading {
+        self.about.programs.publish(&self.counters);
+        let (now, patience) = (Clock::boot_ns(), self.patience());
+        let Self {
+            store,
+            identity,
+            clock,
+            ..
+        } = self;
+        let node = identity.node_resource();
+        let mut reading = store.read(
+            clock.unix_nano(now),
+            |owner| identity.resolve(owner, patience),
+            node,
+        );
+        let invariants = self.invariants.all(&self.aggregator, &self.store);
+        let held = self.held();
+        self.about.append(
+            reading.rest_mut(),
+            &self.counters,
+            &self.store,
+            &invariants,
+            &held,
+        );
+        reading
+    }
+
+    /// What takes memory.
+    fn held(&self) -> Held {
+        let known = self.identity.sizes();
+        Held {
+            connections: self.aggregator.open_connections().len(),
+            processes: self.processes.len(),
+            cgroups: known.cgroups,
+            pods: known.pods,
+            owners: known.owners,
+            cluster: known.cluster_objects,
+            series: self.store.memory_bytes(),
+            spans: self.spans.as_ref().map_or(0, Queue::bytes),
+            logs: self.logs.as_ref().map_or(0, Queue::bytes),
+        }
+    }
+}

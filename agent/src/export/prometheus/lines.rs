@@ -1,0 +1,192 @@
+//! The lines of a family in each format: Prometheus text 0.0.4 and 1.0.0, and `OpenMetrics` 1.0.0.
+//!
+//! Rules: `OpenMetrics` 1.0.0 (prometheus/OpenMetrics, `specification/OpenMetrics.md`), and Prometheus'
+//! `docs/instrumenting/exposition_formats.md`.
+
+use std::fmt::{self, Write as _};
+
+use super::names::{FamilyName, Kind};
+use super::negotiation::Format;
+use crate::telemetry::snapshot::{HistogramValue, PointValue};
+
+/// Writes the samples of one family.
+#[derive(Debug)]
+pub(super) struct FamilyLines {
+    /// What all its samples' names begin with.
+    name: String,
+    style: Numbers,
+}
+
+impl FamilyLines {
+    /// Writes what stands before the samples.
+    pub(super) fn begin(
+        text: &mut String,
+        format: Format,
+        name: &FamilyName,
+        help: &str,
+    ) -> Result<Self, fmt::Error> {
+        match format {
+            Format::OpenMetrics => begin_openmetrics(text, name, help)?,
+            Format::Text | Format::Text1 => begin_text(text, name, help)?,
+        }
+        Ok(Self {
+            name: name.sample(),
+            style: Numbers::of(format),
+        })
+    }
+
+    /// Writes the lines of one sample. `labels` are without braces, and empty if there are none.
+    pub(super) fn sample(
+        &self,
+        text: &mut String,
+        labels: &str,
+        value: &PointValue,
+    ) -> fmt::Result {
+        match value {
+            PointValue::Int(value) => {
+                self.push_series(text, "", labels);
+                writeln!(text, " {value}")
+            }
+            PointValue::Float(value) => self.push_float(text, "", labels, *value),
+            PointValue::Histogram(histogram) => self.push_histogram(text, labels, histogram),
+        }
+    }
+
+    fn push_histogram(
+        &self,
+        text: &mut String,
+        labels: &str,
+        histogram: &HistogramValue,
+    ) -> fmt::Result {
+        let separator = if labels.is_empty() { "" } else { "," };
+        let mut seen = 0;
+        let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
+        for (bound, count) in bounds.zip(&histogram.counts) {
+            seen += count;
+            text.push_str(&self.name);
+            text.push_str("_bucket{");
+            text.push_str(labels);
+            text.push_str(separator);
+            text.push_str("le=\"");
+            self.style.push(text, bound)?;
+            writeln!(text, "\"}} {seen}")?;
+        }
+        self.push_float(text, "_sum", labels, histogram.sum)?;
+        self.push_series(text, "_count", labels);
+        writeln!(text, " {seen}")
+    }
+
+    fn push_float(&self, text: &mut String, suffix: &str, labels: &str, value: f64) -> fmt::Result {
+        self.push_series(text, suffix, labels);
+        text.push(' ');
+        self.style.push(text, value)?;
+        text.push('\n');
+        Ok(())
+    }
+
+    fn push_series(&self, text: &mut String, suffix: &str, labels: &str) {
+        text.push_str(&self.name);
+        text.push_str(suffix);
+        if !labels.is_empty() {
+            text.push('{');
+            text.push_str(labels);
+            text.push('}');
+        }
+    }
+}
+
+fn begin_openmetrics(text: &mut String, name: &FamilyName, help: &str) -> fmt::Result {
+    let family = name.family();
+    let kind = match name.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+        Kind::Info => "info",
+    };
+    writeln!(text, "# TYPE {family} {kind}")?;
+    if let Some(unit) = &name.unit {
+        writeln!(text, "# UNIT {family} {unit}")?;
+    }
+    write!(text, "# HELP {family} ")?;
+    push_escaped(text, help, Quotes::Escaped);
+    text.push('\n');
+    Ok(())
+}
+
+fn begin_text(text: &mut String, name: &FamilyName, help: &str) -> fmt::Result {
+    let sample = name.sample();
+    let kind = match name.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge | Kind::Info => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    write!(text, "# HELP {sample} ")?;
+    push_escaped(text, help, Quotes::Plain);
+    writeln!(text, "\n# TYPE {sample} {kind}")
+}
+
+/// Writes what stands after the last family.
+pub(super) fn end(text: &mut String, format: Format) {
+    match format {
+        Format::OpenMetrics => text.push_str("# EOF\n"),
+        Format::Text | Format::Text1 => {}
+    }
+}
+
+/// Whether a quotation mark would end what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quotes {
+    Escaped,
+    Plain,
+}
+
+/// Writes a text so that it can neither end its line nor its quotes. Prometheus' own lexer takes a NUL for the end of the
+/// page, so it becomes U+FFFD.
+pub(super) fn push_escaped(text: &mut String, value: &str, quotes: Quotes) {
+    let special = |byte: &u8| match byte {
+        b'\\' | b'\n' | b'\0' => true,
+        b'"' => quotes == Quotes::Escaped,
+        _ => false,
+    };
+    let mut rest = value;
+    while let Some(place) = rest.bytes().position(|byte| special(&byte)) {
+        let (plain, from) = rest.split_at(place);
+        text.push_str(plain);
+        let mut characters = from.chars();
+        text.push_str(match characters.next() {
+            Some('\\') => "\\\\",
+            Some('\n') => "\\n",
+            Some('"') => "\\\"",
+            _ => "\u{fffd}",
+        });
+        rest = characters.as_str();
+    }
+    text.push_str(rest);
+}
+
+/// How numbers are written that may have fractions.
+#[derive(Clone, Copy, Debug)]
+enum Numbers {
+    /// As shortly as they can be read again: `1`, `0.005`.
+    Short,
+    /// Never without a point or an exponent, as `OpenMetrics` wants bounds: `1.0`, `0.005`.
+    Fractions,
+}
+
+impl Numbers {
+    const fn of(format: Format) -> Self {
+        match format {
+            Format::OpenMetrics => Self::Fractions,
+            Format::Text | Format::Text1 => Self::Short,
+        }
+    }
+
+    fn push(self, text: &mut String, number: f64) -> fmt::Result {
+        match (self, number) {
+            (_, f64::INFINITY) => text.write_str("+Inf"),
+            (_, f64::NEG_INFINITY) => text.write_str("-Inf"),
+            (Self::Short, number) => write!(text, "{number}"),
+            (Self::Fractions, number) => write!(text, "{number:?}"),
+        }
+    }
+}
