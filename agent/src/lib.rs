@@ -28,6 +28,8 @@ pub mod config;
 
 pub mod counters;
 
+mod file_stamp;
+
 mod lookup;
 
 mod memory;

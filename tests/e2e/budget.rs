@@ -71,7 +71,6 @@ fn check(mebibytes: u64, churn: &Churn) {
     let agent = Agent::builder()
         .set("memory_budget", format!("{mebibytes}MiB"))
         .set("peers.addresses", "ip")
-        .set("series_idle_timeout", "30s")
         .start();
     let before = opened(&agent.metrics());
     let met = thread::scope(|scope| {

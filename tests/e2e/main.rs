@@ -33,6 +33,8 @@ mod pins;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod resolver;
 #[cfg(test)]
 mod restart;

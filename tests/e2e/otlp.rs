@@ -56,6 +56,7 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.agent.series", "{series}", Kind::Gauge),
     ("wellhead.agent.series.limit", "{series}", Kind::Gauge),
     ("wellhead.agent.memory.budget", "By", Kind::Gauge),
+    ("wellhead.agent.memory.usage", "By", Kind::Gauge),
     ("wellhead.agent.feature", "{feature}", Kind::Gauge),
     ("wellhead.agent.export.items", "{item}", Kind::Counter),
     ("wellhead.agent.export.failures", "{item}", Kind::Counter),

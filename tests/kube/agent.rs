@@ -19,9 +19,37 @@ const FOR_CONNTRACK: [&str; 3] = ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"];
 
 /// An agent that runs, its receiver, and the API's own account of things.
 pub(crate) struct Agent {
+    pub(crate) node: Node,
     pub(crate) truth: Truth,
     told: Mutex<Told>,
     endpoint: String,
+}
+
+/// The zone that the node is said to be in.
+pub(crate) const ZONE: &str = "zone-a";
+
+/// What the API server says of the node and the cluster.
+pub(crate) struct Node {
+    pub(crate) uid: String,
+    pub(crate) cluster: String,
+}
+
+impl Node {
+    fn in_a_zone(cluster: &Cluster) -> Self {
+        let zone = format!("topology.kubernetes.io/zone={ZONE}");
+        cluster.run(&["label", "--overwrite", "node", "node-a", &zone]);
+        let uid = |object: &[&str]| {
+            let object = cluster.get("", object);
+            object["metadata"]["uid"]
+                .as_str()
+                .expect("a UID")
+                .to_owned()
+        };
+        Self {
+            uid: uid(&["node", "node-a"]),
+            cluster: uid(&["namespace", "kube-system"]),
+        }
+    }
 }
 
 /// What of a release differs from test to test.
@@ -53,10 +81,12 @@ impl World {
 
 impl Agent {
     fn install(cluster: &Cluster) -> Self {
+        let node = Node::in_a_zone(cluster);
         let machine = env::var("WELLHEAD_TEST_KUBE_MACHINE").expect("the environment names it");
         let receiver = Receiver::start_on(&machine);
         let endpoint = receiver.endpoint("http/protobuf");
         let agent = Self {
+            node,
             truth: Truth::watch(cluster),
             told: Mutex::new(Told::new(receiver)),
             endpoint,
@@ -76,8 +106,9 @@ impl Agent {
             } else {
                 "https"
             };
-            config["kubernetes"] = json!({ "resolver": format!("{scheme}://{address}:7443") });
+            config["kubernetes"]["resolver"] = json!(format!("{scheme}://{address}:7443"));
         }
+        config["kubernetes"]["labels"] = json!(["app"]);
         config["otlp"] = json!({ "interval": "2s" });
         config["snapshot_interval"] = json!("2s");
         config["cluster_name"] = json!("rig");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wellhead_tests::require::say;
 
 use super::World;
-use super::agent::{Agent, Release};
+use super::agent::{Agent, Release, ZONE};
 use super::cluster::{is_ready, items, until};
 use super::told::Series;
 use super::truth::Named;
@@ -17,8 +17,9 @@ const SHOP: &str = include_str!("shop.yaml");
 const REQUEST: &str = "i=0; while [ $i -lt COUNT ]; do /bin/wget -q -O /dev/null http://$WEB_SERVICE_HOST:$WEB_SERVICE_PORT/; i=$((i+1)); done";
 
 /// Requests that each container makes in its life, by its name.
-const REQUESTS: [(&str, u64); 5] = [
+const REQUESTS: [(&str, u64); 6] = [
     ("curl", 50),
+    ("beside", 5),
     ("cron", 3),
     ("host", 20),
     ("first", 4),
@@ -118,7 +119,10 @@ fn unfinished(agent: &Agent, namespace: &str) -> Vec<(&'static str, u64, u64)> {
     );
     let containers = containers(agent, namespace);
     let left = REQUESTS.iter().filter_map(|(container, requests)| {
-        let replicas = if *container == "curl" { 3 } else { 1 };
+        let replicas = match *container {
+            "curl" | "beside" => 3,
+            _ => 1,
+        };
         let ids = containers
             .iter()
             .filter(|(_, named)| named.container == *container);
@@ -179,7 +183,21 @@ fn wrong_names(agent: &Agent, series: &[Series], namespace: &str) -> BTreeSet<St
             (owner.as_str(), workload),
             ("k8s.cluster.name", &"rig".to_owned()),
             ("k8s.node.name", &"node-a".to_owned()),
+            ("k8s.node.uid", &agent.node.uid),
+            ("cloud.availability_zone", &ZONE.to_owned()),
+            ("k8s.cluster.uid", &agent.node.cluster),
         ];
+        // What its specification says of a container, and of its pod.
+        let (team, app) = match truth.container.as_str() {
+            "curl" => ("checkout one", "curl"),
+            "beside" => ("", "curl"),
+            "httpd" => ("", "web"),
+            _ => ("", ""),
+        };
+        let said = [("team", team), ("k8s.pod.label.app", app)];
+        let said = said.iter().filter(|_| !truth.container.is_empty());
+        let wrongly = said.filter(|(key, value)| one.of(key) != *value);
+        wrong.extend(wrongly.map(|(key, value)| format!("{key} is {value:?}: {}", one.resource)));
         for (key, name) in expected {
             if one.of(key) != name {
                 wrong.insert(format!("{key} is {name}: {}", one.resource));

@@ -209,6 +209,7 @@ impl Live {
         let inputs = Inputs {
             snapshots: requests,
             subscriptions: subscribers,
+            changes: None,
             pods,
             facts: None,
             cluster: None,

@@ -148,7 +148,7 @@ pub(crate) fn bench() -> Result<()> {
     ebpf::ensure(Warnings::Shown)?;
     Cmd::cargo()
         .dir(&paths::root()?)
-        .args(["bench", "--package", "wellhead", "--benches"])
+        .args(["bench", "--package", "wellhead", "--bench", "export"])
         .run()
 }
 

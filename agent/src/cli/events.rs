@@ -130,6 +130,7 @@ async fn from_own_probes(
     let inputs = Inputs {
         snapshots: requests,
         facts: None,
+        changes: None,
         subscriptions: subscribers,
         pods,
         cluster: None,

@@ -1,13 +1,34 @@
 //! `wellhead run`.
 
+use std::path::PathBuf;
+
 use super::exit::{Exit, Failure};
-use super::{Options, Threads, block_on};
-use crate::daemon;
+use super::{Options, Threads, block_on, logging};
+use crate::config;
+use crate::daemon::{self, ConfigSource};
 
 pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
     let loaded = options.load()?;
+    let source = source(options);
     block_on(&Threads::BESIDE_CAPTURE, async {
-        Ok(daemon::run(&loaded.config).await?)
+        Ok(daemon::run(&loaded.config, source).await?)
     })?;
     Ok(Exit::Success)
+}
+
+/// The environment and the flags do not change while the agent runs; the file does.
+fn source(options: &Options) -> ConfigSource {
+    let named = || std::env::var_os("WELLHEAD_CONFIG").filter(|name| !name.is_empty());
+    let file = options
+        .config
+        .clone()
+        .or_else(|| named().map(PathBuf::from));
+    let options = options.clone();
+    ConfigSource {
+        file,
+        load: Box::new(move || {
+            config::load(options.config.as_deref(), std::env::vars_os(), &options.set)
+        }),
+        set_log_level: Box::new(logging::set_level),
+    }
 }

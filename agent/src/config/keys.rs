@@ -29,24 +29,24 @@ pub struct Config {
     pub snapshot_interval: Duration,
     /// Where the identity of pods comes from.
     pub kubernetes: Kubernetes,
-    /// Name of the cluster, put on every Resource as `k8s.cluster.name`.
+    /// Name of the cluster, put on every Resource as `k8s.cluster.name`. Taken up while the agent runs.
     #[schemars(extend("x-default" = "none"))]
     pub cluster_name: Option<String>,
-    /// Attributes put on every Resource, by key. They never replace what the agent found out itself.
+    /// Attributes put on every Resource, by key. They never replace what the agent found out itself. Taken up while the agent runs.
     pub resource_attributes: BTreeMap<String, String>,
     /// The agent's own log, written to standard error.
     pub log: Log,
     /// How the far ends of connections that are no Kubernetes objects are named.
     pub peers: Peers,
-    /// Most time series of all metrics together. What goes beyond is counted in one overflow series per metric. At least `100`.
+    /// Most time series of all metrics together. What goes beyond is counted in one overflow series per metric. At least `100`. Taken up while the agent runs.
     #[serde(deserialize_with = "super::value::optional_integer")]
     #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`"))]
     pub series_limit: Option<u32>,
-    /// Most time series of any one metric, so that a workload with ever new names does not use up the room of all metrics. At least `10`.
+    /// Most time series of any one metric, so that a workload with ever new names does not use up the room of all metrics. At least `10`. Taken up while the agent runs.
     #[serde(deserialize_with = "super::value::optional_integer")]
     #[schemars(extend("x-default" = "a quarter of `series_limit`"))]
     pub series_limit_per_metric: Option<u32>,
-    /// How long a series may go without a new value before it is forgotten. At least `1s`.
+    /// How long a series may go without a new value before it is forgotten. At least `1s`. Taken up while the agent runs.
     pub series_idle_timeout: Duration,
     /// Export over OTLP.
     pub otlp: Otlp,
@@ -146,7 +146,7 @@ impl Default for Features {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// The least severe messages that are written.
+    /// The least severe messages that are written. Taken up while the agent runs.
     pub level: LogLevel,
     /// How messages are written.
     pub format: LogFormat,
@@ -186,11 +186,11 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Peers {
-    /// What `source.address` and `destination.address` hold for such peers.
+    /// What `source.address` and `destination.address` hold for such peers. Taken up while the agent runs.
     pub addresses: PeerAddresses,
     /// Whether this agent itself watches the cluster's pods, Services and nodes to name far ends; costs the API server one watch per kind and node; prefer a resolver (`kubernetes.resolver`), with which this has no effect.
     pub kubernetes: Toggle,
-    /// Names of address blocks: a list of `{name, cidr}`. The longest prefix that holds an address names it.
+    /// Names of address blocks: a list of `{name, cidr}`. The longest prefix that holds an address names it. Taken up while the agent runs.
     pub cidrs: Vec<NamedCidr>,
     /// Whether to ask the kernel's connection tracking where connections to translated addresses, such as those of Services, really go. Takes `CAP_NET_ADMIN`, and outside the host's network namespace `CAP_SYS_ADMIN` and `CAP_SYS_PTRACE`.
     pub conntrack: ConntrackMode,
@@ -315,7 +315,7 @@ pub struct Events {
     /// Export events over OTLP, as log records. A busy node has thousands a second.
     #[schemars(extend("x-default" = "`on` if `otlp.logs.endpoint` is set"))]
     pub export: Option<Toggle>,
-    /// Which kinds of events are exported. An empty list: all of them.
+    /// Which kinds of events are exported. An empty list: all of them. Taken up while the agent runs.
     pub kinds: Vec<EventKind>,
 }
 
@@ -407,7 +407,7 @@ impl Default for Pins {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
-    /// Whether events and spans carry the arguments of processes.
+    /// Whether events and spans carry the arguments of processes. Taken up while the agent runs.
     pub args: ProcessArgs,
 }
 

@@ -10,6 +10,7 @@
 
 pub mod budget;
 mod catalogue;
+mod changes;
 mod environment;
 mod error;
 mod file;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use budget::Sizes;
 pub use catalogue::json_schema;
+pub use changes::Changes;
 pub use error::{ConfigError, Origin, Problem};
 pub use keys::{
     Config, ConntrackMode, EventKind, Events, Features, Log, LogFormat, LogLevel, NamedCidr,

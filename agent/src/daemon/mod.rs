@@ -5,6 +5,7 @@ mod cluster;
 mod error;
 mod lock;
 pub mod pipeline;
+mod reload;
 mod settings;
 mod signals;
 mod sockets;
@@ -25,8 +26,10 @@ pub use self::capture::Capture;
 use self::cluster::ClusterSource;
 pub use self::error::DaemonError;
 pub use self::lock::{Lock, LockError};
+pub use self::reload::ConfigSource;
+use self::reload::Reloader;
 pub use self::settings::{Settings, SettingsError};
-pub(crate) use self::signals::stop as stop_signal;
+pub(crate) use self::signals::{HangUp, stop as stop_signal};
 use self::sockets::Sockets;
 pub use self::sockets::socket_path;
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
@@ -64,11 +67,12 @@ pub const BUILD: BuildInfo = BuildInfo {
 ///
 /// # Errors
 /// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
-pub async fn run(config: &Config) -> Result<(), DaemonError> {
+pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonError> {
     let settings = Settings::new(config)?;
     // Before anything else fails for the same reason with a less helpful message.
     check_privilege().map_err(DaemonError::Attach)?;
-    let stop_signal = stop_signal().map_err(DaemonError::Signals)?;
+    let stop_signal = stop_signal(HangUp::Reloads).map_err(DaemonError::Signals)?;
+    let hang_ups = signals::hang_ups().map_err(DaemonError::Signals)?;
     let lock = Lock::acquire(&config.runtime_directory)?;
     let listen = config.prometheus.listen.get();
     let cannot_listen = |source| DaemonError::Listen {
@@ -87,10 +91,7 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
     let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let kube_status = pods.as_ref().map(|pods| pods.status.clone());
     let cluster = cluster::follow(client.as_ref(), &settings, &tasks);
-    let (cluster, cluster_source) = match cluster {
-        Some(news) => (Some(news.updates), Some(news.source)),
-        None => (None, None),
-    };
+    let (cluster, cluster_source) = cluster.map(|news| (news.updates, news.source)).unzip();
 
     let (snapshots, requests) = SnapshotHandle::channel(16);
     let stop_exporters = CancellationToken::new();
@@ -103,8 +104,10 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         config.shutdown_grace.get(),
     )?;
     let (subscriptions, subscribers) = mpsc::channel(16);
+    let (take_up, changes) = mpsc::channel(1);
     let inputs = pipeline::Inputs {
         snapshots: requests,
+        changes: Some(changes),
         subscriptions: subscribers,
         pods,
         facts: learn_facts(client.as_ref(), config, &tasks),
@@ -140,14 +143,17 @@ pub async fn run(config: &Config) -> Result<(), DaemonError> {
         Limits::HTTP,
         stop_serving.clone(),
     ));
+    let reloader = Reloader {
+        source,
+        config: config.clone(),
+        hang_ups,
+        pipeline: take_up,
+    };
+    tasks.spawn(reloader.run(stop_serving.clone()));
     let socket_routes = socket_routes(status, subscriptions);
     sockets.serve(socket_routes, &tasks, &stop_serving);
-    if settings.otlp.metrics.is_none() && io::stdout().is_terminal() {
-        tasks.spawn(console::run(
-            snapshots.clone(),
-            TABLE_INTERVAL,
-            stop_serving.clone(),
-        ));
+    if settings.otlp.metrics.is_none() {
+        show_table(&snapshots, &tasks, &stop_serving);
     }
     tracing::info!(%listen, version = BUILD.version, "capturing");
 
@@ -215,6 +221,14 @@ fn socket_routes(
     subscriptions: mpsc::Sender<crate::export::live::Subscription>,
 ) -> axum::Router {
     admin::status_router(status).merge(admin::events_router(subscriptions))
+}
+
+/// Shows a table, where somebody may look at it.
+fn show_table(snapshots: &SnapshotHandle, tasks: &TaskTracker, stop: &CancellationToken) {
+    if io::stdout().is_terminal() {
+        let table = console::run(snapshots.clone(), TABLE_INTERVAL, stop.clone());
+        tasks.spawn(table);
+    }
 }
 
 /// Has the API server asked what else it says of this node, if there is one.

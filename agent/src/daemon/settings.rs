@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::pipeline::{Budget, PipelineSettings};
+use super::pipeline::{Budget, LiveSettings, PipelineSettings};
 use crate::config::budget::Component;
 use crate::config::{
     ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
@@ -156,6 +156,22 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         only_cgroup: None,
         hooks: Hooks::from_environment()?,
     })
+}
+
+impl LiveSettings {
+    /// What of a configuration may change while the agent runs.
+    pub fn of(config: &Config) -> Self {
+        let sizes = config.sizes();
+        let all = pipeline(config, &sizes);
+        Self {
+            series: all.series,
+            series_per_metric: all.series_per_metric,
+            series_idle_timeout: all.series_idle_timeout,
+            arguments: all.arguments,
+            exported_events: all.exported_events,
+            identity: identity(config, &sizes),
+        }
+    }
 }
 
 fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {

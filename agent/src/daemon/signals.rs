@@ -3,14 +3,22 @@
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Resolves at the first SIGTERM or SIGINT; and at SIGHUP from a terminal, which means that it was closed. Elsewhere
-/// SIGHUP is only noted: nothing is reloaded in this version.
-pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
+/// What SIGHUP means to a process that no terminal started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HangUp {
+    /// Somebody else takes notice: the configuration is read again.
+    Reloads,
+    /// It is only noted.
+    Noted,
+}
+
+/// Resolves at the first SIGTERM or SIGINT; and at SIGHUP from a terminal, which means that it was closed.
+pub(crate) fn stop(hang_up_means: HangUp) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut hang_up = hang_ups()?;
     let at_terminal = io::stdout().is_terminal();
     Ok(async move {
         loop {
@@ -21,9 +29,16 @@ pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
                     if at_terminal {
                         return;
                     }
-                    tracing::warn!("SIGHUP: the configuration is read at start only; restart the agent to change it");
+                    if hang_up_means == HangUp::Noted {
+                        tracing::warn!("SIGHUP: the resolver reads its configuration at start only; restart it to change it");
+                    }
                 }
             }
         }
     })
+}
+
+/// Every SIGHUP from now on.
+pub(super) fn hang_ups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

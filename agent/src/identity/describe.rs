@@ -24,12 +24,30 @@ const OWNER_KEYS: [(&str, &str); 6] = [
     ("Job", "k8s.job.name"),
 ];
 
+/// What the configuration puts on every resource that does not say something else: the cluster's name first, then attributes.
+#[derive(Debug)]
+pub(super) struct Configured(Vec<(Arc<str>, Arc<str>)>);
+
+impl Configured {
+    fn of(settings: &IdentitySettings) -> Self {
+        let name = settings.cluster_name.as_deref();
+        let name = name.map(|name| ("k8s.cluster.name", name));
+        let attributes = settings.resource_attributes.iter();
+        let attributes = attributes.map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = name.into_iter().chain(attributes);
+        Self(all.map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
+        self.0.iter()
+    }
+}
+
 /// Writes resources.
 #[derive(Debug)]
 pub(super) struct Describer {
     node_name: Arc<str>,
-    cluster_name: Option<Arc<str>>,
-    configured: Vec<(Arc<str>, Arc<str>)>,
+    configured: Configured,
     is_kubernetes: bool,
     use_labels: bool,
     facts: NodeFacts,
@@ -38,11 +56,9 @@ pub(super) struct Describer {
 
 impl Describer {
     pub(super) fn new(settings: &IdentitySettings) -> Self {
-        let pair = |(key, value): &(String, String)| (key.as_str().into(), value.as_str().into());
         Self {
             node_name: settings.node_name.as_str().into(),
-            cluster_name: settings.cluster_name.as_deref().map(Into::into),
-            configured: settings.resource_attributes.iter().map(pair).collect(),
+            configured: Configured::of(settings),
             is_kubernetes: settings.kubernetes,
             use_labels: settings.use_well_known_labels,
             facts: NodeFacts::default(),
@@ -53,6 +69,31 @@ impl Describer {
     /// From now on every resource says so.
     pub(super) fn learn(&mut self, facts: NodeFacts) {
         self.facts = facts;
+    }
+
+    /// From now on the cluster is called so, and every resource has the attributes of these settings. Returns what was configured
+    /// before.
+    pub(super) fn reconfigure(&mut self, settings: &IdentitySettings) -> Configured {
+        std::mem::replace(&mut self.configured, Configured::of(settings))
+    }
+
+    /// A resource that was written before, with what is configured now instead of what was.
+    pub(super) fn reconfigured(&self, resource: &Resource, before: &Configured) -> Resource {
+        let mut resource = resource.clone();
+        let said = |key: &Arc<str>, value: &Value| {
+            let mut all = before.all();
+            all.any(|(known, text)| known == key && value.as_str() == Some(&**text))
+        };
+        resource.attributes.retain(|(key, value)| !said(key, value));
+        let known = resource.attributes.iter().map(|(key, _)| Arc::clone(key));
+        let mut draft = Draft {
+            keys: known.collect(),
+            resource,
+        };
+        for (key, value) in self.configured.all() {
+            draft.set_text(Arc::clone(key), value);
+        }
+        draft.finish()
     }
 
     /// A resource that was written before, with what has been learned since.
@@ -204,17 +245,13 @@ impl Describer {
         if self.is_kubernetes {
             draft.set_text(self.keys.get("k8s.node.name"), &self.node_name);
         }
-        draft.set_some(
-            self.keys.get("k8s.cluster.name"),
-            self.cluster_name.as_ref(),
-        );
         self.add_facts(draft);
         draft.set(self.keys.get("telemetry.distro.name"), Value::Static(AGENT));
         draft.set(
             self.keys.get("telemetry.distro.version"),
             Value::Static(VERSION),
         );
-        for (key, value) in &self.configured {
+        for (key, value) in self.configured.all() {
             draft.set_text(Arc::clone(key), value);
         }
     }

@@ -286,6 +286,20 @@ impl Identity {
         Resolution::Ready(resource)
     }
 
+    /// Calls the cluster, and far ends outside it, as these settings say, and puts their attributes on every Resource, those of the
+    /// gone included.
+    pub fn reconfigure(&mut self, settings: &IdentitySettings) {
+        let before = self.describer.reconfigure(settings);
+        self.far_ends.reconfigure(settings);
+        self.node = Arc::new(self.describer.node());
+        for written in self.written.iter_mut().flatten() {
+            let resource = self.describer.reconfigured(&written.resource, &before);
+            if resource != *written.resource {
+                written.resource = Arc::new(resource);
+            }
+        }
+    }
+
     /// Takes in what was learned of the node and the cluster: every resource says so from now on, those of the gone included.
     pub fn facts_learned(&mut self, facts: NodeFacts) {
         self.describer.learn(facts);

@@ -199,6 +199,15 @@ impl FarEnds {
         now.saturating_sub(*asked) < PATIENCE
     }
 
+    /// Names what is outside the cluster as these settings say.
+    pub(super) fn reconfigure(&mut self, settings: &IdentitySettings) {
+        self.names = PeerNames::new(
+            &settings.cidrs,
+            settings.peer_addresses,
+            settings.limits.peer_addresses,
+        );
+    }
+
     pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
         self.host_addresses = addresses;
     }

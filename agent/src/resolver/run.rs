@@ -17,7 +17,7 @@ use super::readiness;
 use super::server;
 use super::settings::{ResolverSettings, ServerTls};
 use crate::admin::{self, Endpoints, Limits, Metrics, Readiness};
-use crate::daemon::{BUILD, stop_signal};
+use crate::daemon::{BUILD, HangUp, stop_signal};
 use crate::export::prometheus::page::Scope;
 use crate::identity::kube::{self, ClusterStatus, ClusterWatch, KubernetesMode};
 use crate::telemetry::handle::SnapshotHandle;
@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// # Errors
 /// What keeps the resolver from starting. Once it runs, it runs until it is told to stop.
 pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
-    let stop_signal = stop_signal().map_err(ResolverError::Signals)?;
+    let stop_signal = stop_signal(HangUp::Noted).map_err(ResolverError::Signals)?;
     let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
     let listener = bind(settings.listen, "resolver.listen").await?;
     let http = bind(settings.http_listen, "resolver.http_listen").await?;

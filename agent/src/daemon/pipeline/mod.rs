@@ -32,7 +32,7 @@ use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
-pub use self::settings::{Budget, PipelineSettings};
+pub use self::settings::{Budget, LiveSettings, PipelineSettings};
 use self::state::State;
 use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
@@ -61,6 +61,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 pub struct Inputs {
     /// Requests for a reading of the store.
     pub snapshots: mpsc::Receiver<ReadingRequest>,
+    /// Changes of the configuration; `None` if it does not change.
+    pub changes: Option<mpsc::Receiver<LiveSettings>>,
     /// New subscribers of live events.
     pub subscriptions: mpsc::Receiver<Subscription>,
     /// News of pods; `None` without a cluster.
@@ -202,7 +204,8 @@ impl Pipeline {
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
                 Some(facts) = node_facts(&mut self.inputs.facts) => self.state.facts_learned(facts),
-                Some(update) = next_of_cluster(&mut self.inputs.cluster) => self.state.cluster_changed(update),
+                Some(changed) = next_of(&mut self.inputs.changes) => self.state.reconfigure(changed),
+                Some(update) = next_of(&mut self.inputs.cluster) => self.state.cluster_changed(update),
                 addresses = self.host_addresses.changed() => self.state.host_addresses_changed(addresses),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
                 Some(done) = settle.recv() => {
@@ -364,11 +367,10 @@ async fn node_facts(facts: &mut Option<oneshot::Receiver<NodeFacts>>) -> Option<
     told
 }
 
-async fn next_of_cluster(
-    cluster: &mut Option<mpsc::Receiver<ClusterUpdate>>,
-) -> Option<ClusterUpdate> {
-    match cluster {
-        Some(updates) => updates.recv().await,
+/// Pending for ever where nobody tells.
+async fn next_of<T>(news: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match news {
+        Some(news) => news.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -3,8 +3,26 @@
 use std::time::Duration;
 
 pub use super::memory::Budget;
+use crate::identity::IdentitySettings;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
+
+/// What of it may change while the pipeline runs.
+#[derive(Clone, Debug)]
+pub struct LiveSettings {
+    /// Series held at most.
+    pub series: usize,
+    /// Of these, of any one metric.
+    pub series_per_metric: usize,
+    /// How long a series may be idle.
+    pub series_idle_timeout: Duration,
+    /// What is told of processes' arguments.
+    pub arguments: Arguments,
+    /// Names of the events that are exported; all if there is none.
+    pub exported_events: Vec<&'static str>,
+    /// What Resources and far ends are called. Sizes and what is watched stay as they are.
+    pub identity: IdentitySettings,
+}
 
 /// What the pipeline has to know of the configuration.
 #[derive(Clone, Debug)]

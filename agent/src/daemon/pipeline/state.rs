@@ -14,7 +14,7 @@ use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::seam::Seam;
-use super::settings::PipelineSettings;
+use super::settings::{LiveSettings, PipelineSettings};
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
@@ -161,6 +161,17 @@ impl State {
         } else {
             self.release_waiting();
         }
+    }
+
+    /// The configuration changed.
+    pub(super) fn reconfigure(&mut self, changed: LiveSettings) {
+        self.store
+            .set_limits(changed.series, changed.series_per_metric);
+        self.settings.series_idle_timeout = changed.series_idle_timeout;
+        self.settings.arguments = changed.arguments;
+        self.settings.exported_events = changed.exported_events;
+        self.identity.reconfigure(&changed.identity);
+        self.names_changed();
     }
 
     /// The API server told more of the node.

@@ -1,21 +1,16 @@
 //! A client that is made anew when the files of its certificates change, as they do where somebody renews them.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
-
 use super::{
     outcome::{Accepted, SendError},
     settings::SignalSettings,
     transport::{Client, Encoded, Transport, TransportError},
 };
-use crate::causes::chain;
-
-/// What tells one content of a file from the next: device, inode, time of the last change, size. `None`: it is not there.
-type Stamp = Option<(u64, u64, i64, i64, u64)>;
+use crate::{causes::chain, file_stamp::FileStamp};
 
 /// A client, and the files it was made from.
 pub(super) struct Renewed {
     settings: SignalSettings,
-    stamps: Vec<Stamp>,
+    stamps: Vec<Option<FileStamp>>,
     client: Client,
 }
 
@@ -57,17 +52,6 @@ impl Transport for Renewed {
     }
 }
 
-fn stamps(settings: &SignalSettings) -> Vec<Stamp> {
-    settings.tls.all().map(stamp).collect()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let file = fs::metadata(path).ok()?;
-    Some((
-        file.dev(),
-        file.ino(),
-        file.mtime(),
-        file.mtime_nsec(),
-        file.len(),
-    ))
+fn stamps(settings: &SignalSettings) -> Vec<Option<FileStamp>> {
+    settings.tls.all().map(FileStamp::of).collect()
 }

@@ -274,9 +274,9 @@ fn what_is_configured_fills_gaps_only() {
             service.instance.id = "node-a"
             service.version = "(version)"
             host.name = "node-a"
-            k8s.cluster.name = "prod"
             telemetry.distro.name = "wellhead"
             telemetry.distro.version = "(version)"
+            k8s.cluster.name = "prod"
             deployment.environment.name = "production"
         "#]],
     );

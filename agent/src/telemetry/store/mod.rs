@@ -94,8 +94,7 @@ impl Store {
             limit,
             metric_limit: limit,
             counters,
-            // Some slack, so that sets interned just before the limit strikes do not lose their names.
-            sets: Sets::new(limit.saturating_add(limit / 4).saturating_add(64)),
+            sets: Sets::new(room_for_sets(limit)),
             index: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -112,6 +111,13 @@ impl Store {
             metric_limit,
             ..self
         }
+    }
+
+    /// Holds at most so many series from now on, in all and of any one metric. Those there are stay until they are idle.
+    pub fn set_limits(&mut self, limit: usize, metric_limit: usize) {
+        self.limit = limit;
+        self.metric_limit = metric_limit;
+        self.sets.set_capacity(room_for_sets(limit));
     }
 
     /// Names an attribute set. Given in key order, a known set costs one look-up and no allocation.
@@ -414,6 +420,11 @@ impl Store {
             }
         }
     }
+}
+
+/// Some slack, so that sets interned just before the limit strikes do not lose their names.
+fn room_for_sets(limit: usize) -> usize {
+    limit.saturating_add(limit / 4).saturating_add(64)
 }
 
 /// Whether a measurement reports that something counted earlier is gone.

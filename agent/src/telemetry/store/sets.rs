@@ -68,6 +68,11 @@ impl Sets {
         sets
     }
 
+    /// Holds at most so many sets beside the two fixed ones from now on.
+    pub(super) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.saturating_add(2);
+    }
+
     /// The id of a set, given in any order. Of a key given twice the last value stays.
     /// A new set that finds the table full gets the overflow set's id.
     pub(super) fn intern(&mut self, attributes: &[(Attr, Value)]) -> AttributesId {

@@ -1,0 +1,110 @@
+//! Taking up a changed configuration while the agent runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::pipeline::LiveSettings;
+use crate::config::{Config, ConfigError, Loaded, LogLevel};
+use crate::file_stamp::FileStamp;
+
+/// How often the file is looked at. Kubernetes takes a minute to bring a changed ConfigMap to a pod.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Where the configuration came from, and who else has to know that it changed.
+pub struct ConfigSource {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Reads and checks all of it once more.
+    pub load: Box<dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync>,
+    /// Changes what is logged.
+    pub set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
+}
+
+impl fmt::Debug for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigSource")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the configuration at every SIGHUP, and when its file is another one than before.
+pub(super) struct Reloader {
+    pub(super) source: ConfigSource,
+    /// What is in effect.
+    pub(super) config: Config,
+    pub(super) hang_ups: Signal,
+    pub(super) pipeline: mpsc::Sender<LiveSettings>,
+}
+
+impl Reloader {
+    /// Goes on until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut stamp = self.stamp();
+        loop {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = self.hang_ups.recv() => true,
+                _ = look.tick() => false,
+            };
+            let before = stamp;
+            stamp = self.stamp();
+            if asked || stamp != before {
+                self.reload().await;
+            }
+        }
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        self.source.file.as_deref().and_then(FileStamp::of)
+    }
+
+    /// A configuration with a mistake changes nothing.
+    async fn reload(&mut self) {
+        let loaded = match (self.source.load)() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!(
+                    "the changed configuration is refused, the agent goes on with the one it has\n{error}"
+                );
+                return;
+            }
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let changes = self.config.changes(&loaded.config);
+        if !changes.at_restart.is_empty() {
+            let keys = changes.at_restart.join(", ");
+            tracing::warn!(
+                keys,
+                "changed in the configuration, and not in effect before the agent is restarted"
+            );
+        }
+        if changes.live.is_empty() {
+            tracing::info!("the configuration was read again; nothing changes that can change now");
+            return;
+        }
+        self.config = self.config.with_live_of(&loaded.config);
+        (self.source.set_log_level)(self.config.log.level);
+        if self
+            .pipeline
+            .send(LiveSettings::of(&self.config))
+            .await
+            .is_ok()
+        {
+            tracing::info!(
+                keys = changes.live.join(", "),
+                "the changed configuration is in effect"
+            );
+        }
+    }
+}

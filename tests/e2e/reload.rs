@@ -1,0 +1,127 @@
+//! A configuration that changes while the agent runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{Agent, Page, Programs, ready, until};
+
+/// A file behind a link, as ConfigMaps are mounted.
+struct ConfigFile {
+    directory: TempDir,
+}
+
+impl ConfigFile {
+    fn new(text: &str) -> Self {
+        let file = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        file.swap("one", text);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("wellhead.yaml")
+    }
+
+    /// Has the link lead to another file.
+    fn swap(&self, name: &str, text: &str) {
+        let target = self.directory.path().join(name);
+        fs::write(&target, text).expect("written");
+        let link = self.directory.path().join("link");
+        symlink(&target, &link).expect("a link");
+        fs::rename(&link, self.path()).expect("renamed");
+    }
+}
+
+fn start(path: &Path) -> Agent {
+    Agent::builder()
+        .env("WELLHEAD_CONFIG", path.display())
+        .start()
+}
+
+fn team(page: &Page) -> Option<String> {
+    let mut info = page.select("target_info", &[]);
+    info.next()?.labels.get("team").cloned()
+}
+
+fn until_team_is(agent: &Agent, expected: &str) {
+    until("the team to change", || {
+        (team(&agent.metrics()).as_deref() == Some(expected)).then_some(())
+    });
+}
+
+fn until_logged(agent: &Agent, text: &str) {
+    until(text, || agent.log().contains(text).then_some(()));
+}
+
+#[test]
+fn what_can_change_does_and_what_cannot_is_named() {
+    if !ready(&[]) {
+        return;
+    }
+    let file = ConfigFile::new("resource_attributes: {team: a}\n");
+    let agent = start(&file.path());
+    assert_eq!(team(&agent.metrics()).as_deref(), Some("a"));
+    let programs = Programs::new();
+    let program = programs.link("/bin/true", "reload");
+    let run = |times: u32| (0..times).all(|_| program.run(&[]).success());
+    assert!(run(3));
+
+    file.swap(
+        "two",
+        "resource_attributes: {team: b}\nlog: {level: debug}\nseries_limit: 500\nmemory_budget: 256MiB\n",
+    );
+    agent.signal(Signal::HUP);
+    until_team_is(&agent, "b");
+    until_logged(
+        &agent,
+        "keys=\"resource_attributes, log.level, series_limit\"",
+    );
+    until_logged(
+        &agent,
+        "not in effect before the agent is restarted keys=\"memory_budget\"",
+    );
+    let page = agent.metrics();
+    assert_eq!(page.sum("wellhead_agent_series_limit", &[]), 500);
+    let total = [("wellhead_component", "total")];
+    assert_eq!(
+        page.sum("wellhead_agent_memory_budget_bytes", &total),
+        128 << 20
+    );
+    assert!(run(2));
+    let executed = [("process_executable_name", program.name.as_str())];
+    until("all executions to be counted", || {
+        let page = agent.metrics();
+        (page.sum("wellhead_process_execs_total", &executed) == 5).then_some(())
+    });
+
+    file.swap(
+        "three",
+        "resource_attributes: {team: c}\nmemory_budget: lots\n",
+    );
+    agent.signal(Signal::HUP);
+    until_logged(&agent, "wellhead.yaml:2:1");
+    assert_eq!(team(&agent.metrics()).as_deref(), Some("b"));
+    until_logged(&agent, " DEBUG ");
+}
+
+#[test]
+fn a_swapped_file_is_noticed_without_a_signal() {
+    if !ready(&[]) {
+        return;
+    }
+    let file = ConfigFile::new("resource_attributes: {team: a}\n");
+    let agent = start(&file.path());
+    file.swap("two", "resource_attributes: {team: b}\n");
+    until_team_is(&agent, "b");
+    file.swap("three", "");
+    until("the team to go", || {
+        team(&agent.metrics()).is_none().then_some(())
+    });
+    let stopped = agent.stop(Signal::TERM, std::time::Duration::from_secs(20));
+    assert_eq!(stopped.code, Some(0), "{}", stopped.log);
+}
