@@ -1,6 +1,8 @@
 //! A configuration that changes while the agent runs.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +108,10 @@ fn what_can_change_does_and_what_cannot_is_named() {
     agent.signal(Signal::HUP);
     until_logged(&agent, "wellhead.yaml:2:1");
     assert_eq!(team(&agent.metrics()).as_deref(), Some("b"));
-    until_logged(&agent, " DEBUG ");
+    // What is only logged at that level.
+    let mut rude = TcpStream::connect(agent.address).expect("a connection");
+    rude.write_all(b"no request\r\n\r\n").expect("sent");
+    until_logged(&agent, "an HTTP connection ended badly");
 }
 
 #[test]
