@@ -10,7 +10,7 @@
 //!
 //! The agents are in a process of their own, so that what is measured of the resolver is the resolver's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -23,8 +23,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::board::BoardLimits;
 use super::support::Rig;
 use crate::identity::Workload;
-use crate::identity::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
+use crate::identity::cluster::{
+    Address, ClusterObject, ClusterTable, ClusterUpdate, Moment, ObjectKind, Source,
+};
 use crate::identity::remote::{RemoteSettings, RemoteTls, ResolverClient};
+use crate::kernel::Clock;
 use crate::memory;
 
 const NODES: u32 = 5_000;
@@ -32,6 +35,8 @@ const PODS: u32 = 150_000;
 const SERVICES: u32 = 4_000;
 const PODS_PER_WORKLOAD: u32 = 25;
 const CHURN: u32 = 100;
+/// Objects that an agent knows at most with `memory_budget: 384MiB`.
+const ROOM: usize = 172_032;
 const MEASURED: Duration = Duration::from_mins(1);
 const CONNECTED: &str = "agents connected";
 const HOW_MANY: &str = "WELLHEAD_TEST_AGENTS";
@@ -279,6 +284,14 @@ async fn churn(
     }
 }
 
+fn now() -> Moment {
+    let clock = Clock::new();
+    Moment {
+        boot: Clock::boot_ns(),
+        unix: clock.now_unix_nano(),
+    }
+}
+
 /// The other process of the simulation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "part of the simulation"]
@@ -293,7 +306,8 @@ async fn agents() {
         max_objects: 1_000_000,
     };
     let before = resident("self");
-    let mut table = HashMap::new();
+    // As large as an agent's is that has room for all of it; linger in nanoseconds.
+    let mut table = ClusterTable::new(ROOM, 120_000_000_000);
     let agents = std::env::var(HOW_MANY).map_or(50, |number| number.parse().unwrap());
     for number in 0..agents {
         let (sender, mut updates) = mpsc::channel(256);
@@ -301,10 +315,10 @@ async fn agents() {
         tokio::spawn(client.run());
         if number == 0 {
             let started = Instant::now();
+            let mut turned_away = 0;
             for _ in ObjectKind::ALL {
-                if let Some(ClusterUpdate::Restarted { objects, .. }) = updates.recv().await {
-                    let objects = objects.into_iter();
-                    table.extend(objects.map(|object| (Arc::clone(&object.uid), object)));
+                if let Some(update) = updates.recv().await {
+                    turned_away += table.apply(update, Source::Cluster, now());
                 }
             }
             let elapsed = started.elapsed();
@@ -312,7 +326,9 @@ async fn agents() {
             let grown = mib(resident("self") - before);
             let known = table.len();
             say(
-                &format!("agent: {known} objects in a map take {grown} after {elapsed:?}"),
+                &format!(
+                    "agent: {known} objects in its table take {grown} after {elapsed:?}; {turned_away} found no room"
+                ),
                 "",
             );
         }

@@ -91,3 +91,36 @@ fn push_kind(attributes: &mut Attributes, end: &End, workload: &Workload) {
     attributes.push((end.kind, Value::Str(Arc::clone(&workload.kind))));
     attributes.push((end.workload, Value::Str(Arc::clone(&workload.name))));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_keeps_its_namespace_whoever_answers() {
+        let workload = |namespace: &str, name: &str, kind: &str| {
+            Arc::new(Workload {
+                namespace: namespace.into(),
+                name: name.into(),
+                kind: kind.into(),
+            })
+        };
+        let check = |backend: Option<Arc<Workload>>, expected: &str| {
+            let service = workload("shop", "web", "Service");
+            let mut attributes = Attributes::new();
+            push_end(
+                &mut attributes,
+                &DESTINATION,
+                Peer::Service { service, backend },
+            );
+            let namespace = attributes
+                .iter()
+                .find(|(attribute, _)| *attribute == Attr::DestinationNamespace);
+            let namespace = namespace.and_then(|(_, value)| value.as_str());
+            assert_eq!(namespace, Some(expected));
+        };
+        check(None, "shop");
+        check(Some(workload("backends", "web", "Deployment")), "backends");
+        check(Some(workload("", "node-a", "Node")), "shop");
+    }
+}
