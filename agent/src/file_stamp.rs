@@ -4,13 +4,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What tells one content of a file from the next: device, inode, time of the last change, size. Where a link was swapped, as
+/// What tells one content of a file from the next: device, inode, times of the last changes of content and of rights, size. Where a link was swapped, as
 /// Kubernetes does in mounted ConfigMaps and Secrets, it leads to another inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     device: u64,
     inode: u64,
     changed: (i64, i64),
+    granted: (i64, i64),
     size: u64,
 }
 
@@ -22,6 +23,7 @@ impl FileStamp {
             device: file.dev(),
             inode: file.ino(),
             changed: (file.mtime(), file.mtime_nsec()),
+            granted: (file.ctime(), file.ctime_nsec()),
             size: file.len(),
         })
     }

@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::{env, fs, io};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, thread};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -117,21 +119,23 @@ impl Cmd {
         say(format!("$ {self}"));
         let started = self.command.stdout(Stdio::piped()).spawn();
         let mut child = started.with_context(|| format!("cannot start `{self}`"))?;
-        let mut kept = Vec::new();
-        if let Some(mut output) = child.stdout.take() {
-            let mut shown = io::stdout();
-            let mut part = [0; 8192];
-            loop {
-                let length = output.read(&mut part)?;
-                if length == 0 {
-                    break;
-                }
-                shown.write_all(&part[..length])?;
-                shown.flush()?;
-                kept.extend_from_slice(&part[..length]);
-            }
-        }
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let output = child.stdout.take();
+        let showing = output.map(|output| {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || show_and_keep(output, &kept))
+        });
         let status = child.wait()?;
+        // What the program started may have outlived it, and has its output still open.
+        let ended = Instant::now();
+        while showing
+            .as_ref()
+            .is_some_and(|showing| !showing.is_finished())
+            && ended.elapsed() < GRACE
+        {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((status, String::from_utf8_lossy(&kept).into_owned()))
     }
 
@@ -214,6 +218,25 @@ impl std::fmt::Display for Cmd {
             write!(f, " {}", quoted(&arg.to_string_lossy()))?;
         }
         Ok(())
+    }
+}
+
+/// How long output may take that is still on its way when its program has ended.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Shows output as it comes.
+fn show_and_keep(mut output: impl io::Read, kept: &Mutex<Vec<u8>>) {
+    let mut part = [0; 8192];
+    let mut shown = io::stdout();
+    while let Ok(length @ 1..) = output.read(&mut part) {
+        // Whoever closed our output still wants to know how the program ends.
+        drop(
+            shown
+                .write_all(&part[..length])
+                .and_then(|()| shown.flush()),
+        );
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&part[..length]);
     }
 }
 

@@ -88,13 +88,11 @@ pub(crate) fn run(
 /// Runs what needs neither root nor a certain kernel.
 pub(crate) fn unit() -> Result<()> {
     ebpf::ensure(Warnings::Shown)?;
-    let root = paths::root()?;
-    test_again::run(|| {
-        Cmd::cargo()
-            .dir(&root)
-            .args(["test", "--no-fail-fast"])
-            .args(UNIT_PACKAGES)
-    })
+    Cmd::cargo()
+        .dir(&paths::root()?)
+        .arg("test")
+        .args(UNIT_PACKAGES)
+        .run()
 }
 
 /// Runs the agent's release build on this machine's kernel. Where that cannot work the tests say so

@@ -111,7 +111,9 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         )
             .into_response(),
         Ok(None) => unavailable("the agent is stopping\n"),
-        Err(_) => unavailable("the agent did not read its series in time\n"),
+        Err(_) => unavailable(
+            "no turn within ten seconds: others are reading pages, or the agent is very busy\n",
+        ),
     }
 }
 

@@ -1,15 +1,16 @@
 //! `wellhead run`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
 use super::{Options, Threads, block_on, logging};
 use crate::config;
-use crate::daemon::{self, ConfigSource};
+use crate::daemon::{self, ConfigFile, ConfigSource};
 
 pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
-    let loaded = options.load()?;
     let source = source(options);
+    let loaded = options.load()?;
     block_on(&Threads::BESIDE_CAPTURE, async {
         Ok(daemon::run(&loaded.config, source).await?)
     })?;
@@ -19,14 +20,12 @@ pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
 /// The environment and the flags do not change while the agent runs; the file does.
 fn source(options: &Options) -> ConfigSource {
     let named = || std::env::var_os("WELLHEAD_CONFIG").filter(|name| !name.is_empty());
-    let file = options
-        .config
-        .clone()
-        .or_else(|| named().map(PathBuf::from));
+    let file = options.config.clone();
+    let file = file.or_else(|| named().map(PathBuf::from));
     let options = options.clone();
     ConfigSource {
-        file,
-        load: Box::new(move || {
+        file: file.map(ConfigFile::before_it_is_read),
+        load: Arc::new(move || {
             config::load(options.config.as_deref(), std::env::vars_os(), &options.set)
         }),
         set_log_level: Box::new(logging::set_level),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,8 +26,8 @@ pub use self::capture::Capture;
 use self::cluster::ClusterSource;
 pub use self::error::DaemonError;
 pub use self::lock::{Lock, LockError};
-pub use self::reload::ConfigSource;
 use self::reload::Reloader;
+pub use self::reload::{ConfigFile, ConfigSource};
 pub use self::settings::{Settings, SettingsError};
 pub(crate) use self::signals::{HangUp, stop as stop_signal};
 use self::sockets::Sockets;
@@ -236,8 +236,8 @@ fn learn_facts(
     client: Option<&::kube::Client>,
     config: &Config,
     tasks: &TaskTracker,
-) -> Option<oneshot::Receiver<NodeFacts>> {
-    let (tell, facts) = oneshot::channel();
+) -> Option<mpsc::Receiver<NodeFacts>> {
+    let (tell, facts) = mpsc::channel(1);
     let learning = kube::learn_facts(client?.clone(), config.node_name.clone(), tell);
     tasks.spawn(learning);
     Some(facts)

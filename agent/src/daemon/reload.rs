@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +20,32 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Where the configuration came from, and who else has to know that it changed.
 pub struct ConfigSource {
-    /// The file, if there is one.
-    pub file: Option<PathBuf>,
+    /// The file, if there is one, and as it was before it was read.
+    pub file: Option<ConfigFile>,
     /// Reads and checks all of it once more.
-    pub load: Box<dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync>,
+    pub load: Arc<dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync>,
     /// Changes what is logged.
     pub set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
+}
+
+/// The configuration's file.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    stamp: Option<FileStamp>,
+}
+
+impl ConfigFile {
+    /// As it is now, before it is read.
+    pub fn before_it_is_read(path: PathBuf) -> Self {
+        let stamp = FileStamp::of(&path);
+        Self { path, stamp }
+    }
+
+    /// A pipe has nothing to say a second time.
+    fn can_be_read_again(&self) -> bool {
+        self.path.is_file()
+    }
 }
 
 impl fmt::Debug for ConfigSource {
@@ -48,33 +70,53 @@ impl Reloader {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut stamp = self.stamp();
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = self.hang_ups.recv() => true,
                 _ = look.tick() => false,
             };
-            let before = stamp;
-            stamp = self.stamp();
-            if asked || stamp != before {
-                self.reload().await;
+            let file = self.source.file.clone();
+            // Files may be slow.
+            let looked = spawn_blocking(move || {
+                let file = file?;
+                Some((file.can_be_read_again(), FileStamp::of(&file.path)))
+            });
+            let (can_be_read, changed) = match looked.await.ok().flatten() {
+                Some((can_be_read, stamp)) => (can_be_read, self.note(stamp)),
+                None => (true, false),
+            };
+            match (asked || changed, can_be_read) {
+                (true, true) => self.reload().await,
+                (true, false) if asked => tracing::warn!(
+                    "the configuration's file cannot be read again; the agent goes on with what it has"
+                ),
+                _ => {}
             }
         }
     }
 
-    fn stamp(&self) -> Option<FileStamp> {
-        self.source.file.as_deref().and_then(FileStamp::of)
+    /// Whether the file is another one than before.
+    fn note(&mut self, stamp: Option<FileStamp>) -> bool {
+        let Some(file) = &mut self.source.file else {
+            return false;
+        };
+        std::mem::replace(&mut file.stamp, stamp) != stamp
     }
 
     /// A configuration with a mistake changes nothing.
     async fn reload(&mut self) {
-        let loaded = match (self.source.load)() {
-            Ok(loaded) => loaded,
-            Err(error) => {
+        let load = Arc::clone(&self.source.load);
+        let loaded = match spawn_blocking(move || load()).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => {
                 tracing::error!(
                     "the changed configuration is refused, the agent goes on with the one it has\n{error}"
                 );
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the configuration died");
                 return;
             }
         };

@@ -169,6 +169,7 @@ impl LiveSettings {
             series_idle_timeout: all.series_idle_timeout,
             arguments: all.arguments,
             exported_events: all.exported_events,
+            budget: all.budget,
             identity: identity(config, &sizes),
         }
     }

@@ -71,44 +71,9 @@ impl Describer {
         self.facts = facts;
     }
 
-    /// From now on the cluster is called so, and every resource has the attributes of these settings. Returns what was configured
-    /// before.
-    pub(super) fn reconfigure(&mut self, settings: &IdentitySettings) -> Configured {
-        std::mem::replace(&mut self.configured, Configured::of(settings))
-    }
-
-    /// A resource that was written before, with what is configured now instead of what was.
-    pub(super) fn reconfigured(&self, resource: &Resource, before: &Configured) -> Resource {
-        let mut resource = resource.clone();
-        let said = |key: &Arc<str>, value: &Value| {
-            let mut all = before.all();
-            all.any(|(known, text)| known == key && value.as_str() == Some(&**text))
-        };
-        resource.attributes.retain(|(key, value)| !said(key, value));
-        let known = resource.attributes.iter().map(|(key, _)| Arc::clone(key));
-        let mut draft = Draft {
-            keys: known.collect(),
-            resource,
-        };
-        for (key, value) in self.configured.all() {
-            draft.set_text(Arc::clone(key), value);
-        }
-        draft.finish()
-    }
-
-    /// A resource that was written before, with what has been learned since.
-    pub(super) fn brought_up_to_date(&mut self, resource: &Resource) -> Resource {
-        let mut resource = resource.clone();
-        for (key, value) in self.facts.attributes() {
-            let value = Value::Str(Arc::clone(value));
-            let mut attributes = resource.attributes.iter_mut();
-            match attributes.find(|(known, _)| **known == *key) {
-                Some((_, known)) => *known = value,
-                None => resource.attributes.push((self.keys.get(key), value)),
-            }
-        }
-        resource.attributes.shrink_to_fit();
-        resource
+    /// From now on the cluster is called so, and every resource has the attributes of these settings.
+    pub(super) fn reconfigure(&mut self, settings: &IdentitySettings) {
+        self.configured = Configured::of(settings);
     }
 
     /// The agent's own resource. Without labels: what there is to say of the agent is in `target_info`.

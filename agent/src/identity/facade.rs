@@ -289,25 +289,42 @@ impl Identity {
     /// Calls the cluster, and far ends outside it, as these settings say, and puts their attributes on every Resource, those of the
     /// gone included.
     pub fn reconfigure(&mut self, settings: &IdentitySettings) {
-        let before = self.describer.reconfigure(settings);
+        self.describer.reconfigure(settings);
         self.far_ends.reconfigure(settings);
-        self.node = Arc::new(self.describer.node());
-        for written in self.written.iter_mut().flatten() {
-            let resource = self.describer.reconfigured(&written.resource, &before);
-            if resource != *written.resource {
-                written.resource = Arc::new(resource);
-            }
-        }
+        self.describe_all_again();
     }
 
     /// Takes in what was learned of the node and the cluster: every resource says so from now on, those of the gone included.
     pub fn facts_learned(&mut self, facts: NodeFacts) {
         self.describer.learn(facts);
+        self.describe_all_again();
+    }
+
+    /// Writes every resource as it would be written now, of what was known when it was.
+    fn describe_all_again(&mut self) {
         self.node = Arc::new(self.describer.node());
-        for written in self.written.iter_mut().flatten() {
-            let resource = self.describer.brought_up_to_date(&written.resource);
+        for index in 0..self.written.len() {
+            let Some(written) = self.written[index].clone() else {
+                continue;
+            };
+            let id = OwnerId(u32::try_from(index).unwrap_or(u32::MAX));
+            let Some(whose) = self.owners.get(id).whose.clone() else {
+                continue;
+            };
+            let container = match (&whose, &written.pod) {
+                (CgroupOwner::Container { id, .. }, Some(pod)) => pod
+                    .containers
+                    .iter()
+                    .find(|container| container.ids.contains(id))
+                    .cloned(),
+                _ => None,
+            };
+            let resource = self.describe(&whose, written.pod.as_deref(), container.as_ref());
             if resource != *written.resource {
-                written.resource = Arc::new(resource);
+                self.written[index] = Some(Written {
+                    resource: Arc::new(resource),
+                    ..written
+                });
             }
         }
     }
@@ -395,10 +412,29 @@ impl Identity {
     fn write(&mut self, index: usize, whose: &CgroupOwner) -> Arc<Resource> {
         let known = self.known(whose);
         let (pod, container) = (known.pod.map(Arc::clone), known.container.cloned());
-        let resource = match (whose, &pod) {
+        let resource = self.describe(whose, pod.as_deref(), container.as_ref());
+        // A change of the pod need not show in the resource.
+        let before = self
+            .written
+            .get(index)
+            .and_then(Option::as_ref)
+            .map(|written| &written.resource);
+        match before {
+            Some(before) if **before == resource => Arc::clone(before),
+            _ => Arc::new(resource),
+        }
+    }
+
+    fn describe(
+        &mut self,
+        whose: &CgroupOwner,
+        pod: Option<&PodInfo>,
+        container: Option<&ContainerInfo>,
+    ) -> Resource {
+        match (whose, pod) {
             (CgroupOwner::Host { slice, unit }, _) => self.describer.host(slice, unit.as_ref()),
             (CgroupOwner::Container { id, .. }, Some(pod)) => {
-                self.describer.pod(pod, container.as_ref(), Some(id))
+                self.describer.pod(pod, container, Some(id))
             }
             (CgroupOwner::Pod { .. }, Some(pod)) => self.describer.pod(pod, None, None),
             (
@@ -410,16 +446,6 @@ impl Identity {
                 None,
             ) => self.describer.container(id, *runtime, pod_uid.as_ref()),
             (CgroupOwner::Pod { uid }, None) => self.describer.unknown_pod(uid),
-        };
-        // A change of the pod need not show in the resource.
-        let before = self
-            .written
-            .get(index)
-            .and_then(Option::as_ref)
-            .map(|written| &written.resource);
-        match before {
-            Some(before) if **before == resource => Arc::clone(before),
-            _ => Arc::new(resource),
         }
     }
 

@@ -16,6 +16,22 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
+    /// Whether there is nothing more to be learned. Regions say nothing that zones do not.
+    pub fn is_complete(&self) -> bool {
+        self.node_uid.is_some() && self.zone.is_some() && self.cluster_uid.is_some()
+    }
+
+    /// These, and what was known before where they say nothing.
+    #[must_use]
+    pub fn or(self, before: &Self) -> Self {
+        Self {
+            node_uid: self.node_uid.or_else(|| before.node_uid.clone()),
+            zone: self.zone.or_else(|| before.zone.clone()),
+            region: self.region.or_else(|| before.region.clone()),
+            cluster_uid: self.cluster_uid.or_else(|| before.cluster_uid.clone()),
+        }
+    }
+
     /// Attributes of every Resource.
     pub(super) fn attributes(&self) -> impl Iterator<Item = (&'static str, &Arc<str>)> {
         let all = [

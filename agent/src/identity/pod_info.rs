@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
-use super::free_attributes::{MOST, beginning, is_free};
+use super::free_attributes::{MOST, ROOM, beginning, is_free};
 use super::image::ImageRef;
 use super::pods::PodUpdate;
 use super::workload::{ObjectName, Workload};
@@ -163,7 +163,12 @@ impl ServiceEnv {
         let Some(value) = literal(beginning(value)).filter(|_| is_free(key)) else {
             return;
         };
-        let has_room = self.others.len() < MOST;
+        let taken: usize = self
+            .others
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        let has_room = self.others.len() < MOST && taken + key.len() + value.len() <= ROOM;
         match self.others.iter_mut().find(|(known, _)| **known == *key) {
             Some((_, known)) => *known = value,
             None if has_room => self.others.push((key.into(), value)),
@@ -173,7 +178,7 @@ impl ServiceEnv {
 }
 
 fn literal(value: &str) -> Option<Arc<str>> {
-    (!value.is_empty() && !value.starts_with("$(")).then(|| value.into())
+    (!value.is_empty() && !value.contains("$(")).then(|| value.into())
 }
 
 /// Leaves what is not a valid escape as it is.

@@ -67,8 +67,8 @@ pub struct Inputs {
     pub subscriptions: mpsc::Receiver<Subscription>,
     /// News of pods; `None` without a cluster.
     pub pods: Option<PodInput>,
-    /// What else the API server says of the node, once; `None` without a cluster, and when it was told.
-    pub facts: Option<oneshot::Receiver<NodeFacts>>,
+    /// What else the API server says of the node; `None` without a cluster.
+    pub facts: Option<mpsc::Receiver<NodeFacts>>,
     /// News of what has which address in the cluster; `None` if nobody tells.
     pub cluster: Option<mpsc::Receiver<ClusterUpdate>>,
     /// How the agent's own watches of the cluster are doing; `None` if it has none.
@@ -197,13 +197,16 @@ impl Pipeline {
                 _ = self.drain.tick() => self.drain_all().await,
                 () = self.marks.passed() => self.drain_all().await,
                 Some(request) = self.inputs.snapshots.recv() => {
+                    if request.is_closed() {
+                        continue;
+                    }
                     self.drain_all().await;
                     self.account_for_losses().await;
                     // Whoever asked may have gone.
                     drop(request.send(self.state.read()));
                 }
                 Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
-                Some(facts) = node_facts(&mut self.inputs.facts) => self.state.facts_learned(facts),
+                Some(facts) = next_of(&mut self.inputs.facts) => self.state.facts_learned(facts),
                 Some(changed) = next_of(&mut self.inputs.changes) => self.state.reconfigure(changed),
                 Some(update) = next_of(&mut self.inputs.cluster) => self.state.cluster_changed(update),
                 addresses = self.host_addresses.changed() => self.state.host_addresses_changed(addresses),
@@ -355,16 +358,6 @@ async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
         Some(input) => input.updates.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// Pending for ever once there is nothing more to be told.
-async fn node_facts(facts: &mut Option<oneshot::Receiver<NodeFacts>>) -> Option<NodeFacts> {
-    let Some(awaited) = facts else {
-        return std::future::pending().await;
-    };
-    let told = awaited.await.ok();
-    *facts = None;
-    told
 }
 
 /// Pending for ever where nobody tells.

@@ -20,6 +20,8 @@ pub struct LiveSettings {
     pub arguments: Arguments,
     /// Names of the events that are exported; all if there is none.
     pub exported_events: Vec<&'static str>,
+    /// The memory budget and what it is made up of.
+    pub budget: Budget,
     /// What Resources and far ends are called. Sizes and what is watched stay as they are.
     pub identity: IdentitySettings,
 }

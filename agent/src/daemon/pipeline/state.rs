@@ -170,6 +170,7 @@ impl State {
         self.settings.series_idle_timeout = changed.series_idle_timeout;
         self.settings.arguments = changed.arguments;
         self.settings.exported_events = changed.exported_events;
+        self.about.budget = changed.budget;
         self.identity.reconfigure(&changed.identity);
         self.names_changed();
     }

@@ -39,6 +39,17 @@ impl Labels {
         text
     }
 
+    /// Containers of one name follow each other in a pod, so the newest alone is shown: a restart then looks
+    /// like the reset of a counter it is. Their sum would fall, and be taken for a reset to all that is left,
+    /// when the old container's series expires.
+    pub(super) fn is_container(&self, point: &Point) -> bool {
+        let resource = self.resources.get(point.resource);
+        resource.is_some_and(|(resource, _)| {
+            let mut labels = resource.labels.iter();
+            labels.any(|(name, _)| *name == "k8s_container_name")
+        })
+    }
+
     /// Appends them.
     pub(super) fn push(&self, text: &mut String, point: &Point) {
         let before = text.len();

@@ -82,7 +82,7 @@ impl Samples {
         if labels.of(first) != text {
             return false;
         }
-        if !is_container(text) {
+        if !labels.is_container(first) {
             let sum = self.sums.entry(place);
             sum.or_insert_with(|| first.value.clone()).add(&point.value);
         } else if first.start_unix_nano < point.start_unix_nano {
@@ -90,12 +90,4 @@ impl Samples {
         }
         true
     }
-}
-
-/// Containers of one name follow each other in a pod, so the newest alone is shown: a restart then looks
-/// like the reset of a counter it is. Their sum would fall, and be taken for a reset to all that is left,
-/// when the old container's series expires.
-fn is_container(labels: &str) -> bool {
-    // Within a value the quotation mark is escaped.
-    labels.starts_with("k8s_container_name=\"") || labels.contains(",k8s_container_name=\"")
 }

@@ -1,4 +1,5 @@
-//! What the API server says of the node and of the cluster as a whole. It is asked once: none of it changes while a node runs.
+//! What the API server says of the node and of the cluster as a whole. Little of it changes while a node runs, but it may not be there
+//! yet when the node is new: clouds label nodes after these have joined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::identity::facts::NodeFacts;
@@ -21,21 +22,43 @@ const CLUSTER_NAMESPACE: &str = "kube-system";
 const ZONE: &str = "topology.kubernetes.io/zone";
 const REGION: &str = "topology.kubernetes.io/region";
 
-/// Asks until there are answers, or nobody wants them any more, and tells what they say.
-pub async fn learn_facts(client: Client, node: String, mut tell: oneshot::Sender<NodeFacts>) {
-    let facts = tokio::select! {
-        facts = ask(client, &node, DefaultBackoff::default) => facts,
-        () = tell.closed() => return,
-    };
-    let _nobody_may_listen = tell.send(facts);
+/// Between two questions while something is missing: the first pause, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+
+/// Attempts at one question, where the server is out of reach.
+const ATTEMPTS: usize = 5;
+
+/// Asks until everything is known, or nobody wants to know any more, and tells whenever there is something new.
+pub async fn learn_facts(client: Client, node: String, tell: mpsc::Sender<NodeFacts>) {
+    let mut known = NodeFacts::default();
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let facts = tokio::select! {
+            facts = ask(&client, &node, DefaultBackoff::default) => facts.or(&known),
+            () = tell.closed() => return,
+        };
+        if facts != known {
+            known = facts.clone();
+            if tell.send(facts).await.is_err() {
+                return;
+            }
+        }
+        if known.is_complete() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(longest),
+            () = tell.closed() => return,
+        }
+    }
 }
 
-async fn ask<B: Backoff>(client: Client, node: &str, backoff: impl Fn() -> B) -> NodeFacts {
+async fn ask<B: Backoff>(client: &Client, node: &str, backoff: impl Fn() -> B) -> NodeFacts {
     let nodes: Api<Node> = Api::all(client.clone());
-    let namespaces: Api<Namespace> = Api::all(client);
+    let namespaces: Api<Namespace> = Api::all(client.clone());
     let (node, cluster) = tokio::join!(
-        metadata(&nodes, node, backoff()),
-        metadata(&namespaces, CLUSTER_NAMESPACE, backoff())
+        metadata(&nodes, node, backoff().take(ATTEMPTS)),
+        metadata(&namespaces, CLUSTER_NAMESPACE, backoff().take(ATTEMPTS))
     );
     let label = |key: &str| {
         let labels = node.as_ref()?.metadata.labels.as_ref()?;
@@ -53,7 +76,7 @@ fn uid<K>(object: &PartialObjectMeta<K>) -> Option<Arc<str>> {
     object.metadata.uid.as_deref().map(Arc::from)
 }
 
-/// `None` if the server says that there is none, or that it is none of the agent's business.
+/// `None` if the server says that there is none, or that it is none of the agent's business, or nothing.
 async fn metadata<K>(
     api: &Api<K>,
     name: &str,
@@ -103,7 +126,8 @@ mod tests {
                 reply.send_response(Response::builder().status(code).body(body).unwrap());
             }
         });
-        let facts = ask(client, "node-a", NoDelay::default).await;
+        let facts = ask(&client, "node-a", NoDelay::default).await;
+        drop(client);
         serving.await.unwrap();
         facts
     }
@@ -136,6 +160,14 @@ mod tests {
             cluster_uid: Some("u-cluster".into()),
         };
         assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_out_of_reach_does_not_keep_back_the_other() {
+        let away = (0..=ATTEMPTS).map(|_| refusal(503)).collect();
+        let found = asked(away, vec![(200, object("u-cluster", &json!({})))]).await;
+        assert_eq!(found.cluster_uid, Some("u-cluster".into()));
+        assert!(!found.is_complete());
     }
 
     #[tokio::test]

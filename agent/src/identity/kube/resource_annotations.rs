@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::identity::free_attributes::{MOST, beginning, is_free};
+use crate::identity::free_attributes::{MOST, ROOM, beginning, is_free};
 
 const PREFIX: &str = "resource.opentelemetry.io/";
 
@@ -11,12 +11,17 @@ const PREFIX: &str = "resource.opentelemetry.io/";
 pub(super) fn resource_annotations(
     annotations: &BTreeMap<String, String>,
 ) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut room = ROOM;
     let attributes = annotations
         .range(PREFIX.to_owned()..)
         .map_while(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())));
     attributes
         .filter(|(key, _)| is_free(key))
         .take(MOST)
+        .take_while(|(key, value)| {
+            room = room.saturating_sub(key.len() + beginning(value).len());
+            room > 0
+        })
         .map(|(key, value)| (key.into(), beginning(value).into()))
         .collect()
 }

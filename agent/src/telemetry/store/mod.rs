@@ -339,10 +339,19 @@ impl Store {
             return Some(slot);
         }
         let room = self.held < self.limit
-            && self.per_metric[metric as usize] < self.metric_limit
+            && self.held_of(metric) < self.metric_limit
             && attributes != AttributesId::OVERFLOW
             && self.sets.is_valid(attributes);
         room.then(|| self.create(metric, owner, attributes, now))
+    }
+
+    /// Series of one metric, without its overflow series.
+    fn held_of(&self, metric: Metric) -> usize {
+        let overflow = (metric, OwnerId::NODE, AttributesId::OVERFLOW.index);
+        let all = self.per_metric[metric as usize];
+        // Only looked for where it matters.
+        let has_overflow = all >= self.metric_limit && self.index.contains_key(&overflow);
+        all - usize::from(has_overflow)
     }
 
     /// Applies a change to the series in a slot; `false` if it has to go to the overflow series.
