@@ -14,7 +14,7 @@ use axum::routing::get;
 use futures::stream::{self, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::export::prometheus::negotiation::Format;
 use crate::export::prometheus::page::{Page, Scope};
@@ -29,6 +29,9 @@ const CHUNK: usize = 64 << 10;
 
 /// Prometheus gives up by then; an answer that says why is better than none.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a reader may take while others wait.
+const READING: Duration = Duration::from_secs(10);
 
 /// What `/metrics` shows.
 #[derive(Clone, Debug)]
@@ -52,12 +55,15 @@ impl Metrics {
 
     /// Begins a page; `None` once the pipeline has stopped.
     async fn page(self, format: Format) -> Option<Turn> {
+        let pages = Arc::clone(&self.pages);
         let permit = self.pages.acquire_owned().await.ok()?;
         let snapshot = self.snapshots.take().await?;
         let build = self.build;
         let standard = spawn_blocking(move || standard::read(build)).await.ok()?;
         Some(Turn {
             page: Page::new(format, self.scope, snapshot, standard),
+            pages,
+            begun: Instant::now(),
             _permit: permit,
         })
     }
@@ -66,14 +72,24 @@ impl Metrics {
 /// A page under way. It has its turn until its reader has all of it, or is cut off.
 struct Turn {
     page: Page,
+    pages: Arc<Semaphore>,
+    begun: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Turn {
+    /// Whether it has had its time while all turns are taken.
+    fn is_overdue(&self) -> bool {
+        self.pages.available_permits() == 0 && self.begun.elapsed() > READING
+    }
+
     /// Each piece is written when the last one is gone.
     fn into_body(self) -> Body {
         let chunks = stream::unfold(Some(self), |turn| async {
             let mut turn = turn?;
+            if turn.is_overdue() {
+                return Some((Err(io::ErrorKind::TimedOut.into()), None));
+            }
             // A thread that may take its time: the first piece of a family looks at all of its points.
             let written = spawn_blocking(move || {
                 let mut text = String::with_capacity(CHUNK + CHUNK / 4);
@@ -124,6 +140,7 @@ fn unavailable(why: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
+    use tokio::time::advance;
 
     use super::*;
     use crate::identity::Value;
@@ -150,14 +167,33 @@ mod tests {
         Page::new(Format::Text, Scope::Left, Arc::new(snapshot), Vec::new())
     }
 
+    async fn turn(pages: &Arc<Semaphore>) -> Turn {
+        Turn {
+            page: page(),
+            pages: Arc::clone(pages),
+            begun: Instant::now(),
+            _permit: Arc::clone(pages).acquire_owned().await.unwrap(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_makes_room_for_others_once_all_turns_are_taken() {
+        let pages = Arc::new(Semaphore::new(2));
+        let mut slow = turn(&pages).await.into_body();
+        slow.frame().await.unwrap().unwrap();
+        advance(READING * 2).await;
+        slow.frame().await.unwrap().unwrap();
+        let other = turn(&pages).await;
+        slow.frame().await.unwrap().unwrap_err();
+        assert!(slow.frame().await.is_none());
+        assert_eq!(pages.available_permits(), 1);
+        drop(other);
+    }
+
     #[tokio::test]
     async fn a_page_is_written_as_it_is_read_and_keeps_its_turn_until_then() {
         let pages = Arc::new(Semaphore::new(1));
-        let turn = Turn {
-            page: page(),
-            _permit: Arc::clone(&pages).acquire_owned().await.unwrap(),
-        };
-        let mut body = turn.into_body();
+        let mut body = turn(&pages).await.into_body();
         let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {
             pieces.push(frame.unwrap().into_data().unwrap());
