@@ -3,9 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -138,4 +140,60 @@ fn what_a_killed_agent_had_on_disk_is_sent_and_a_torn_end_is_counted() {
     // What was in memory is gone with the agent: 64 KiB, and what had just been handed over.
     let told = outage.told();
     assert!((EXECUTIONS / 3..=EXECUTIONS).contains(&told), "{told}");
+}
+
+/// How long the receiver is away in the long test.
+const AWAY: Duration = Duration::from_mins(5);
+
+#[test]
+#[ignore = "takes minutes: cargo xtask test soak"]
+fn five_minutes_without_a_receiver_lose_nothing() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut receiver = Receiver::start();
+    let agent = Agent::builder()
+        .export_to(&receiver, "http/protobuf")
+        .set("events.export", "on")
+        .set("events.kinds", "[process.exec]")
+        .set("traces.process", "on")
+        .set("otlp.spill.directory", directory.path().display())
+        .start();
+    let program = Programs::new().link("/bin/true", "long");
+    receiver.kill();
+    let begun = Instant::now();
+    let mut executed = 0;
+    while begun.elapsed() < AWAY {
+        program.run_times(100, &ARGUMENTS);
+        executed += 100;
+        thread::sleep(Duration::from_millis(300));
+    }
+    receiver.start_again();
+    let name = program.name.as_str();
+    let of_program = |items: &[Value]| {
+        let ours = |item: &&Value| attribute(item, "process.executable.name") == name;
+        items.iter().filter(ours).count() as u64
+    };
+    let arrived = || {
+        [
+            of_program(&receiver.log_records()),
+            of_program(&receiver.spans()),
+        ]
+    };
+    let patience = Instant::now();
+    while arrived() != [executed; 2] && patience.elapsed() < AWAY {
+        thread::sleep(Duration::from_secs(2));
+    }
+    eprintln!(
+        "{executed} executions in {AWAY:?}; caught up after {:?}",
+        patience.elapsed()
+    );
+    assert_eq!(arrived(), [executed; 2], "log records and spans");
+    let counted = [("process_executable_name", name)];
+    let page = agent.metrics();
+    assert_eq!(page.sum("wellhead_process_execs_total", &counted), executed);
+    for reason in ["logs_full", "spans_full", "spill_torn"] {
+        assert_eq!(discards(&agent, reason), 0, "{reason}");
+    }
 }
