@@ -243,7 +243,7 @@ pub struct Prometheus {
     pub listen: ListenAddress,
     /// Whether `/api/v1/status` is served there too. It is always served on the agent's socket.
     pub status: StatusMode,
-    /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same on all of them, and make a page half as long again.
+    /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same everywhere, and make a page half as long again or more. What only `/metrics` has (`target_info`, `process_*`) goes without.
     pub scope_labels: Toggle,
 }
 

@@ -125,7 +125,7 @@ pub struct OtlpTls {
     /// PEM file of the agent's own certificate, and those that lead to its authority, for a receiver that wants one (mutual TLS).
     #[schemars(extend("x-default" = "none"))]
     pub cert_file: Option<PathBuf>,
-    /// PEM file of that certificate's key.
+    /// PEM file of that certificate's key. Both are set, or none; at start they have to be there and belong together, later ones that do not are left aside.
     #[schemars(extend("x-default" = "none"))]
     pub key_file: Option<PathBuf>,
 }

@@ -26,6 +26,9 @@ and an empty variable count as not set. Everything is checked before anything st
 will not do ends the agent with exit code 64 and one line for each problem. `wellhead config check FILE` does only that
 (the file may be `/dev/stdin`), `wellhead config print` shows what is in effect, and `wellhead config schema` prints the JSON schema.
 
+Keys that are \"taken up while the agent runs\" are in effect as soon as the file [has changed](operations.md#changing-the-configuration); all others
+wait for the next start.
+
 Values are written so:
 
 | type | written |

@@ -7,7 +7,7 @@ use std::path::Path as FilePath;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::{
-    budget::{LEAST_BUDGET, LEAST_QUEUE, LEAST_SPILL, RING_SHARE},
+    budget::{Component, LEAST_BUDGET, LEAST_QUEUE, LEAST_SPILL, RING_SHARE},
     error::{Origin, Problem},
     keys::Config,
     kubernetes::KubernetesMode,
@@ -49,6 +49,12 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
     checks.require(!(nowhere && config.exports_events()), "events.export", || {
         "has no effect: events are exported over OTLP only, and neither `otlp.endpoint` nor `otlp.logs.endpoint` is set".to_owned()
     });
+    let unused = !config.exports_events() && !config.events.kinds.is_empty();
+    checks.require(!unused, "events.kinds", || {
+        "has no effect: `events.export` is not `on`".to_owned()
+    });
+    checks.series(config);
+    checks.without_tls(config);
     checks.without_kubernetes(config);
     checks.unused_by_resolver(config);
 }
@@ -116,6 +122,56 @@ impl Checks<'_> {
     }
 
     /// What is set of pods while nobody asks for them.
+    /// Limits on series that are larger than what else is set has room for.
+    fn series(&mut self, config: &Config) {
+        let sizes = config.sizes();
+        let (all, budget) = (sizes.at_most(Component::Series), config.memory_budget);
+        self.require(all <= budget.bytes() / 2, "series_limit", || {
+            let all = ByteSize::from_bytes(all);
+            format!("so many series take up to `{all}`, more than half of `memory_budget`, `{budget}`: raise that too")
+        });
+        let fine = sizes.series_per_metric <= sizes.series;
+        self.require(fine, "series_limit_per_metric", || {
+            format!("has no effect: `series_limit` is `{}`", sizes.series)
+        });
+    }
+
+    /// Files for TLS where there is none.
+    fn without_tls(&mut self, config: &Config) {
+        let sections = [
+            (Signal::Metrics, "otlp.metrics.tls"),
+            (Signal::Traces, "otlp.traces.tls"),
+            (Signal::Logs, "otlp.logs.tls"),
+        ];
+        let is_plain = |signal| {
+            let settings = config.otlp.settings(signal);
+            settings.is_none_or(|settings| settings.endpoint.as_str().starts_with("http://"))
+        };
+        let message = || "has no effect: the endpoint is no `https` URL".to_owned();
+        let files = |tls: &OtlpTls| {
+            [
+                ("ca_file", tls.ca_file.is_some()),
+                ("cert_file", tls.cert_file.is_some()),
+                ("key_file", tls.key_file.is_some()),
+            ]
+        };
+        let nowhere = sections.iter().all(|(signal, _)| is_plain(*signal));
+        for (key, is_set) in files(&config.otlp.tls) {
+            self.require(!(nowhere && is_set), &format!("otlp.tls.{key}"), message);
+        }
+        for (signal, section) in sections {
+            let own = &config.otlp.overrides(signal).tls;
+            for (key, is_set) in [
+                ("ca_file", own.ca_file.is_some()),
+                ("cert_file", own.cert_file.is_some()),
+                ("key_file", own.key_file.is_some()),
+            ] {
+                let unused = is_set && is_plain(signal);
+                self.require(!unused, &format!("{section}.{key}"), message);
+            }
+        }
+    }
+
     fn without_kubernetes(&mut self, config: &Config) {
         let kubernetes = &config.kubernetes;
         let off = kubernetes.mode == KubernetesMode::Off;

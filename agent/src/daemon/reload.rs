@@ -88,9 +88,14 @@ impl Reloader {
             };
             match (asked || changed, can_be_read) {
                 (true, true) => self.reload().await,
-                (true, false) if asked => tracing::warn!(
-                    "the configuration's file cannot be read again; the agent goes on with what it has"
-                ),
+                (true, false) => {
+                    let file = self.source.file.as_ref();
+                    let path = file.map(|file| file.path.display().to_string());
+                    tracing::warn!(
+                        path,
+                        "the configuration's file cannot be read again; the agent goes on with what it has"
+                    );
+                }
                 _ => {}
             }
         }

@@ -42,6 +42,7 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
             otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
             otlp.traces = {"endpoint":"http://traces:4317"} (otlp.traces.endpoint from OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
             otlp.metrics = {"interval":"15s"} (otlp.metrics.interval from OTEL_METRIC_EXPORT_INTERVAL)
+            warning: OTEL_EXPORTER_OTLP_CERTIFICATE: otlp.tls.ca_file: has no effect: the endpoint is no `https` URL
         "#]],
     );
 }
@@ -273,4 +274,36 @@ fn spans_without_a_receiver_are_warned_of() {
     .assert_eq(&warnings("otlp: {metrics: {endpoint: http://h:1}}"));
     expect![""].assert_eq(&warnings("otlp: {endpoint: http://h:1}"));
     expect![""].assert_eq(&warnings("otlp: {traces: {endpoint: http://h:1}}"));
+}
+
+#[test]
+fn files_for_tls_where_there_is_none_are_warned_of() {
+    let warnings = |yaml: &str| {
+        let loaded = load(yaml, &[], &[]).expect("nothing is wrong");
+        let lines = loaded.warnings.iter().map(|warning| format!("{warning}\n"));
+        lines.collect::<String>()
+    };
+    expect![[r#"
+        w.yaml:6:10: events.kinds: has no effect: `events.export` is not `on`
+        w.yaml:7:1: series_limit: so many series take up to `90000KiB`, more than half of `memory_budget`, `128MiB`: raise that too
+        w.yaml:8:1: series_limit_per_metric: has no effect: `series_limit` is `90000`
+        w.yaml:3:9: otlp.tls.ca_file: has no effect: the endpoint is no `https` URL
+        w.yaml:5:11: otlp.traces.tls.cert_file: has no effect: the endpoint is no `https` URL
+        w.yaml:5:26: otlp.traces.tls.key_file: has no effect: the endpoint is no `https` URL
+    "#]]
+    .assert_eq(&warnings(
+        "otlp:\n  endpoint: http://h:1\n  tls: {ca_file: /ca}\n  traces:\n    tls: {cert_file: /c, key_file: /k}\nevents: {kinds: [tcp.close]}\nseries_limit: 90000\nseries_limit_per_metric: 100000\n",
+    ));
+    expect![""].assert_eq(&warnings(
+        "otlp:\n  endpoint: http://h:1\n  tls: {ca_file: /ca}\n  traces:\n    endpoint: https://t:1\n    tls: {cert_file: /c, key_file: /k}\nevents: {kinds: [tcp.close], export: on}\n",
+    ));
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    let refused = |yaml: &str| load(yaml, &[], &[]).unwrap_err().to_string();
+    expect!["w.yaml:3:9: otlp.tls.cert_file: is of no use alone; set `otlp.tls.key_file` too"]
+    .assert_eq(&refused(
+        "otlp:\n  endpoint: https://h:1\n  tls: {cert_file: /c}\n  logs:\n    tls: {key_file: /k}\n  traces:\n    endpoint: https://t:1\n    tls: {key_file: /k}\n",
+    ));
 }

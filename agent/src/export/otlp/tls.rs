@@ -29,10 +29,14 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, TransportE
     let chain = certificates(&cert_pem).ok_or_else(|| TransportError::Certificates {
         path: cert.to_owned(),
     })?;
-    let key = private_key(key, &key_pem)?;
+    let signing = private_key(key, &key_pem)?;
     builder
-        .with_client_auth_cert(chain, key)
-        .map_err(TransportError::Tls)
+        .with_client_auth_cert(chain, signing)
+        .map_err(|source| TransportError::Pair {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            source,
+        })
 }
 
 /// For connections without TLS, whose connector wants a configuration all the same: trusts nobody.

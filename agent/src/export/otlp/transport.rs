@@ -69,6 +69,16 @@ pub enum TransportError {
         /// What went wrong.
         source: rustls::pki_types::pem::Error,
     },
+    /// They do not belong together.
+    #[error("{} and {} cannot be used together", cert.display(), key.display())]
+    Pair {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What went wrong.
+        source: rustls::Error,
+    },
     /// The system's certificate authorities cannot be loaded.
     #[error("cannot load the system's certificate authorities; name a file of them instead")]
     SystemRoots(#[source] io::Error),

@@ -44,6 +44,12 @@
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
   value: /etc/wellhead-otlp/ca.crt
 {{- end }}
+{{- if .clientSecret.name }}
+- name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
+  value: /etc/wellhead-otlp-client/tls.crt
+- name: OTEL_EXPORTER_OTLP_CLIENT_KEY
+  value: /etc/wellhead-otlp-client/tls.key
+{{- end }}
 {{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
