@@ -7,11 +7,11 @@ use serde_json::Value;
 use wellhead_tests::require::say;
 
 use super::World;
-use super::agent::NAMESPACE;
+use super::agent::{Agent, NAMESPACE};
 
-/// Each asks for all that its role allows, and for nothing else.
+/// Each asks for all that its role allows, and for nothing else. Says how much that is, by the server's account and by the agents' own.
 pub(crate) fn are_those_used(world: &World) {
-    let _installed = world.agent();
+    let agent = world.agent();
     let events = world.cluster.audit();
     for account in ["wellhead", "wellhead-resolver"] {
         let user = format!("system:serviceaccount:{NAMESPACE}:{account}");
@@ -42,6 +42,36 @@ pub(crate) fn are_those_used(world: &World) {
             requests.len()
         ));
     }
+    say_bytes(agent);
+}
+
+/// Agents count their own connections like any other's.
+fn say_bytes(agent: &Agent) {
+    let series = agent.told().series();
+    let to_server = |direction: &str| -> u64 {
+        let having = [
+            ("destination.k8s.service.name", "kubernetes"),
+            ("network.io.direction", direction),
+        ];
+        let of_agents = series.iter().filter(|one| {
+            one.metric == "wellhead.tcp.io"
+                && one.of("k8s.namespace.name") == NAMESPACE
+                && one.of("k8s.daemonset.name") == "wellhead"
+                && one.has(&having)
+        });
+        of_agents.map(|one| one.total).sum()
+    };
+    let agents: BTreeSet<&str> = series
+        .iter()
+        .filter(|one| one.of("k8s.daemonset.name") == "wellhead")
+        .map(|one| one.of("k8s.pod.uid"))
+        .collect();
+    say(format_args!(
+        "  {} agents one after the other: {} bytes to the API server, {} bytes from it",
+        agents.len(),
+        to_server("transmit"),
+        to_server("receive")
+    ));
 }
 
 fn allowed_by(rule: &Value) -> Vec<String> {

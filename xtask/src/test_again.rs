@@ -11,33 +11,49 @@ const AT_MOST: usize = 3;
 
 /// Runs one test program, started by what `cargo` returns: everything in it, then what failed once more.
 pub(crate) fn run(cargo: impl Fn() -> Cmd) -> Result<()> {
-    let first = cargo();
-    let shown = first.to_string();
-    let (status, output) = first.run_and_keep()?;
-    if status.success() {
+    attempt(|alone| {
+        let cargo = match alone {
+            Some(name) => cargo().args(["--", "--exact", "--test-threads=1", name]),
+            None => cargo(),
+        };
+        let shown = cargo.to_string();
+        let (status, output) = cargo.run_and_keep()?;
+        Ok(Run {
+            is_fine: status.success(),
+            output,
+            shown: format!("`{shown}`: {status}"),
+        })
+    })
+}
+
+/// A test program that has ended.
+struct Run {
+    is_fine: bool,
+    output: String,
+    /// What ran and how it ended, for people.
+    shown: String,
+}
+
+/// `run` runs all tests, or one alone.
+fn attempt(run: impl Fn(Option<&str>) -> Result<Run>) -> Result<()> {
+    let all = run(None)?;
+    if all.is_fine {
         return Ok(());
     }
-    let failed = failures(&output);
+    let failed = failures(&all.output);
     // One that died on the way has no result, and nobody knows what it would have found.
-    let ended = output
-        .lines()
-        .filter(|line| line.starts_with(RESULT))
-        .count();
-    if ended != 1 || failed.is_empty() || failed.len() > AT_MOST {
-        bail!("`{shown}` failed: {status}, {} tests", failed.len());
+    let results = all.output.lines().filter(|line| line.starts_with(RESULT));
+    if results.count() != 1 || failed.is_empty() || failed.len() > AT_MOST {
+        bail!("{}, {} tests failed", all.shown, failed.len());
     }
     for name in failed {
         say(format!(
             "WARNING: once more, alone, because it failed beside others: {name}"
         ));
-        let again = cargo().args(["--", "--exact", "--test-threads=1", name]);
-        let shown = again.to_string();
-        let (status, output) = again.run_and_keep()?;
-        let ran = output.contains(&format!("{RESULT} ok. 1 passed; 0 failed;"));
-        ensure!(
-            status.success() && ran,
-            "`{shown}` failed as well: {status}"
-        );
+        let alone = run(Some(name))?;
+        let passed = format!("{RESULT} ok. 1 passed; 0 failed;");
+        let ran = alone.output.contains(&passed);
+        ensure!(alone.is_fine && ran, "{}, failed as well", alone.shown);
         say(format!(
             "FLAKY: {name} failed at its first attempt, see above, and passed at its second"
         ));
@@ -73,26 +89,34 @@ mod tests {
         assert_eq!(failures("\nfailures:\n    cut"), ["cut"]);
     }
 
-    /// A program that fails in these tests, and does this when told to run one alone.
-    fn program(failed: &str, result: &str, alone: &str) -> impl Fn() -> Cmd {
-        let script = format!(
-            "case \"$*\" in *--exact*) {alone};; esac; printf '\\nfailures:\\n{failed}\\n{result}'; exit 101"
-        );
-        move || Cmd::new("sh").args(["-c", &script, "sh"])
+    /// Whether a program is fine after all that prints these failures and this result, and alone that one.
+    fn check(failed: &str, result: &str, alone: (bool, &str), expected: bool) {
+        let found = attempt(|name| {
+            let (is_fine, output) = match name {
+                None => (false, format!("\nfailures:\n{failed}\n{result}")),
+                Some(_) => (alone.0, alone.1.to_owned()),
+            };
+            Ok(Run {
+                is_fine,
+                output,
+                shown: "a program".to_owned(),
+            })
+        });
+        assert_eq!(found.is_ok(), expected, "{failed} {result} {alone:?}");
     }
 
     #[test]
     fn one_that_passes_alone_is_flaky_and_one_that_does_not_fails() {
-        const FAILED: &str = "test result: FAILED. 0 passed; 1 failed;\\n";
-        const PASSES: &str = "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'; exit 0";
-        const RUNS_NOTHING: &str = "echo 'test result: ok. 0 passed; 0 failed; 0 ignored'; exit 0";
-        let one = "    one\\n";
-        run(program(one, FAILED, PASSES)).unwrap();
-        run(program("    one\\n    two\\n", FAILED, PASSES)).unwrap();
-        run(program(one, FAILED, RUNS_NOTHING)).unwrap_err();
-        run(program(one, FAILED, "exit 101")).unwrap_err();
-        run(program(one, "", PASSES)).unwrap_err();
-        run(program("    a\\n    b\\n    c\\n    d\\n", FAILED, PASSES)).unwrap_err();
-        run(program("", FAILED, PASSES)).unwrap_err();
+        let failed = "test result: FAILED. 0 passed; 1 failed;\n";
+        let passes = (true, "test result: ok. 1 passed; 0 failed; 0 ignored");
+        let one = "    one\n";
+        check(one, failed, passes, true);
+        check("    one\n    two\n", failed, passes, true);
+        let runs_nothing = (true, "test result: ok. 0 passed; 0 failed; 0 ignored");
+        check(one, failed, runs_nothing, false);
+        check(one, failed, (false, passes.1), false);
+        check(one, "", passes, false);
+        check("    a\n    b\n    c\n    d\n", failed, passes, false);
+        check("", failed, passes, false);
     }
 }
