@@ -2,7 +2,7 @@
 
 mod resolver;
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -147,28 +147,31 @@ impl Checks<'_> {
             let settings = config.otlp.settings(signal);
             settings.is_none_or(|settings| settings.endpoint.as_str().starts_with("http://"))
         };
-        let message = || "has no effect: the endpoint is no `https` URL".to_owned();
-        let files = |tls: &OtlpTls| {
-            [
-                ("ca_file", tls.ca_file.is_some()),
-                ("cert_file", tls.cert_file.is_some()),
-                ("key_file", tls.key_file.is_some()),
-            ]
-        };
+        let why = "the endpoint is no `https` URL";
         let nowhere = sections.iter().all(|(signal, _)| is_plain(*signal));
-        for (key, is_set) in files(&config.otlp.tls) {
-            self.require(!(nowhere && is_set), &format!("otlp.tls.{key}"), message);
-        }
+        let tls = &config.otlp.tls;
+        let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+        self.unused_files(nowhere, "otlp.tls", files, why);
         for (signal, section) in sections {
             let own = &config.otlp.overrides(signal).tls;
-            for (key, is_set) in [
-                ("ca_file", own.ca_file.is_some()),
-                ("cert_file", own.cert_file.is_some()),
-                ("key_file", own.key_file.is_some()),
-            ] {
-                let unused = is_set && is_plain(signal);
-                self.require(!unused, &format!("{section}.{key}"), message);
-            }
+            let files = [&own.ca_file, &own.cert_file, &own.key_file];
+            self.unused_files(is_plain(signal), section, files, why);
+        }
+    }
+
+    /// Files for TLS, in the order authorities, certificate, key, where they are of no use.
+    fn unused_files(
+        &mut self,
+        unused: bool,
+        section: &str,
+        files: [&Option<PathBuf>; 3],
+        why: &str,
+    ) {
+        for (name, file) in ["ca_file", "cert_file", "key_file"].iter().zip(files) {
+            let fine = !unused || file.is_none();
+            self.require(fine, &format!("{section}.{name}"), || {
+                format!("has no effect: {why}")
+            });
         }
     }
 

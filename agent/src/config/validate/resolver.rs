@@ -39,15 +39,9 @@ impl Checks<'_> {
         let tls = &kubernetes.resolver_tls;
         let url = kubernetes.resolver.as_deref().unwrap_or_default();
         let plain = !url.starts_with("https:");
-        for (key, file) in [
-            ("kubernetes.resolver_tls.ca_file", &tls.ca_file),
-            ("kubernetes.resolver_tls.cert_file", &tls.cert_file),
-            ("kubernetes.resolver_tls.key_file", &tls.key_file),
-        ] {
-            self.require(!(plain && file.is_some()), key, || {
-                "has no effect: `kubernetes.resolver` is no `https` URL".to_owned()
-            });
-        }
+        let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+        let why = "`kubernetes.resolver` is no `https` URL";
+        self.unused_files(plain, "kubernetes.resolver_tls", files, why);
         let both = kubernetes.resolver.is_some() && config.peers.kubernetes.is_on();
         self.require(!both, "peers.kubernetes", || {
             "has no effect: `kubernetes.resolver` is set".to_owned()

@@ -205,10 +205,10 @@ impl Pipeline {
                     // Whoever asked may have gone.
                     drop(request.send(self.state.read()));
                 }
-                Some(update) = next_pod(&mut self.inputs.pods) => self.state.pods_changed(update),
-                Some(facts) = next_of(&mut self.inputs.facts) => self.state.facts_learned(facts),
-                Some(changed) = next_of(&mut self.inputs.changes) => self.state.reconfigure(changed),
-                Some(update) = next_of(&mut self.inputs.cluster) => self.state.cluster_changed(update),
+                Some(update) = next_of(self.inputs.pods.as_mut().map(|pods| &mut pods.updates)) => self.state.pods_changed(update),
+                Some(facts) = next_of(self.inputs.facts.as_mut()) => self.state.facts_learned(facts),
+                Some(changed) = next_of(self.inputs.changes.as_mut()) => self.state.reconfigure(changed),
+                Some(update) = next_of(self.inputs.cluster.as_mut()) => self.state.cluster_changed(update),
                 addresses = self.host_addresses.changed() => self.state.host_addresses_changed(addresses),
                 Some(subscription) = self.inputs.subscriptions.recv() => self.state.subscribe(subscription),
                 Some(done) = settle.recv() => {
@@ -353,15 +353,8 @@ fn drain_identity(identity: &mut Ring, state: &mut State) -> usize {
     identity.drain(BATCH, |record| state.handle_cgroup(record))
 }
 
-async fn next_pod(pods: &mut Option<PodInput>) -> Option<PodUpdate> {
-    match pods {
-        Some(input) => input.updates.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Pending for ever where nobody tells.
-async fn next_of<T>(news: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+async fn next_of<T>(news: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
     match news {
         Some(news) => news.recv().await,
         None => std::future::pending().await,

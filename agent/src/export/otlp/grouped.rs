@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::{
-    common::{self, SCHEMA_URL},
-    wire::{GROUPS, ITEMS, RESOURCE, SCHEMA, SCOPE, SCOPES, begin, field, field_len},
+    common,
+    wire::{self, ITEMS, field, field_len},
 };
 use crate::identity::Resource;
 
@@ -125,24 +125,19 @@ impl<'a> Group<'a> {
     }
 
     fn len_with_bytes(&self, more: usize) -> usize {
-        let scoped = self.scoped_len() + more;
-        field_len(self.resource.len()) + field_len(scoped) + field_len(SCHEMA_URL.len())
-    }
-
-    fn scoped_len(&self) -> usize {
-        field_len(self.scope.len()) + self.item_bytes + field_len(SCHEMA_URL.len())
+        wire::group_len(
+            self.resource.len(),
+            self.scope.len(),
+            self.item_bytes + more,
+        )
     }
 
     fn write(&self, out: &mut BytesMut) {
-        begin(out, GROUPS, self.len_with_bytes(0));
-        field(out, RESOURCE, &self.resource);
-        begin(out, SCOPES, self.scoped_len());
-        field(out, SCOPE, self.scope);
-        for item in &self.items {
-            field(out, ITEMS, item);
-        }
-        field(out, SCHEMA, SCHEMA_URL.as_bytes());
-        field(out, SCHEMA, SCHEMA_URL.as_bytes());
+        wire::group(out, &self.resource, self.scope, self.item_bytes, |out| {
+            for item in &self.items {
+                field(out, ITEMS, item);
+            }
+        });
     }
 }
 

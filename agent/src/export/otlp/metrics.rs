@@ -7,10 +7,9 @@ use prost::Message as _;
 
 use super::{
     common::{self, SCHEMA_URL},
+    grouped::Request,
     size::{Budget, Fit, MAX_REQUEST, nested},
-    wire::{
-        self, GROUPS, ITEMS, RESOURCE, SCHEMA, SCOPE, SCOPES, begin, field, field_len, fixed64,
-    },
+    wire::{self, ITEMS, begin, field, field_len, fixed64},
 };
 use crate::telemetry::{
     catalogue::{Instrument, Metric},
@@ -36,14 +35,6 @@ struct Place {
     resource: usize,
     family: usize,
     point: usize,
-}
-
-/// A request.
-#[derive(Debug)]
-pub(super) struct MetricRequest {
-    /// The protobuf message.
-    pub(super) body: Bytes,
-    pub(super) points: u64,
 }
 
 impl MetricRequests {
@@ -78,9 +69,9 @@ impl MetricRequests {
 }
 
 impl Iterator for MetricRequests {
-    type Item = MetricRequest;
+    type Item = Request;
 
-    fn next(&mut self) -> Option<MetricRequest> {
+    fn next(&mut self) -> Option<Request> {
         let mut builder = Builder::new(&self.snapshot, self.limit);
         while let Some(&place) = self.order.as_slice().first() {
             match builder.add(place) {
@@ -155,7 +146,7 @@ impl<'a> Builder<'a> {
             .then(|| common::resource(&self.snapshot.resources[place.resource]).encode_to_vec());
         let around = resource
             .as_ref()
-            .map_or(0, |resource| group_len(resource.len(), &self.scope))
+            .map_or(0, |resource| around_len(resource.len(), &self.scope))
             + if same_metric {
                 0
             } else {
@@ -202,34 +193,27 @@ impl<'a> Builder<'a> {
         let Some(open) = self.resource.take() else {
             return;
         };
-        let out = &mut self.groups;
-        let schema = field_len(SCHEMA_URL.len());
-        let scoped = field_len(self.scope.len()) + open.metrics.len() + schema;
-        begin(
-            out,
-            GROUPS,
-            field_len(open.encoded.len()) + field_len(scoped) + schema,
+        wire::group(
+            &mut self.groups,
+            &open.encoded,
+            &self.scope,
+            open.metrics.len(),
+            |out| out.extend_from_slice(&open.metrics),
         );
-        field(out, RESOURCE, &open.encoded);
-        begin(out, SCOPES, scoped);
-        field(out, SCOPE, &self.scope);
-        out.extend_from_slice(&open.metrics);
-        field(out, SCHEMA, SCHEMA_URL.as_bytes());
-        field(out, SCHEMA, SCHEMA_URL.as_bytes());
     }
 
     /// `None` if nothing is in it.
-    fn finish(mut self) -> Option<MetricRequest> {
+    fn finish(mut self) -> Option<Request> {
         self.close_resource();
-        (self.points > 0).then(|| MetricRequest {
+        (self.points > 0).then(|| Request {
             body: self.groups.into(),
-            points: self.points,
+            items: self.points,
         })
     }
 }
 
 /// The most that a group takes up in a request beside its metrics.
-const fn group_len(resource: usize, scope: &[u8]) -> usize {
+const fn around_len(resource: usize, scope: &[u8]) -> usize {
     nested(
         nested(resource)
             + nested(nested(scope.len()) + nested(SCHEMA_URL.len()))

@@ -69,7 +69,7 @@ impl<T: Transport> MetricsTask<T> {
             let request = Encoded {
                 signal: Signal::Metrics,
                 body: request.body,
-                items: request.points,
+                items: request.items,
             };
             match self.sender.deliver(&request, until).await {
                 Delivery::Done => {}

@@ -17,7 +17,7 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, TransportE
         .with_safe_default_protocol_versions()
         .map_err(TransportError::Tls)?;
     let builder = match &files.ca {
-        Some(path) => builder.with_root_certificates(read_roots(path)?),
+        Some(path) => builder.with_root_certificates(authorities(path, &read(path)?)?),
         None => builder
             .with_native_roots()
             .map_err(TransportError::SystemRoots)?,
@@ -26,9 +26,7 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, TransportE
         return Ok(builder.with_no_client_auth());
     };
     let (cert_pem, key_pem) = read_own(cert, key)?;
-    let chain = certificates(&cert_pem).ok_or_else(|| TransportError::Certificates {
-        path: cert.to_owned(),
-    })?;
+    let chain = certificates(cert, &cert_pem)?;
     let signing = private_key(key, &key_pem)?;
     builder
         .with_client_auth_cert(chain, signing)
@@ -52,18 +50,14 @@ pub(super) fn untrusting_config() -> Result<ClientConfig, TransportError> {
 /// The bytes of a PEM file that holds at least one usable authority.
 pub(super) fn read_ca(path: &Path) -> Result<Vec<u8>, TransportError> {
     let pem = read(path)?;
-    roots(&pem).ok_or_else(|| TransportError::Certificates {
-        path: path.to_owned(),
-    })?;
+    authorities(path, &pem)?;
     Ok(pem)
 }
 
 /// The bytes of PEM files of a certificate and of its key, both of which hold one.
 pub(super) fn read_own(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), TransportError> {
     let (cert_pem, key_pem) = (read(cert)?, read(key)?);
-    certificates(&cert_pem).ok_or_else(|| TransportError::Certificates {
-        path: cert.to_owned(),
-    })?;
+    certificates(cert, &cert_pem)?;
     private_key(key, &key_pem)?;
     Ok((cert_pem, key_pem))
 }
@@ -82,23 +76,26 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Transp
     })
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, TransportError> {
-    roots(&read(path)?).ok_or_else(|| TransportError::Certificates {
+/// At least one certificate.
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.ok().filter(|all| !all.is_empty());
+    all.ok_or_else(|| TransportError::Certificates {
         path: path.to_owned(),
     })
 }
 
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    all.ok().filter(|all| !all.is_empty())
-}
-
-fn roots(pem: &[u8]) -> Option<RootCertStore> {
+/// At least one certificate, and all of them good for an authority's.
+fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, TransportError> {
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        store.add(certificate.ok()?).ok()?;
+    for certificate in certificates(path, pem)? {
+        store
+            .add(certificate)
+            .map_err(|_unusable| TransportError::Certificates {
+                path: path.to_owned(),
+            })?;
     }
-    (!store.is_empty()).then_some(store)
+    Ok(store)
 }
 
 #[cfg(test)]

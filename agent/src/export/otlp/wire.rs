@@ -7,14 +7,15 @@
 use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
+use super::common::SCHEMA_URL;
 use crate::identity::Value;
 
 pub(super) const GROUPS: u32 = 1;
 pub(super) const RESOURCE: u32 = 1;
 pub(super) const SCOPES: u32 = 2;
-pub(super) const SCOPE: u32 = 1;
+const SCOPE: u32 = 1;
 pub(super) const ITEMS: u32 = 2;
-pub(super) const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 3;
 
 /// What a message of so many bytes takes up as a field of another, for fields of numbers below 16, which all here are.
 pub(super) fn field_len(length: usize) -> usize {
@@ -31,6 +32,32 @@ pub(super) fn begin(out: &mut impl BufMut, number: u32, length: usize) {
 pub(super) fn field(out: &mut impl BufMut, number: u32, bytes: &[u8]) {
     begin(out, number, bytes.len());
     out.put_slice(bytes);
+}
+
+/// What a group with a resource and a scope of these lengths takes up, and fields of items of so many bytes.
+pub(super) fn group_len(resource: usize, scope: usize, items: usize) -> usize {
+    field_len(resource) + field_len(scoped_len(scope, items)) + field_len(SCHEMA_URL.len())
+}
+
+fn scoped_len(scope: usize, items: usize) -> usize {
+    field_len(scope) + items + field_len(SCHEMA_URL.len())
+}
+
+/// Writes a group of a request; `write_items` writes the fields of its items, `items` bytes.
+pub(super) fn group<B: BufMut>(
+    out: &mut B,
+    resource: &[u8],
+    scope: &[u8],
+    items: usize,
+    write_items: impl FnOnce(&mut B),
+) {
+    begin(out, GROUPS, group_len(resource.len(), scope.len(), items));
+    field(out, RESOURCE, resource);
+    begin(out, SCOPES, scoped_len(scope.len(), items));
+    field(out, SCOPE, scope);
+    write_items(out);
+    field(out, SCHEMA, SCHEMA_URL.as_bytes());
+    field(out, SCHEMA, SCHEMA_URL.as_bytes());
 }
 
 /// Writes a number of eight bytes, zero or not.

@@ -30,7 +30,7 @@ fn requests(snapshot: Snapshot, limit: usize) -> (Vec<ExportMetricsServiceReques
         .map(|request| {
             assert!(request.body.len() <= limit);
             let message = ExportMetricsServiceRequest::decode(request.body).unwrap();
-            assert_eq!(request.points, flatten(&message).len() as u64);
+            assert_eq!(request.items, flatten(&message).len() as u64);
             message
         })
         .collect();

@@ -52,7 +52,7 @@ pub(super) fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
         Encoded {
             signal: Signal::Metrics,
             body: request.body,
-            items: request.points,
+            items: request.items,
         },
         message,
     )
