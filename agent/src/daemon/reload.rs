@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::LiveSettings;
+use super::pipeline::Reconfigured;
 use crate::config::{Config, ConfigError, Loaded, LogLevel};
 use crate::file_stamp::FileStamp;
 
@@ -62,7 +62,7 @@ pub(super) struct Reloader {
     /// What is in effect.
     pub(super) config: Config,
     pub(super) hang_ups: Signal,
-    pub(super) pipeline: mpsc::Sender<LiveSettings>,
+    pub(super) pipeline: mpsc::Sender<Reconfigured>,
 }
 
 impl Reloader {
@@ -144,7 +144,7 @@ impl Reloader {
         (self.source.set_log_level)(self.config.log.level);
         if self
             .pipeline
-            .send(LiveSettings::of(&self.config))
+            .send(Reconfigured::by(&self.config))
             .await
             .is_ok()
         {

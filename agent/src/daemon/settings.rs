@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::pipeline::{Budget, LiveSettings, PipelineSettings};
+use super::pipeline::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use crate::config::budget::Component;
 use crate::config::{
     ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
@@ -158,20 +158,37 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
     })
 }
 
-impl LiveSettings {
+impl Reconfigured {
     /// What of a configuration may change while the agent runs.
-    pub fn of(config: &Config) -> Self {
+    pub fn by(config: &Config) -> Self {
         let sizes = config.sizes();
-        let all = pipeline(config, &sizes);
         Self {
-            series: all.series,
-            series_per_metric: all.series_per_metric,
-            series_idle_timeout: all.series_idle_timeout,
-            arguments: all.arguments,
-            exported_events: all.exported_events,
-            budget: all.budget,
+            live: live(config, &sizes),
             identity: identity(config, &sizes),
         }
+    }
+}
+
+fn live(config: &Config, sizes: &Sizes) -> LiveSettings {
+    LiveSettings {
+        series: entries(sizes.series),
+        series_per_metric: entries(sizes.series_per_metric),
+        series_idle_timeout: config.series_idle_timeout.get(),
+        arguments: match config.process.args {
+            ProcessArgs::Off => Arguments::Off,
+            ProcessArgs::Redacted => Arguments::Redacted,
+            ProcessArgs::Full => Arguments::Full,
+        },
+        exported_events: config
+            .events
+            .kinds
+            .iter()
+            .map(|kind| kind.event_name())
+            .collect(),
+        budget: Budget {
+            total: config.memory_budget.bytes(),
+            shares: Component::ALL.map(|component| (component, sizes.at_most(component))),
+        },
     }
 }
 
@@ -183,34 +200,17 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
     PipelineSettings {
         drain_interval: config.rings.drain_interval.get(),
         snapshot_interval: config.snapshot_interval.get(),
-        series: entries(sizes.series),
-        series_per_metric: entries(sizes.series_per_metric),
-        series_idle_timeout: config.series_idle_timeout.get(),
+        live: live(config, sizes),
         processes: entries(sizes.processes),
         connections: entries(sizes.connections),
         missing_patience: MISSING_PATIENCE,
         cgroups: entries(sizes.cgroups),
         waiting_bytes: bytes(ByteSize::from_bytes(budget / WAITING_SHARE)),
         waiting_items: entries(sizes.outbox),
-        arguments: match config.process.args {
-            ProcessArgs::Off => Arguments::Off,
-            ProcessArgs::Redacted => Arguments::Redacted,
-            ProcessArgs::Full => Arguments::Full,
-        },
         spans: spans.then(|| {
             let tcp = config.traces.tcp.is_on().then_some(slow);
             SpanBuilder::new(&boot_id(), config.traces.process.is_on(), tcp)
         }),
-        exported_events: config
-            .events
-            .kinds
-            .iter()
-            .map(|kind| kind.event_name())
-            .collect(),
-        budget: Budget {
-            total: budget,
-            shares: Component::ALL.map(|component| (component, sizes.at_most(component))),
-        },
         program_stats: config.program_stats.is_on(),
     }
 }

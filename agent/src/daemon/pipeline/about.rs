@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::memory::{Budget, Held};
 use crate::counters::{Counters, ExportStats};
 use crate::identity::cluster::ObjectKind;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
 use crate::kernel::{AttachedPrograms, FeatureStatus, ProgramStats};
-use crate::self_telemetry::{self, SelfView};
+use crate::self_telemetry::{self, MemoryShare, SelfView};
 use crate::telemetry::catalogue::Invariant;
 use crate::telemetry::snapshot::{HistogramValue, Snapshot};
 use crate::telemetry::store::Store;
@@ -26,7 +25,6 @@ pub(super) struct About {
     pub(super) kube_lag: HistogramValue,
     /// `None` if the agent does not watch the cluster itself.
     pub(super) cluster: Option<ClusterStatus>,
-    pub(super) budget: Budget,
     /// Whether the kernel measures what its programs cost.
     pub(super) program_stats: bool,
 }
@@ -39,7 +37,7 @@ impl About {
         counters: &Counters,
         store: &Store,
         invariants: &[(Invariant, i64)],
-        held: &Held,
+        memory: &[MemoryShare],
     ) {
         let features: Vec<_> = self.features.iter().map(feature).collect();
         let programs = if self.program_stats {
@@ -69,7 +67,7 @@ impl About {
             exports: Some(&self.exports),
             kube: &kube,
             kube_lag: self.kube.as_ref().map(|_| &self.kube_lag),
-            memory: &self.budget.shares(held),
+            memory,
             invariants,
         };
         self_telemetry::append(snapshot, &view);

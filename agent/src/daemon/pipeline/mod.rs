@@ -32,7 +32,7 @@ use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
-pub use self::settings::{Budget, LiveSettings, PipelineSettings};
+pub use self::settings::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use self::state::State;
 use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
@@ -62,7 +62,7 @@ pub struct Inputs {
     /// Requests for a reading of the store.
     pub snapshots: mpsc::Receiver<ReadingRequest>,
     /// Changes of the configuration; `None` if it does not change.
-    pub changes: Option<mpsc::Receiver<LiveSettings>>,
+    pub changes: Option<mpsc::Receiver<Reconfigured>>,
     /// New subscribers of live events.
     pub subscriptions: mpsc::Receiver<Subscription>,
     /// News of pods; `None` without a cluster.
@@ -142,7 +142,6 @@ impl Pipeline {
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
             kube_lag: HistogramValue::new(Metric::AgentKubeLag.bounds()),
             cluster: inputs.cluster_watches.clone(),
-            budget: settings.budget.clone(),
             program_stats,
         };
         let snapshots = Snapshots::new(live, settings.snapshot_interval);

@@ -16,12 +16,19 @@ pub struct LiveSettings {
     pub series_per_metric: usize,
     /// How long a series may be idle.
     pub series_idle_timeout: Duration,
-    /// What is told of processes' arguments.
+    /// How arguments are shown in events.
     pub arguments: Arguments,
-    /// Names of the events that are exported; all if there is none.
+    /// Names of the events that are exported, where any are; empty for all.
     pub exported_events: Vec<&'static str>,
     /// The memory budget and what it is made up of.
     pub budget: Budget,
+}
+
+/// What a changed configuration comes to.
+#[derive(Clone, Debug)]
+pub struct Reconfigured {
+    /// Of the pipeline.
+    pub live: LiveSettings,
     /// What Resources and far ends are called. Sizes and what is watched stay as they are.
     pub identity: IdentitySettings,
 }
@@ -33,12 +40,8 @@ pub struct PipelineSettings {
     pub drain_interval: Duration,
     /// How often open connections are read.
     pub snapshot_interval: Duration,
-    /// Series held at most.
-    pub series: usize,
-    /// Of these, of any one metric.
-    pub series_per_metric: usize,
-    /// How long a series may be idle.
-    pub series_idle_timeout: Duration,
+    /// What may change meanwhile.
+    pub live: LiveSettings,
     /// Processes remembered at most.
     pub processes: usize,
     /// Open connections remembered at most.
@@ -51,14 +54,8 @@ pub struct PipelineSettings {
     pub waiting_bytes: usize,
     /// Spans and live events that wait for their pod's metadata at most.
     pub waiting_items: usize,
-    /// How arguments are shown in events.
-    pub arguments: Arguments,
     /// Spans that are wanted; `None` for none.
     pub spans: Option<SpanBuilder>,
-    /// Names of the events that are exported, where any are; empty for all.
-    pub exported_events: Vec<&'static str>,
-    /// The memory budget and what it is made up of.
-    pub budget: Budget,
     /// Whether the kernel measures what its programs cost.
     pub program_stats: bool,
 }

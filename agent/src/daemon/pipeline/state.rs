@@ -14,7 +14,7 @@ use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::seam::Seam;
-use super::settings::{LiveSettings, PipelineSettings};
+use super::settings::{PipelineSettings, Reconfigured};
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
@@ -88,8 +88,8 @@ impl State {
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
-            store: Store::new(settings.series, Arc::clone(&counters))
-                .with_metric_limit(settings.series_per_metric),
+            store: Store::new(settings.live.series, Arc::clone(&counters))
+                .with_metric_limit(settings.live.series_per_metric),
             waiting: WaitingRecords::new(settings.waiting_bytes),
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
@@ -164,14 +164,11 @@ impl State {
     }
 
     /// The configuration changed.
-    pub(super) fn reconfigure(&mut self, changed: LiveSettings) {
-        self.store
-            .set_limits(changed.series, changed.series_per_metric);
-        self.settings.series_idle_timeout = changed.series_idle_timeout;
-        self.settings.arguments = changed.arguments;
-        self.settings.exported_events = changed.exported_events;
-        self.about.budget = changed.budget;
-        self.identity.reconfigure(&changed.identity);
+    pub(super) fn reconfigure(&mut self, changed: Reconfigured) {
+        let Reconfigured { live, identity } = changed;
+        self.store.set_limits(live.series, live.series_per_metric);
+        self.settings.live = live;
+        self.identity.reconfigure(&identity);
         self.names_changed();
     }
 
@@ -338,7 +335,7 @@ impl State {
         let span = self.finished_span(&occurrence).map(Item::Span);
         let live = self
             .is_told(event)
-            .then(|| LiveEvent::new(&occurrence, self.settings.arguments))
+            .then(|| LiveEvent::new(&occurrence, self.settings.live.arguments))
             .flatten()
             .map(Item::Event);
         let items: Vec<Item> = [span, live].into_iter().flatten().collect();
@@ -354,7 +351,7 @@ impl State {
     }
 
     fn exports(&self, name: &'static str) -> bool {
-        let kinds = &self.settings.exported_events;
+        let kinds = &self.settings.live.exported_events;
         self.logs.is_some() && (kinds.is_empty() || kinds.contains(&name))
     }
 
@@ -447,7 +444,8 @@ impl State {
     }
 
     fn expire(&mut self) {
-        let idle = u64::try_from(self.settings.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let idle =
+            u64::try_from(self.settings.live.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(Clock::boot_ns());
         self.aggregator.names_changed();

@@ -24,13 +24,13 @@ impl State {
             node,
         );
         let invariants = self.invariants.all(&self.aggregator, &self.store);
-        let held = self.held();
+        let memory = self.settings.live.budget.shares(&self.held());
         self.about.append(
             reading.rest_mut(),
             &self.counters,
             &self.store,
             &invariants,
-            &held,
+            &memory,
         );
         reading
     }
