@@ -10,6 +10,8 @@ mod budget;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod endpoints;

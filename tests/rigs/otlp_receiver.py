@@ -17,10 +17,20 @@ Every request that arrives is appended to FILE as one line of JSON before it is 
     {"kind": "traces", ..., "spans": [{"resource": {...}, "name": ..., "kind": "INTERNAL", ...}]}
     {"kind": "logs", ..., "records": [{"resource": {...}, "event_name": ..., "severity": "INFO", ...}]}
 
+A line of JSON on standard input says how a later request of a kind is answered instead of with success, one request each, in
+order; it is confirmed by an empty line on standard output:
+
+    {"kind": "traces", "status": 503, "headers": {"retry-after": "1"}, "body": "HEX"}       over HTTP
+    {"kind": "traces", "code": "UNAVAILABLE", "details": "HEX"}                             over gRPC
+    {"kind": "traces", "rejected": 3, "message": "..."}                                     over either: a partial success
+
+The request's line in FILE then has it as "answer".
+
 Stops on SIGTERM or SIGINT.
 """
 
 import argparse
+import collections
 import gzip
 import http.server
 import json
@@ -51,17 +61,40 @@ PROTOBUF = "application/x-protobuf"
 
 
 class Journal:
-    """The file of received requests."""
+    """The file of received requests, and how the next ones are answered."""
 
     def __init__(self, path):
         self.file = open(path, "a", encoding="utf-8")
         self.lock = threading.Lock()
+        self.answers = collections.defaultdict(collections.deque)
 
     def append(self, record):
-        line = json.dumps(record, separators=(",", ":"))
+        """Returns how to answer it."""
         with self.lock:
-            self.file.write(line + "\n")
+            answers = self.answers[record["kind"]]
+            answer = answers.popleft() if answers else {}
+            if answer:
+                record["answer"] = answer
+            self.file.write(json.dumps(record, separators=(",", ":")) + "\n")
             self.file.flush()
+        return answer
+
+    def take_answers(self):
+        for line in sys.stdin:
+            answer = json.loads(line)
+            with self.lock:
+                self.answers[answer["kind"]].append(answer)
+            print(flush=True)
+
+
+def success(response_type, answer):
+    """What went well, but for what a partial success says."""
+    response = response_type()
+    if "rejected" in answer:
+        name = next(field.name for field in response.partial_success.DESCRIPTOR.fields if field.name.startswith("rejected"))
+        setattr(response.partial_success, name, answer["rejected"])
+        response.partial_success.error_message = answer["message"]
+    return response
 
 
 def any_value(value):
@@ -216,13 +249,22 @@ def grpc_origin(context):
     return {"transport": "grpc", "headers": headers}
 
 
+def grpc_answer(context, response_type, answer):
+    if "code" in answer:
+        details = bytes.fromhex(answer.get("details", ""))
+        if details:
+            context.set_trailing_metadata((("grpc-status-details-bin", details),))
+        context.abort(grpc.StatusCode[answer["code"]], "as the test says")
+    return success(response_type, answer)
+
+
 class MetricsService(metrics_grpc.MetricsServiceServicer):
     def __init__(self, journal):
         self.journal = journal
 
     def Export(self, request, context):
-        self.journal.append({**grpc_origin(context), **metrics_record(request)})
-        return metrics_service.ExportMetricsServiceResponse()
+        answer = self.journal.append({**grpc_origin(context), **metrics_record(request)})
+        return grpc_answer(context, metrics_service.ExportMetricsServiceResponse, answer)
 
 
 class TraceService(trace_grpc.TraceServiceServicer):
@@ -230,8 +272,8 @@ class TraceService(trace_grpc.TraceServiceServicer):
         self.journal = journal
 
     def Export(self, request, context):
-        self.journal.append({**grpc_origin(context), **traces_record(request)})
-        return trace_service.ExportTraceServiceResponse()
+        answer = self.journal.append({**grpc_origin(context), **traces_record(request)})
+        return grpc_answer(context, trace_service.ExportTraceServiceResponse, answer)
 
 
 class LogsService(logs_grpc.LogsServiceServicer):
@@ -239,8 +281,8 @@ class LogsService(logs_grpc.LogsServiceServicer):
         self.journal = journal
 
     def Export(self, request, context):
-        self.journal.append({**grpc_origin(context), **logs_record(request)})
-        return logs_service.ExportLogsServiceResponse()
+        answer = self.journal.append({**grpc_origin(context), **logs_record(request)})
+        return grpc_answer(context, logs_service.ExportLogsServiceResponse, answer)
 
 
 def serve_grpc(host, port, journal, tls_files):
@@ -299,12 +341,16 @@ def http_handler(journal):
                 print(f"bad request: {error}", file=sys.stderr)
                 return self.answer(400)
             headers = {key.lower(): value for key, value in self.headers.items()}
-            journal.append({"transport": "http", "headers": headers, **content})
-            return self.answer(200, response_type().SerializeToString())
+            answer = journal.append({"transport": "http", "headers": headers, **content})
+            if "status" in answer:
+                return self.answer(answer["status"], bytes.fromhex(answer.get("body", "")), answer.get("headers", {}))
+            return self.answer(200, success(response_type, answer).SerializeToString())
 
-        def answer(self, status, body=b""):
+        def answer(self, status, body=b"", headers={}):
             self.send_response(status)
             self.send_header("content-type", PROTOBUF)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -342,6 +388,7 @@ def main():
     grpc_server, grpc_port = serve_grpc(options.host, options.grpc, journal, options.tls)
     http_server, http_port = serve_http(options.host, options.http, journal, options.tls)
     print(f"grpc={grpc_port} http={http_port}", flush=True)
+    threading.Thread(target=journal.take_answers, daemon=True).start()
     stop.wait()
     http_server.shutdown()
     grpc_server.stop(grace=1).wait()

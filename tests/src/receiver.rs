@@ -2,9 +2,9 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Receiver {
     child: Option<Child>,
+    talk: Option<(ChildStdin, BufReader<ChildStdout>)>,
     directory: TempDir,
     host: String,
     /// The port of OTLP over gRPC.
@@ -43,6 +44,7 @@ impl Receiver {
         let directory = tempfile::tempdir().expect("a directory");
         let mut receiver = Self {
             child: None,
+            talk: None,
             directory,
             host: host.to_owned(),
             grpc: 0,
@@ -65,13 +67,14 @@ impl Receiver {
             .args(["--host", &self.host])
             .args(["--grpc", &self.grpc.to_string()])
             .args(["--http", &self.http.to_string()])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe"))
-            .read_line(&mut line)
-            .expect("its ports");
+        let mut heard = BufReader::new(child.stdout.take().expect("a pipe"));
+        heard.read_line(&mut line).expect("its ports");
+        self.talk = Some((child.stdin.take().expect("a pipe"), heard));
         self.child = Some(child);
         let port = |name: &str| {
             let word = line
@@ -81,6 +84,19 @@ impl Receiver {
         };
         self.grpc = port("grpc=");
         self.http = port("http=");
+    }
+
+    /// Has it answer a request to come otherwise than with success; several are used in order. What an answer can be stands
+    /// in the rig's file.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn answer_next(&mut self, answer: &Value) {
+        let (said, heard) = self.talk.as_mut().expect("a running receiver");
+        writeln!(said, "{answer}").expect("somebody to tell");
+        let mut line = String::new();
+        heard.read_line(&mut line).expect("a confirmation");
+        assert_eq!(line, "\n", "not understood: {answer}");
     }
 
     /// Kills it. What it received stays.
