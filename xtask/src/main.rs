@@ -10,6 +10,7 @@ mod dist;
 mod docs;
 mod ebpf;
 mod kube;
+mod only_one;
 mod paths;
 mod setup;
 mod test;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cmd::{Cmd, say, which};
-use crate::{paths, setup};
+use crate::{only_one, paths, setup};
 
 /// An OTLP receiver and an OpenMetrics parser.
 const PYTHON_PACKAGES: [&str; 3] = [
@@ -51,7 +51,12 @@ fn python(packages: &[&str]) -> Result<PathBuf> {
     let python = venv.join("bin/python");
     // Written last: an interrupted installation is done again.
     let complete = venv.join("complete");
-    if complete.is_file() && python.is_file() {
+    let is_there = || complete.is_file() && python.is_file();
+    if is_there() {
+        return Ok(python);
+    }
+    let _mine = only_one::wait("python")?;
+    if is_there() {
         return Ok(python);
     }
     say(format!(
@@ -79,6 +84,10 @@ fn promtool() -> Result<PathBuf> {
     }
     let dir = paths::tool("promtool")?;
     let promtool = dir.join("usr/bin/promtool");
+    if promtool.is_file() {
+        return Ok(promtool);
+    }
+    let _mine = only_one::wait("promtool")?;
     if promtool.is_file() {
         return Ok(promtool);
     }

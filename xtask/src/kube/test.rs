@@ -10,7 +10,7 @@ use super::{down, load, programs, up};
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::test_tools::{self, TestTools};
-use crate::{dist, paths, setup};
+use crate::{dist, only_one, paths, setup};
 
 /// Names the rig's directory to the tests.
 const RIG: &str = "WELLHEAD_TEST_KUBE";
@@ -43,6 +43,8 @@ pub(crate) fn run(filter: &[std::ffi::OsString]) -> Result<()> {
         receiver: setup::tests()?,
     };
     let (image, _) = dist::image(&dist::default_reference())?;
+    // Its tests count what the one agent of the one node counts.
+    let _mine = only_one::wait("test-kube")?;
     let rig = up(Extent::Cluster)?;
     let tested = load(&image).and_then(|()| test(&rig, &tools, filter));
     if tested.is_err() {
