@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::cmd::{Cmd, say};
 use crate::paths;
 
+/// Which tests show which rule.
+const CONFORMANCE: &str = "docs/conformance.md";
+
 /// Checks every file that git knows or would add.
 pub(crate) fn run() -> Result<()> {
     let root = paths::root()?;
@@ -24,6 +27,9 @@ pub(crate) fn run() -> Result<()> {
     }
     let architecture = read(&root.join("ARCHITECTURE.md"))?.unwrap_or_default();
     problems.extend(rules::check_architecture(&files, &architecture));
+    let conformance = read(&root.join(CONFORMANCE))?.unwrap_or_default();
+    let code = |name: &str| read(&root.join(name)).ok().flatten();
+    problems.extend(rules::check_tests_named(CONFORMANCE, &conformance, code));
     if problems.is_empty() {
         return Ok(());
     }

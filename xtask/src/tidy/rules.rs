@@ -64,6 +64,32 @@ pub(super) fn check_architecture(files: &BTreeSet<String>, architecture: &str) -
         .collect()
 }
 
+/// A page that names the tests which show something must name such as there are: a file, or `file::test`, each in backquotes.
+pub(super) fn check_tests_named(
+    page: &str,
+    text: &str,
+    read: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        // Every other piece stands between two backquotes.
+        for named in line.split('`').skip(1).step_by(2) {
+            let (file, test) = named.split_once("::").unwrap_or((named, ""));
+            if Path::new(file)
+                .extension()
+                .is_none_or(|ending| ending != "rs")
+            {
+                continue;
+            }
+            let has_it = |code: String| test.is_empty() || code.contains(&format!("fn {test}("));
+            if !read(file).is_some_and(has_it) {
+                problems.push(format!("{page}:{number}: there is no {named}"));
+            }
+        }
+    }
+    problems
+}
+
 fn every_line(line: &str) -> impl Iterator<Item = String> {
     let directories = MACHINE_DIRECTORIES
         .into_iter()
@@ -219,5 +245,13 @@ mod tests {
         check("agent/src/kernel/, then agent/src/export/otlp/", &[]);
         check("kernel/ and export", &["export"]);
         check("mykernel/, export/", &["kernel"]);
+    }
+
+    #[test]
+    fn tests_that_are_named_exist() {
+        let read = |file: &str| (file == "a.rs").then(|| "fn works() {}".to_owned());
+        let check = |text: &str| check_tests_named("p.md", text, read).len();
+        assert_eq!(check("| `a.rs::works`, `a.rs` | `b::c`, `OTEL_X` |"), 0);
+        assert_eq!(check("`a.rs::work`, `b.rs` and `b.rs::works`"), 3);
     }
 }
