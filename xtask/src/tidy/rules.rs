@@ -67,11 +67,11 @@ pub(super) fn check_architecture(files: &BTreeSet<String>, architecture: &str) -
 /// A page that names the tests which show something must name such as there are: a file, or `file::test`, each in backquotes.
 pub(super) fn check_tests_named(
     page: &str,
-    text: &str,
+    content: &str,
     read: impl Fn(&str) -> Option<String>,
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, line) in (1..).zip(content.lines()) {
         // Every other piece stands between two backquotes.
         for named in line.split('`').skip(1).step_by(2) {
             let (file, test) = named.split_once("::").unwrap_or((named, ""));
