@@ -1,9 +1,11 @@
 //! What the agent read and what it discarded, and why. A leaf: every stage counts here, `self_telemetry` reads.
 
+mod reloads;
 mod volume;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::reloads::{Reload, Reloads};
 pub use self::volume::{Exporter, Volume, Volumes};
 
 /// Where along the data's way an item was discarded: `wellhead.stage`.
@@ -135,6 +137,11 @@ discards! {
     ExportRejected = Export / "rejected",
     /// The receiver refused the request, or could not be reached before it was given up.
     ExportFailed = Export / "failed",
+    /// Something happened in a pod whose namespace is left out (`kubernetes.namespaces`): a fork, an execution, an exit, an
+    /// out-of-memory kill, or an opened, closed or failed connection. It is counted here and nowhere else, and is not missing from completeness.
+    PolicyNamespace = Policy / "namespace",
+    /// Lines of the agent's own log beyond ten of the same kind within ten seconds; a line that sums them up follows.
+    PolicyLogLines = Policy / "log_lines",
 }
 
 macro_rules! record_kinds {
@@ -211,6 +218,7 @@ pub struct Counters {
     lost: [AtomicU64; RecordKind::ALL.len()],
     skipped: [AtomicU64; RecordKind::ALL.len()],
     look_ups: [AtomicU64; LookUp::ALL.len()],
+    reloads: Reloads,
 }
 
 impl Counters {
@@ -253,7 +261,12 @@ impl Counters {
         self.look_ups[outcome as usize].load(Ordering::Relaxed)
     }
 
-    /// Sets a discard counter that the kernel owns.
+    /// What became of changed configurations.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// Sets a discard counter that somebody else owns, such as the kernel.
     pub fn set_discards(&self, why: Discard, items: u64) {
         self.discards[why as usize].store(items, Ordering::Relaxed);
     }

@@ -8,6 +8,8 @@ pub mod identity;
 
 pub mod telemetry;
 
+pub mod policy;
+
 pub mod self_telemetry;
 
 pub mod export;

@@ -5,9 +5,9 @@ use wellhead_tests::workload::Workload;
 
 use crate::{
     classic, collisions, connections, conntrack, endings, executions, failures, heartbeat,
-    invariants, ladder, live, lost_ends, lost_opens, many_live, missed_ends, missed_none, nested,
-    oom, passive, pid_namespaces, pods, processes, program_stats, resized, restart, services,
-    sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
+    nested, oom, passive, pid_namespaces, pods, processes, program_stats, resized, restart,
+    services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -116,6 +116,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),
     ("pods_nobody_tells_of", pods::of_an_unknown_pod),
+    ("pods_left_out_while_they_run", left_out::while_it_runs),
     ("v1_ids_do_not_collide", collisions::of_hierarchies),
     (
         "nested_state_changes_are_told",

@@ -114,7 +114,8 @@ pub(crate) fn of_connections_nobody_met() -> Result<()> {
     Ok(())
 }
 
-fn pod(container: &Container) -> PodInfo {
+/// A pod of one container, in the namespace `shop`.
+pub(crate) fn pod(container: &Container) -> PodInfo {
     let [namespace, name] = ["shop", "web-0"].map(Arc::<str>::from);
     let workload = Workload {
         namespace: Arc::clone(&namespace),

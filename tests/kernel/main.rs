@@ -17,6 +17,7 @@ mod heartbeat;
 mod icmp;
 mod invariants;
 mod ladder;
+mod left_out;
 mod list;
 mod live;
 mod lost_ends;

@@ -19,7 +19,7 @@ use wellhead::config::Config;
 use wellhead::counters::{Counters, Discard, ExportStats, RecordKind};
 use wellhead::daemon::{
     Capture, Settings,
-    pipeline::{Inputs, PipelineSettings, PodInput},
+    pipeline::{Inputs, PipelineSettings, PodInput, Reconfigured},
 };
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
@@ -157,6 +157,7 @@ pub struct Live {
     capture: Option<Capture>,
     snapshots: SnapshotHandle,
     subscriptions: mpsc::Sender<Subscription>,
+    changes: mpsc::Sender<Reconfigured>,
     /// What it counts about itself.
     pub counters: Arc<Counters>,
 }
@@ -186,9 +187,20 @@ impl Live {
     /// # Errors
     /// Nothing can be attached.
     pub fn start_in_cluster(probes: ProbeSettings) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
+        Self::start_in_cluster_with(probes, |_| {})
+    }
+
+    /// As [`Self::start_in_cluster`], with other settings of the pipeline.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start_in_cluster_with(
+        probes: ProbeSettings,
+        change: impl FnOnce(&mut PipelineSettings),
+    ) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
         let (pods, updates) = mpsc::channel(1);
         let (_, status) = watch::channel(KubeStatus::default());
-        let live = Self::launch(probes, |_| {}, Some(PodInput { updates, status }))?;
+        let live = Self::launch(probes, change, Some(PodInput { updates, status }))?;
         Ok((live, pods))
     }
 
@@ -206,10 +218,11 @@ impl Live {
         change(&mut settings.pipeline);
         let (snapshots, requests) = SnapshotHandle::channel(1);
         let (subscriptions, subscribers) = mpsc::channel(1);
+        let (changes, reconfigured) = mpsc::channel(1);
         let inputs = Inputs {
             snapshots: requests,
             subscriptions: subscribers,
-            changes: None,
+            changes: Some(reconfigured),
             pods,
             facts: None,
             cluster: None,
@@ -228,6 +241,7 @@ impl Live {
             capture: Some(capture),
             snapshots,
             subscriptions,
+            changes,
             counters,
         };
         // It answers once it has learned the cgroups that exist.
@@ -242,6 +256,15 @@ impl Live {
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let taken = self.runtime.block_on(self.snapshots.take());
         taken.context("the pipeline died")
+    }
+
+    /// Has it take up of a configuration what may change while it runs.
+    ///
+    /// # Errors
+    /// The pipeline died.
+    pub fn reconfigure(&self, config: &Config) -> Result<()> {
+        let changed = Reconfigured::by(config);
+        Ok(self.runtime.block_on(self.changes.send(changed))?)
     }
 
     /// Does something while the pipeline does not get to run, so that rings fill up however fast or slow the machine is.

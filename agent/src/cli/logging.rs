@@ -1,17 +1,25 @@
 //! The agent's own log, on standard error.
 
+mod limit;
+
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry, reload};
 
+use self::limit::Limit;
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Changes what is logged, once logging has started.
 static SET_LEVEL: OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>> = OnceLock::new();
+
+/// What bounds the log, once logging has started.
+static LIMIT: OnceLock<Limit> = OnceLock::new();
 
 /// Starts logging. Other crates speak up only when something is wrong.
 pub(super) fn start(log: &Log) {
@@ -24,14 +32,16 @@ pub(super) fn start(log: &Log) {
             .boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
+    let limit = Limit::default();
     // A second start in one process (a test) keeps the first.
     if registry()
-        .with(layer.with_filter(filter))
+        .with(layer.with_filter(filter.and(limit.clone())))
         .try_init()
         .is_ok()
     {
         let set = move |level| drop(handle.reload(targets(level)));
         drop(SET_LEVEL.set(Box::new(set)));
+        drop(LIMIT.set(limit));
     }
 }
 
@@ -39,6 +49,21 @@ pub(super) fn start(log: &Log) {
 pub(super) fn set_level(level: LogLevel) {
     if let Some(set) = SET_LEVEL.get() {
         set(level);
+    }
+}
+
+/// Logs what is to be said of lines that were left out, and says how many were in all. Until the first time, none are.
+pub(super) fn tell_left_out() -> u64 {
+    LIMIT.get().map_or(0, Limit::tell)
+}
+
+/// Does so once a second, for ever.
+pub(super) async fn keep_telling() {
+    let mut tell = interval(Duration::from_secs(1));
+    tell.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tell.tick().await;
+        tell_left_out();
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::exit::{Exit, Failure};
 use super::{Options, Threads, block_on, logging};
 use crate::config;
-use crate::daemon::{self, ConfigFile, ConfigSource};
+use crate::daemon::{self, ConfigFile, ConfigSource, OwnLog};
 
 pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
     let source = source(options);
@@ -28,6 +28,9 @@ fn source(options: &Options) -> ConfigSource {
         load: Arc::new(move || {
             config::load(options.config.as_deref(), std::env::vars_os(), &options.set)
         }),
-        set_log_level: Box::new(logging::set_level),
+        log: Arc::new(OwnLog {
+            set_level: Box::new(logging::set_level),
+            tell_left_out: Box::new(logging::tell_left_out),
+        }),
     }
 }

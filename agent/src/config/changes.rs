@@ -24,6 +24,10 @@ impl Config {
     pub fn with_live_of(&self, new: &Self) -> Self {
         let mut taken = self.clone();
         taken.log.level = new.log.level;
+        taken
+            .kubernetes
+            .namespaces
+            .clone_from(&new.kubernetes.namespaces);
         taken.cluster_name.clone_from(&new.cluster_name);
         taken
             .resource_attributes
@@ -102,6 +106,8 @@ mod tests {
             .collect();
         let new = config(&[
             ("log.level", "debug"),
+            ("kubernetes.namespaces.include", "[shop]"),
+            ("kubernetes.namespaces.exclude", "[kube-system]"),
             ("cluster_name", "c"),
             ("resource_attributes.a", "b"),
             ("peers.addresses", "ip"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{ListenAddress, NamePattern, Toggle};
+use super::value::{ListenAddress, NamePattern, NamespacePattern, Toggle};
 
 /// Where the identity of pods comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,8 @@ use super::value::{ListenAddress, NamePattern, Toggle};
 pub struct Kubernetes {
     /// Whether to ask the Kubernetes API for this node's pods.
     pub mode: KubernetesMode,
+    /// The namespaces whose pods are captured. Pods of others have no metrics, events and spans of their own, but stay the far ends of others' connections.
+    pub namespaces: Namespaces,
     /// Labels of pods that are put on the Resources of their containers, as `k8s.pod.label.<key>`: a list of keys, or of patterns in which `*` stands for any run of characters, `/` included. Not on `/metrics`. At most 4 KiB of labels and annotations together, names of attributes included, are kept of a pod.
     pub labels: Vec<NamePattern>,
     /// Annotations likewise, as `k8s.pod.annotation.<key>`. Values beyond 1 KiB are cut.
@@ -30,6 +32,7 @@ impl Default for Kubernetes {
     fn default() -> Self {
         Self {
             mode: KubernetesMode::default(),
+            namespaces: Namespaces::default(),
             labels: Vec::new(),
             annotations: Vec::new(),
             well_known_labels: Toggle::On,
@@ -37,6 +40,16 @@ impl Default for Kubernetes {
             resolver_tls: ResolverClientTls::default(),
         }
     }
+}
+
+/// The namespaces whose pods are captured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Namespaces {
+    /// Names of namespaces, or patterns in which `*` stands for any run of characters. An empty list: all. Processes of the host are in no namespace and always captured. Taken up while the agent runs.
+    pub include: Vec<NamespacePattern>,
+    /// Those of them that are left out. Taken up while the agent runs.
+    pub exclude: Vec<NamespacePattern>,
 }
 
 /// How agent and resolver trust each other.

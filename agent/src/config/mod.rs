@@ -41,7 +41,9 @@ pub use keys::{
     Config, ConntrackMode, EventKind, Events, Features, Log, LogFormat, LogLevel, NamedCidr,
     PeerAddresses, Peers, Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
 };
-pub use kubernetes::{Kubernetes, KubernetesMode, Resolver, ResolverClientTls, ResolverTls};
+pub use kubernetes::{
+    Kubernetes, KubernetesMode, Namespaces, Resolver, ResolverClientTls, ResolverTls,
+};
 pub use load::{Loaded, load};
 pub use otlp::{
     Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
@@ -49,5 +51,6 @@ pub use otlp::{
 };
 pub use reference::{example_yaml, reference_markdown};
 pub use value::{
-    ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, Secret, Toggle,
+    ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Secret,
+    Toggle,
 };

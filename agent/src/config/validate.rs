@@ -186,6 +186,20 @@ impl Checks<'_> {
                 "has no effect: `kubernetes.mode` is `off`".to_owned()
             });
         }
+        for (key, patterns) in [
+            (
+                "kubernetes.namespaces.include",
+                &kubernetes.namespaces.include,
+            ),
+            (
+                "kubernetes.namespaces.exclude",
+                &kubernetes.namespaces.exclude,
+            ),
+        ] {
+            self.require(!off || patterns.is_empty(), key, || {
+                "has no effect: `kubernetes.mode` is `off`".to_owned()
+            });
+        }
     }
 
     fn absolute(&mut self, key: &str, path: &FilePath) {

@@ -4,6 +4,7 @@ mod capture;
 mod cluster;
 mod error;
 mod lock;
+mod own_log;
 pub mod pipeline;
 mod reload;
 mod settings;
@@ -26,6 +27,7 @@ pub use self::capture::Capture;
 use self::cluster::ClusterSource;
 pub use self::error::DaemonError;
 pub use self::lock::{Lock, LockError};
+pub use self::own_log::OwnLog;
 use self::reload::Reloader;
 pub use self::reload::{ConfigFile, ConfigSource};
 pub use self::settings::{Settings, SettingsError};
@@ -74,19 +76,15 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     let stop_signal = stop_signal(HangUp::Reloads).map_err(DaemonError::Signals)?;
     let hang_ups = signals::hang_ups().map_err(DaemonError::Signals)?;
     let lock = Lock::acquire(&config.runtime_directory)?;
-    let listen = config.prometheus.listen.get();
-    let cannot_listen = |source| DaemonError::Listen {
-        address: listen,
-        source,
-    };
-    let bound = bind(listen).map_err(cannot_listen)?;
-    // With port 0 the kernel has chosen one.
-    let listen = bound.local_addr().map_err(cannot_listen)?;
+    let (bound, listen) = take_address(config.prometheus.listen.get())?;
     let sockets = Sockets::bind(&config.runtime_directory)?;
 
     let counters = Arc::new(Counters::default());
     let exports = Arc::new(ExportStats::default());
     let tasks = TaskTracker::new();
+    let stop_serving = CancellationToken::new();
+    let telling = Arc::clone(&source.log).keep_telling(Arc::clone(&counters));
+    tasks.spawn(stop_serving.clone().run_until_cancelled_owned(telling));
     let client = connect_to_cluster(&settings).await?;
     let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let kube_status = pods.as_ref().map(|pods| pods.status.clone());
@@ -120,9 +118,10 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     remove_unwanted_pins(config);
     let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
     capture.log_features();
-    let listener = bound.listen(BACKLOG).map_err(cannot_listen)?;
+    let listener = bound
+        .listen(BACKLOG)
+        .map_err(|error| cannot_listen(listen, error))?;
 
-    let stop_serving = CancellationToken::new();
     let status = status::provider(status::Parts {
         features: capture.features(),
         counters: Arc::clone(&counters),
@@ -148,6 +147,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
         config: config.clone(),
         hang_ups,
         pipeline: take_up,
+        counters: Arc::clone(&counters),
     };
     tasks.spawn(reloader.run(stop_serving.clone()));
     let socket_routes = socket_routes(status, subscriptions);
@@ -198,6 +198,18 @@ fn remove_unwanted_pins(config: &Config) {
 
 /// Takes the address, but does not listen yet: only a listener that begins after the programs were attached is known to
 /// them, and only so does the agent know who scrapes it for its own traffic.
+fn take_address(address: SocketAddr) -> Result<(TcpSocket, SocketAddr), DaemonError> {
+    let cannot = |error| cannot_listen(address, error);
+    let socket = bind(address).map_err(cannot)?;
+    // With port 0 the kernel has chosen one.
+    let chosen = socket.local_addr().map_err(cannot)?;
+    Ok((socket, chosen))
+}
+
+fn cannot_listen(address: SocketAddr, source: io::Error) -> DaemonError {
+    DaemonError::Listen { address, source }
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,

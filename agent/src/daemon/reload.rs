@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
@@ -11,8 +11,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::own_log::OwnLog;
 use super::pipeline::Reconfigured;
-use crate::config::{Config, ConfigError, Loaded, LogLevel};
+use crate::config::{Config, ConfigError, Loaded};
+use crate::counters::{Counters, Reload};
 use crate::file_stamp::FileStamp;
 
 /// How often the file is looked at. Kubernetes takes a minute to bring a changed ConfigMap to a pod.
@@ -24,8 +26,8 @@ pub struct ConfigSource {
     pub file: Option<ConfigFile>,
     /// Reads and checks all of it once more.
     pub load: Arc<dyn Fn() -> Result<Loaded, ConfigError> + Send + Sync>,
-    /// Changes what is logged.
-    pub set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
+    /// What the agent logs.
+    pub log: Arc<OwnLog>,
 }
 
 /// The configuration's file.
@@ -63,6 +65,7 @@ pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) hang_ups: Signal,
     pub(super) pipeline: mpsc::Sender<Reconfigured>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Reloader {
@@ -87,7 +90,10 @@ impl Reloader {
                 None => (true, false),
             };
             match (asked || changed, can_be_read) {
-                (true, true) => self.reload().await,
+                (true, true) => {
+                    let outcome = self.reload().await;
+                    self.count(outcome);
+                }
                 (true, false) => {
                     let file = self.source.file.as_ref();
                     let path = file.map(|file| file.path.display().to_string());
@@ -95,6 +101,7 @@ impl Reloader {
                         path,
                         "the configuration's file cannot be read again; the agent goes on with what it has"
                     );
+                    self.count(Reload::Unreadable);
                 }
                 _ => {}
             }
@@ -109,8 +116,14 @@ impl Reloader {
         std::mem::replace(&mut file.stamp, stamp) != stamp
     }
 
+    fn count(&self, outcome: Reload) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        self.counters.reloads().count(outcome, now);
+    }
+
     /// A configuration with a mistake changes nothing.
-    async fn reload(&mut self) {
+    async fn reload(&mut self) -> Reload {
         let load = Arc::clone(&self.source.load);
         let loaded = match spawn_blocking(move || load()).await {
             Ok(Ok(loaded)) => loaded,
@@ -118,17 +131,20 @@ impl Reloader {
                 tracing::error!(
                     "the changed configuration is refused, the agent goes on with the one it has\n{error}"
                 );
-                return;
+                return Reload::Refused;
             }
             Err(error) => {
                 tracing::error!(%error, "reading the configuration died");
-                return;
+                return Reload::Refused;
             }
         };
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         let changes = self.config.changes(&loaded.config);
+        self.counters
+            .reloads()
+            .set_waiting(changes.at_restart.clone());
         if !changes.at_restart.is_empty() {
             let keys = changes.at_restart.join(", ");
             tracing::warn!(
@@ -138,10 +154,10 @@ impl Reloader {
         }
         if changes.live.is_empty() {
             tracing::info!("the configuration was read again; nothing changes that can change now");
-            return;
+            return Reload::Unchanged;
         }
         self.config = self.config.with_live_of(&loaded.config);
-        (self.source.set_log_level)(self.config.log.level);
+        (self.source.log.set_level)(self.config.log.level);
         if self
             .pipeline
             .send(Reconfigured::by(&self.config))
@@ -153,5 +169,6 @@ impl Reloader {
                 "the changed configuration is in effect"
             );
         }
+        Reload::Applied
     }
 }

@@ -9,8 +9,8 @@ use super::pipeline::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use crate::config::budget::Component;
 use crate::config::{
     ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
-    OtlpCompression, OtlpEndpoint, OtlpProtocol, PeerAddresses as ConfiguredAddresses, ProcessArgs,
-    Signal as ConfiguredSignal, Sizes,
+    NamespacePattern, OtlpCompression, OtlpEndpoint, OtlpProtocol,
+    PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes,
 };
 use crate::counters::Signal;
 use crate::export::otlp::{
@@ -21,6 +21,7 @@ use crate::identity::kube::{AllowList, KubernetesMode};
 use crate::identity::remote::{RemoteSettings, RemoteTls};
 use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
 use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
+use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
@@ -185,11 +186,20 @@ fn live(config: &Config, sizes: &Sizes) -> LiveSettings {
             .iter()
             .map(|kind| kind.event_name())
             .collect(),
+        namespaces: namespaces(config),
         budget: Budget {
             total: config.memory_budget.bytes(),
             shares: Component::ALL.map(|component| (component, sizes.at_most(component))),
         },
     }
+}
+
+fn namespaces(config: &Config) -> Namespaces {
+    let namespaces = &config.kubernetes.namespaces;
+    Namespaces::new(
+        namespaces.include.iter().map(NamespacePattern::as_str),
+        namespaces.exclude.iter().map(NamespacePattern::as_str),
+    )
 }
 
 fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {

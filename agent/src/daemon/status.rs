@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::BUILD;
 use super::cluster::ClusterSource;
 use crate::admin::Status;
-use crate::counters::{Counters, Discard, ExportStats, RecordKind, Signal};
+use crate::counters::{Counters, Discard, ExportStats, RecordKind, Reload, Reloads, Signal};
 use crate::export::otlp::{OtlpSettings, SignalSettings};
 use crate::identity::kube::KubeStatus;
 use crate::kernel::{Ability, Capabilities, Environment, FeatureReport, FeatureStatus};
@@ -50,6 +50,7 @@ async fn read(parts: &Parts) -> Value {
         "environment": Environment::probe(),
         "abilities": Ability::all(Capabilities::current().ok()),
         "features": FeatureReport::all(&parts.features),
+        "configuration": configuration(parts.counters.reloads()),
         "kubernetes": parts.kube.as_ref().map(|status| kubernetes(&status.borrow())),
         "cluster": parts.cluster.as_ref().map(cluster),
         "otlp": {
@@ -60,6 +61,15 @@ async fn read(parts: &Parts) -> Value {
         "series": series,
         "records": records(&parts.counters),
         "discards": discards(&parts.counters),
+    })
+}
+
+fn configuration(reloads: &Reloads) -> Value {
+    let each = |outcome: &Reload| (outcome.as_str().to_owned(), reloads.of(*outcome).into());
+    json!({
+        "reloads": Value::Object(Reload::ALL.iter().map(each).collect()),
+        "last_reload_successful": reloads.last_succeeded(),
+        "waiting_for_restart": reloads.waiting(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The one owner of all identity state.
 
+mod namespace;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

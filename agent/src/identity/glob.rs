@@ -2,21 +2,21 @@
 
 /// A pattern in which `*` stands for any run of characters, none and `/` included. Everything else stands for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Glob {
+pub struct Glob {
     /// What is between the wildcards. One text alone has none beside it.
     texts: Box<[Box<str>]>,
 }
 
 impl Glob {
     /// Any text is a pattern.
-    pub(super) fn new(pattern: &str) -> Self {
+    pub fn new(pattern: &str) -> Self {
         Self {
             texts: pattern.split('*').map(Into::into).collect(),
         }
     }
 
     /// Whether all of `name` is as the pattern says. Takes time in proportion to its length.
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let [first, between @ .., last] = &*self.texts else {
             return self.texts.iter().all(|text| **text == *name);
         };

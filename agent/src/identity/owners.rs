@@ -1,6 +1,7 @@
 //! Owners and their dense handles.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::OwnerId;
 use super::cgroup_path::CgroupOwner;
@@ -12,6 +13,19 @@ pub struct Owner {
     pub whose: Option<CgroupOwner>,
     /// When the first of its cgroups was seen (boot clock, nanoseconds).
     pub first_seen: u64,
+    /// The namespace of its pod, once it was known: it never changes, and stays when the pod is forgotten.
+    pub(super) namespace: Option<Arc<str>>,
+}
+
+/// The namespace somebody's pod is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodNamespace {
+    /// There is no pod.
+    NoPod,
+    /// There is a pod that nobody told of yet.
+    Unknown,
+    /// This one.
+    Known(Arc<str>),
 }
 
 /// Bounded table of owners. Slot 0 is the node's.
@@ -30,6 +44,7 @@ impl OwnerTable {
         let node = Owner {
             whose: None,
             first_seen: 0,
+            namespace: None,
         };
         Self {
             slots: vec![Some(node.clone())],
@@ -50,6 +65,7 @@ impl OwnerTable {
         self.slots[id.0 as usize] = Some(Owner {
             whose: Some(whose.clone()),
             first_seen: now,
+            namespace: None,
         });
         self.ids.insert(whose.clone(), id);
         Some(id)
@@ -61,6 +77,13 @@ impl OwnerTable {
             .get(id.0 as usize)
             .and_then(Option::as_ref)
             .unwrap_or(&self.node)
+    }
+
+    /// An owner's pod is in this namespace.
+    pub(super) fn found_in(&mut self, id: OwnerId, namespace: Arc<str>) {
+        if let Some(Some(owner)) = self.slots.get_mut(id.0 as usize) {
+            owner.namespace = Some(namespace);
+        }
     }
 
     /// Frees every owner but the node for which `keep` says no.

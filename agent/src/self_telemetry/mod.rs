@@ -4,9 +4,11 @@
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::counters::{
-    Counters, Discard, ExportFailure, ExportStats, Exporter, LookUp, RecordKind, Signal, Volumes,
+    Counters, Discard, ExportFailure, ExportStats, Exporter, LookUp, RecordKind, Reload, Signal,
+    Volumes,
 };
 use crate::identity::Value;
 use crate::identity::kube::KubeStatus;
@@ -152,6 +154,7 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
     }
     series(&mut families, view.store);
     memory_and_features(&mut families, view);
+    configuration(&mut families, view);
     programs(&mut families, view.programs);
     if let Some(exports) = view.exports {
         export(&mut families, exports);
@@ -268,6 +271,25 @@ fn memory_and_features(families: &mut Families, view: &SelfView<'_>) {
         attributes.push((Attr::State, Value::Static(state)));
         families.int(Metric::AgentFeature, &attributes, 1);
     }
+}
+
+fn configuration(families: &mut Families, view: &SelfView<'_>) {
+    let reloads = view.counters.reloads();
+    for outcome in Reload::ALL {
+        let attributes = [(Attr::Outcome, Value::Static(outcome.as_str()))];
+        families.int(
+            Metric::AgentConfigReloads,
+            &attributes,
+            reloads.of(*outcome),
+        );
+    }
+    let succeeded = reloads.last_succeeded().into();
+    families.int(Metric::AgentConfigLastReloadSuccessful, &[], succeeded);
+    let at = reloads.last_success().unwrap_or(view.start_unix_nano);
+    let at = Duration::from_nanos(at).as_secs();
+    families.int(Metric::AgentConfigLastReloadTimestamp, &[], at);
+    let waiting = reloads.waiting().len() as u64;
+    families.int(Metric::AgentConfigKeysWaiting, &[], waiting);
 }
 
 fn programs(families: &mut Families, programs: &[ProgramStats]) {

@@ -117,6 +117,7 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_memory_usage_bytes{wellhead_component="rings"} 512
         wellhead_agent_feature{wellhead_feature="process",wellhead_mechanism="tp_btf",wellhead_state="on"} 1
         wellhead_agent_feature{wellhead_feature="tcp",wellhead_state="off"} 1
+        wellhead_agent_config_last_reload_successful 1
         wellhead_agent_program_run_time_seconds_total{wellhead_program="on_exec"} 1.5
         wellhead_agent_program_runs_total{wellhead_program="on_exec"} 4
         wellhead_agent_export_items_total{wellhead_signal="traces"} 11

@@ -43,6 +43,9 @@ fn the_defaults_are_those_of_the_contract() {
         snapshot_interval: 10s
         kubernetes:
           mode: auto
+          namespaces:
+            include: []
+            exclude: []
           labels: []
           annotations: []
           well_known_labels: on
@@ -225,7 +228,7 @@ program_stats: on
         ],
         &expect![[r#"
             features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
-            kubernetes = {"mode":"off","labels":[],"annotations":[],"well_known_labels":"on"} (kubernetes.mode from w.yaml:3:14)
+            kubernetes = {"mode":"off","namespaces":{"include":[],"exclude":[]},"labels":[],"annotations":[],"well_known_labels":"on"} (kubernetes.mode from w.yaml:3:14)
             prometheus.status = "on" (prometheus.status from w.yaml:4:14)
             process = {"args":"off"} (process.args from w.yaml:5:11)
             program_stats = "on" (program_stats from w.yaml:6:1)

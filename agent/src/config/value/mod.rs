@@ -12,7 +12,7 @@ mod toggle;
 pub use duration::Duration;
 pub(super) use integer::optional_integer;
 pub use net::{Cidr, ListenAddress};
-pub use pattern::NamePattern;
+pub use pattern::{NamePattern, NamespacePattern};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use toggle::Toggle;

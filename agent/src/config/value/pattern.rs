@@ -1,4 +1,4 @@
-//! Patterns of names.
+//! Patterns of names, in which `*` stands for any run of characters.
 
 use std::{fmt, str::FromStr};
 
@@ -57,6 +57,60 @@ text_value!(NamePattern, "a key or a pattern of keys such as `app.kubernetes.io/
     "maxLength": 317
 });
 
+/// The longest name of a namespace (RFC 1123 label).
+const LONGEST_NAMESPACE: usize = 63;
+
+/// The name of a Kubernetes namespace, or a pattern of such names, in which `*` stands for any run of characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NamespacePattern(String);
+
+impl NamespacePattern {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NamespacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for NamespacePattern {
+    type Err = InvalidValue;
+
+    /// Refuses what no namespace can be called.
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let length = text.chars().count();
+        let stranger = text
+            .chars()
+            .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-*".contains(*c)));
+        let problem = match stranger {
+            _ if text.is_empty() => {
+                "must not be empty; write a namespace such as `shop`, or a pattern such as `team-*`"
+                    .to_owned()
+            }
+            _ if length > LONGEST_NAMESPACE => {
+                format!(
+                    "has {length} characters; at most {LONGEST_NAMESPACE}, which no namespace's name is longer than"
+                )
+            }
+            Some(c) => format!(
+                "`{text}` has `{c}` in it; allowed are small letters and digits of ASCII, `-` and, for any run of characters, `*`"
+            ),
+            None => return Ok(Self(text.to_owned())),
+        };
+        Err(InvalidValue::new(problem))
+    }
+}
+
+text_value!(NamespacePattern, "a namespace or a pattern of namespaces such as `team-*`", {
+    "type": "string",
+    "pattern": "^[a-z0-9*-]+$",
+    "maxLength": 63
+});
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,10 +147,29 @@ mod tests {
         check(&"é".repeat(LONGEST + 1), "has 318 characters; at most 317");
     }
 
+    #[test]
+    fn namespaces() {
+        for text in ["shop", "*", "kube-*", "1", &"a".repeat(63)] {
+            assert_eq!(text.parse(), Ok(NamespacePattern(text.to_owned())));
+        }
+        let check = |text: &str, expected: &str| {
+            let error = text.parse::<NamespacePattern>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        };
+        check("", "must not be empty; write a namespace such as `shop`");
+        check("Shop", "`Shop` has `S` in it; allowed are small letters");
+        check("a.b", "has `.` in it");
+        check("a/b", "has `/` in it");
+        check(&"a".repeat(64), "has 64 characters; at most 63");
+    }
+
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused(text in "[a*/._ -]{0,12}|\\PC*|.*") {
             if let Ok(pattern) = text.parse::<NamePattern>() {
+                prop_assert_eq!(pattern.to_string(), text.as_str());
+            }
+            if let Ok(pattern) = text.parse::<NamespacePattern>() {
                 prop_assert_eq!(pattern.to_string(), text);
             }
         }

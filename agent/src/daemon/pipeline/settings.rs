@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use super::memory::Budget;
 use crate::identity::IdentitySettings;
+use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 
@@ -20,6 +21,8 @@ pub struct LiveSettings {
     pub arguments: Arguments,
     /// Names of the events that are exported, where any are; empty for all.
     pub exported_events: Vec<&'static str>,
+    /// The namespaces whose pods are captured.
+    pub namespaces: Namespaces,
     /// The memory budget and what it is made up of.
     pub budget: Budget,
 }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod losses;
+mod policy;
 mod reading;
 mod reconcile;
 
@@ -169,6 +170,7 @@ impl State {
         self.store.set_limits(live.series, live.series_per_metric);
         self.settings.live = live;
         self.identity.reconfigure(&identity);
+        self.end_left_out();
         self.names_changed();
     }
 
@@ -303,22 +305,25 @@ impl State {
         self.identity.owner_of_cgroup(event.cgroup_id)
     }
 
-    /// Everything an event leads to.
+    /// Everything an event leads to, unless it is left out.
     fn take_in(&mut self, event: &Event<'_>, owner: OwnerId) {
+        if self.leaves_out(event, owner) {
+            self.leave_out(event, owner);
+        } else {
+            self.take_in_wanted(event, owner);
+        }
+    }
+
+    fn take_in_wanted(&mut self, event: &Event<'_>, owner: OwnerId) {
         let corrected = self.aggregator.as_end_of_open(event);
         let event = corrected.as_ref().unwrap_or(event);
+        self.forget_unmet(event);
         let ended = self.follow_process(event, owner);
         let backend = self.backend(event);
         let victim = match &event.body {
             Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),
             _ => None,
         };
-        if let Body::TcpClose(end) = &event.body
-            && end.connection.unmet
-        {
-            // While tables are copied an entry may be made of it after its end.
-            self.about.programs.forget(end.connection.socket_id);
-        }
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         let occurrence = Occurrence {
             event,
@@ -341,6 +346,15 @@ impl State {
         let items: Vec<Item> = [span, live].into_iter().flatten().collect();
         for item in items {
             self.deliver(owner, item);
+        }
+    }
+
+    /// While tables are copied an entry may be made of a connection after its end.
+    fn forget_unmet(&mut self, event: &Event<'_>) {
+        if let Body::TcpClose(end) = &event.body
+            && end.connection.unmet
+        {
+            self.about.programs.forget(end.connection.socket_id);
         }
     }
 
@@ -444,6 +458,7 @@ impl State {
     }
 
     fn expire(&mut self) {
+        self.end_left_out();
         let idle =
             u64::try_from(self.settings.live.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);

@@ -1,6 +1,6 @@
 //! Flows: what connections between the same two ends have in common, found once and then counted without a look-up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::balance::Balance;
@@ -106,6 +106,8 @@ pub(super) struct Flows {
     by_attributes: HashMap<(OwnerId, Attributes), FlowId>,
     /// By the id of the socket.
     open: HashMap<u64, Open>,
+    /// Open connections of those who are left out: the inode number of their network namespace, by the id of the socket.
+    left_out: HashMap<u64, u32>,
     open_limit: usize,
     limit: usize,
     pub(super) balance: Balance,
@@ -123,6 +125,7 @@ impl Flows {
             by_key: HashMap::new(),
             by_attributes: HashMap::new(),
             open: HashMap::new(),
+            left_out: HashMap::new(),
             open_limit: connections.max(1),
             limit: (connections / CONNECTIONS_PER_FLOW).max(1),
             balance: Balance::default(),
@@ -181,8 +184,9 @@ impl Flows {
 
     /// Follows an open connection from now on; says whether there was room. It must not be followed already.
     pub(super) fn open(&mut self, socket: u64, open: Open) -> bool {
+        self.left_out.remove(&socket);
         let flows = self.slots.len() - self.free.len();
-        if self.open.len() >= self.open_limit || flows > self.limit {
+        if !self.has_room() || flows > self.limit {
             return false;
         }
         self.open.insert(socket, open);
@@ -197,9 +201,10 @@ impl Flows {
         self.open.get_mut(&socket)
     }
 
-    /// The same, to look at.
-    pub(super) fn followed(&self, socket: u64) -> Option<&Open> {
-        self.open.get(&socket)
+    /// The inode number of an open connection's network namespace.
+    pub(super) fn namespace_of(&self, socket: u64) -> Option<u32> {
+        let followed = self.open.get(&socket).map(|open| open.netns);
+        followed.or_else(|| self.left_out.get(&socket).copied())
     }
 
     /// Whether an open connection is followed under this id.
@@ -209,10 +214,41 @@ impl Flows {
 
     /// A connection is not open any more; the caller releases its flow.
     pub(super) fn close(&mut self, socket: u64) -> Option<Open> {
+        self.left_out.remove(&socket);
         self.open.remove(&socket)
     }
 
-    /// All open connections.
+    /// A connection is open of somebody who is left out.
+    pub(super) fn leave_out(&mut self, connection: &Connection) {
+        self.balance.touch(connection.netns);
+        self.note_left_out(connection.socket_id, connection.netns);
+    }
+
+    /// The same. Without room it is not known.
+    pub(super) fn note_left_out(&mut self, socket: u64, netns: u32) {
+        if self.has_room() {
+            self.left_out.insert(socket, netns);
+        }
+    }
+
+    /// Open connections of those who are left out, and the inode numbers of their network namespaces.
+    pub(super) fn left_out(&self) -> impl ExactSizeIterator<Item = (u64, u32)> {
+        self.left_out
+            .iter()
+            .map(|(socket, netns)| (*socket, *netns))
+    }
+
+    /// Open connections that are followed of these owners, and the inode numbers of their network namespaces.
+    pub(super) fn open_of(&self, owners: &HashSet<OwnerId>) -> Vec<(u64, u32)> {
+        let is_theirs = |flow| {
+            self.get(flow)
+                .is_some_and(|flow| owners.contains(&flow.owner))
+        };
+        let theirs = self.open.iter().filter(|(_, open)| is_theirs(open.flow));
+        theirs.map(|(socket, open)| (*socket, open.netns)).collect()
+    }
+
+    /// All open connections that are followed.
     pub(super) fn all_open(&self) -> impl ExactSizeIterator<Item = (u64, &Open)> {
         self.open.iter().map(|(socket, open)| (*socket, open))
     }
@@ -280,6 +316,10 @@ impl Flows {
         };
         store.measure(metric, flow.owner, attributes, change, now);
         *handle = store.known_series(metric, flow.owner, attributes);
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.len() + self.left_out.len() < self.open_limit
     }
 
     fn add(&mut self, flow: Flow) -> FlowId {

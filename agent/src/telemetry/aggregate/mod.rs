@@ -101,6 +101,41 @@ impl Aggregator {
         })
     }
 
+    /// An event about a connection of somebody who is left out: nothing is counted, but that it is open is known.
+    pub fn leave_out(&mut self, store: &mut Store, event: &Event<'_>, now: u64) {
+        match &event.body {
+            Body::TcpOpen(connection) => {
+                tcp::vanished(&mut self.flows, store, connection.socket_id, now);
+                self.flows.leave_out(connection);
+            }
+            Body::TcpSnapshot(end) => self.flows.leave_out(&end.connection),
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) => {
+                self.flows.balance.touch(end.connection.netns);
+                self.flows.close(end.connection.socket_id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an event goes on with a connection that is counted as active.
+    pub fn follows(&self, event: &Event<'_>) -> bool {
+        match &event.body {
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
+                self.flows.is_open(end.connection.socket_id)
+            }
+            _ => false,
+        }
+    }
+
+    /// These owners are left out from now on: none of their connections is active any more.
+    pub fn let_go(&mut self, store: &mut Store, owners: &HashSet<OwnerId>, now: u64) {
+        self.flows.forget();
+        for (socket, netns) in self.flows.open_of(owners) {
+            tcp::vanished(&mut self.flows, store, socket, now);
+            self.flows.note_left_out(socket, netns);
+        }
+    }
+
     /// The connection of an event whose ends are not called anything yet: it is not followed.
     pub fn unnamed<'a>(&self, event: &'a Event<'_>) -> Option<&'a Connection> {
         let connection = match &event.body {
@@ -135,16 +170,23 @@ impl Aggregator {
         self.flows.all_open().map(|(socket, _)| socket)
     }
 
-    /// The network namespace of a connection that is counted as active, by its inode number.
-    pub fn namespace_of(&self, socket: u64) -> Option<u32> {
-        self.flows.followed(socket).map(|open| open.netns)
+    /// The ids of all open connections of those who are left out.
+    pub fn left_out_connections(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.flows.left_out().map(|(socket, _)| socket)
     }
 
-    /// How many connections are counted as active in each network namespace, by its inode number.
+    /// The network namespace of an open connection, by its inode number.
+    pub fn namespace_of(&self, socket: u64) -> Option<u32> {
+        self.flows.namespace_of(socket)
+    }
+
+    /// How many connections are open in each network namespace, by its inode number.
     pub fn open_by_namespace(&self) -> HashMap<u32, usize> {
         let mut counts = HashMap::new();
-        for (_, open) in self.flows.all_open() {
-            *counts.entry(open.netns).or_default() += 1;
+        let active = self.flows.all_open().map(|(_, open)| open.netns);
+        let left_out = self.flows.left_out().map(|(_, netns)| netns);
+        for netns in active.chain(left_out) {
+            *counts.entry(netns).or_default() += 1;
         }
         counts
     }

@@ -81,7 +81,8 @@ attributes! {
     /// Name of the metric the series belong to.
     Metric = "wellhead.metric" / "wellhead_metric",
     /// What a look-up came to: `translated` (another destination was found), `untranslated` (the one that was dialled), `unknown`
-    /// (no such connection is tracked) or `failed`.
+    /// (no such connection is tracked) or `failed`. What reading the configuration again came to: `applied`, `unchanged` (nothing
+    /// that can change now), `refused` (a mistake in it) or `unreadable`.
     Outcome = "wellhead.outcome" / "wellhead_outcome",
     /// Signal that ended the process, such as `SIGKILL`.
     ProcessSignal = "wellhead.process.signal" / "wellhead_process_signal",

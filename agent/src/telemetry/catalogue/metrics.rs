@@ -169,6 +169,14 @@ metrics! {
     AgentMemoryUsage = "wellhead.agent.memory.usage", Gauge Int "By", plain [Component];
     /// Constant 1 for the state each feature is in.
     AgentFeature = "wellhead.agent.feature", Gauge Int "{feature}", plain [Feature, Mechanism, State];
+    /// Times the configuration was read again, by what came of it.
+    AgentConfigReloads = "wellhead.agent.config.reloads", Counter Int "{reload}", plain [Outcome];
+    /// 1 if the configuration that was read last is in effect, as far as it can be without a restart; 0 if it was refused or could not be read.
+    AgentConfigLastReloadSuccessful = "wellhead.agent.config.last_reload.successful", Gauge Int "{reload}", plain [];
+    /// When a configuration was taken up last, at the start or since, in seconds since the Unix epoch.
+    AgentConfigLastReloadTimestamp = "wellhead.agent.config.last_reload.success.timestamp", Gauge Int "s", plain [];
+    /// Keys whose values in the configuration are not in effect before the agent is restarted.
+    AgentConfigKeysWaiting = "wellhead.agent.config.keys.waiting", Gauge Int "{key}", plain [];
     /// Time a kernel program ran; needs `program_stats`.
     AgentProgramRunTime = "wellhead.agent.program.run.time", Counter Float "s", plain [Program];
     /// How often a kernel program ran; needs `program_stats`.

@@ -9,7 +9,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -263,16 +263,17 @@ impl Store {
     /// Removes series not updated for `idle` nanoseconds, except up-down counters that are not zero, and
     /// the attribute sets only they used. A series that comes back starts anew with a new start time.
     pub fn expire(&mut self, now: u64, idle: u64) {
-        for index in (0_u32..).take(self.slots.len()) {
-            if let Some(slot) = self.slots.get_mut(index as usize)
-                && let Some(series) = slot.series.take_if(|series| series.is_idle(now, idle))
-            {
-                slot.generation = slot.generation.wrapping_add(1);
-                self.free.push(index);
-                self.forget(&series);
-            }
-        }
-        self.sets.sweep();
+        self.remove(|series| series.is_idle(now, idle));
+    }
+
+    /// Whose series are held; one may come several times.
+    pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        self.owners.keys().copied()
+    }
+
+    /// Removes every series of these owners, whatever it stands at.
+    pub fn remove_owners(&mut self, owners: &HashSet<OwnerId>) {
+        self.remove(|series| owners.contains(&series.owner));
     }
 
     /// Counts something that could not be followed.
@@ -319,6 +320,19 @@ impl Store {
             + self.slots.capacity() * size_of::<Slot>()
             + self.free.capacity() * size_of::<u32>()
             + histograms.sum::<usize>()
+    }
+
+    fn remove(&mut self, is_removed: impl Fn(&Series) -> bool) {
+        for index in (0_u32..).take(self.slots.len()) {
+            if let Some(slot) = self.slots.get_mut(index as usize)
+                && let Some(series) = slot.series.take_if(|series| is_removed(series))
+            {
+                slot.generation = slot.generation.wrapping_add(1);
+                self.free.push(index);
+                self.forget(&series);
+            }
+        }
+        self.sets.sweep();
     }
 
     fn find(&self, metric: Metric, owner: OwnerId, attributes: AttributesId) -> Option<u32> {

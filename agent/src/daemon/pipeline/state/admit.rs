@@ -24,9 +24,12 @@ impl State {
 
     /// The same for an event whose owner is known, or will not be.
     fn admit_of_known_pod(&mut self, event: &Event<'_>, owner: OwnerId, record: &[u8]) {
-        match self.awaited_peer(event) {
-            Some(end) => self.keep(owner, For::Peer(end), record),
-            None => self.take_in(event, owner),
+        if self.leaves_out(event, owner) {
+            self.leave_out(event, owner);
+        } else if let Some(end) = self.awaited_peer(event) {
+            self.keep(owner, For::Peer(end), record);
+        } else {
+            self.take_in_wanted(event, owner);
         }
     }
 

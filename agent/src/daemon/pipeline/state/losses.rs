@@ -10,7 +10,8 @@ impl State {
     /// its way.
     pub(in super::super) fn connections_that_ended(&self) -> Vec<u64> {
         let open = self.aggregator.open_connections();
-        open.filter(|socket| !self.about.programs.is_open(*socket))
+        open.chain(self.aggregator.left_out_connections())
+            .filter(|socket| !self.about.programs.is_open(*socket))
             .collect()
     }
 
@@ -52,6 +53,9 @@ impl State {
             };
             let known = self.identity.owner_of_cgroup(spilled.cgroup_id);
             let owner = known.unwrap_or(OwnerId::NODE);
+            if self.leaves_out_spilled(&spilled, owner) {
+                continue;
+            }
             let Self {
                 aggregator,
                 store,

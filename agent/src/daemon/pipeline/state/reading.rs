@@ -39,7 +39,8 @@ impl State {
     fn held(&self) -> Held {
         let known = self.identity.sizes();
         Held {
-            connections: self.aggregator.open_connections().len(),
+            connections: self.aggregator.open_connections().len()
+                + self.aggregator.left_out_connections().len(),
             processes: self.processes.len(),
             cgroups: known.cgroups,
             pods: known.pods,

@@ -210,3 +210,52 @@ fn an_open_connection_does_not_fail() {
     check(true, false, false);
     check(false, true, false);
 }
+
+#[test]
+fn who_is_left_out_is_not_counted_and_known_to_be_open() {
+    let one = || connection(Some(Role::Source));
+    let told = |body| Event {
+        boot_ns: 7,
+        cgroup_id: 1,
+        body,
+    };
+    let mut all = Fixture::new();
+    all.count(Body::TcpOpen(one()));
+    let Fixture {
+        aggregator, store, ..
+    } = &mut all;
+    let owners = HashSet::from([OwnerId::NODE]);
+    aggregator.let_go(store, &owners, 1);
+    store.remove_owners(&owners);
+    assert!(store.is_empty());
+    assert_eq!(aggregator.open_connections().len(), 0);
+    assert_eq!(aggregator.left_out_connections().len(), 1);
+    assert_eq!(aggregator.open_by_namespace().values().sum::<usize>(), 1);
+    let snapshot = told(Body::TcpSnapshot(grown(10, 0, one())));
+    aggregator.leave_out(store, &snapshot, 2);
+    assert!(store.is_empty() && !aggregator.follows(&snapshot));
+    assert_eq!(aggregator.imbalance(), 0);
+
+    // It is wanted again.
+    all.count(Body::TcpSnapshot(grown(25, 10, one())));
+    assert_eq!(all.aggregator.left_out_connections().len(), 0);
+    assert_eq!(all.aggregator.imbalance(), 0);
+    expect_test::expect![[r#"
+        wellhead.tcp.connections.active {"wellhead.reporter": "source"} 1
+        wellhead.tcp.io {"network.io.direction": "transmit", "wellhead.reporter": "source"} 15"#]]
+    .assert_eq(&all.series().join("\n"));
+
+    // The end of one that is left out from its beginning.
+    let Fixture {
+        aggregator, store, ..
+    } = &mut all;
+    let other = || Connection {
+        socket_id: one().socket_id + 1,
+        ..one()
+    };
+    aggregator.leave_out(store, &told(Body::TcpOpen(other())), 3);
+    assert_eq!(aggregator.left_out_connections().len(), 1);
+    aggregator.leave_out(store, &told(Body::TcpClose(grown(9, 0, other()))), 4);
+    assert_eq!(aggregator.left_out_connections().len(), 0);
+    assert_eq!(aggregator.imbalance(), 0);
+}
