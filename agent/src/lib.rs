@@ -35,3 +35,7 @@ mod lookup;
 mod memory;
 
 mod raw_codec;
+
+mod renewable;
+
+pub mod tls;
