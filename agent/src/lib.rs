@@ -37,3 +37,7 @@ mod lookup;
 mod memory;
 
 mod raw_codec;
+
+mod renewable;
+
+pub mod tls;

@@ -2,6 +2,8 @@
 //! "Failures" and "Throttling"), asked of the whole agent: an independent receiver gives the answer, and what arrives
 //! afterwards and what the agent counts shows how it was understood. `docs/conformance.md` lists all rules and their tests.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Need, Page, Programs, Receiver, eventually, ready, text, until};
@@ -23,18 +25,20 @@ enum Becomes {
 }
 use Becomes::{Dropped, Rejected, Retried};
 
-/// `google.rpc.Status` with a `RetryInfo` of no time at all, as hex: what a throttled client may be told.
+/// `google.rpc.Status` with a `RetryInfo` of 10 ms, in hex: what a throttled client may be told.
 fn retry_info(code: u8) -> String {
-    let kind = b"type.googleapis.com/google.rpc.RetryInfo";
-    // retry_delay, a Duration of 10 ms.
-    let info = [0x0a, 0x05, 0x10, 0x80, 0xad, 0xe2, 0x04];
-    let mut any = vec![0x0a, kind.len() as u8];
-    any.extend(kind);
-    any.extend([0x12, info.len() as u8]);
-    any.extend(info);
-    let mut status = vec![0x08, code, 0x1a, any.len() as u8];
-    status.extend(any);
-    status.iter().map(|byte| format!("{byte:02x}")).collect()
+    let field = |number: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("a short field");
+        [&[number << 3 | 2, length], content].concat()
+    };
+    let delay = [0x10, 0x80, 0xad, 0xe2, 0x04];
+    let kind = field(1, b"type.googleapis.com/google.rpc.RetryInfo");
+    let any = [kind, field(2, &field(1, &delay))].concat();
+    let status = [vec![0x08, code], field(3, &any)].concat();
+    status.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("room");
+        hex
+    })
 }
 
 fn grpc_rows() -> Vec<Row> {

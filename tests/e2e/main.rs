@@ -4,6 +4,7 @@
 //! nothing else uses: the machine may be busy with other things meanwhile.
 
 #[cfg(test)]
+mod access;
 mod agreement;
 #[cfg(test)]
 mod budget;

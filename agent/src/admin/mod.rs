@@ -2,9 +2,11 @@
 //!
 //! The caller binds the listeners, so that an address in use is its own error.
 
+mod access;
 mod events;
 mod metrics;
 mod readiness;
+mod secure;
 mod server;
 mod stalling;
 mod status;
@@ -14,10 +16,14 @@ mod tests;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::Html;
 use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
+pub use self::access::{Access, AccessError, AccessSettings, Renewer, TokenError};
 pub use self::events::{EventQuery, events_router};
 pub use self::metrics::Metrics;
 pub use self::readiness::Readiness;
@@ -33,26 +39,44 @@ pub struct Endpoints {
     pub readiness: tokio::sync::watch::Receiver<Readiness>,
     /// What `/api/v1/status` says; `None` leaves it out of this listener.
     pub status: Option<Status>,
+    /// What is asked of those who read any of it.
+    pub access: Access,
 }
 
-/// All endpoints of the HTTP listener.
+/// Serves all endpoints until `stop`, and takes up files that change meanwhile.
+pub async fn listen(
+    listener: TcpListener,
+    endpoints: Endpoints,
+    renewer: Renewer,
+    stop: CancellationToken,
+) {
+    let tls = endpoints.access.tls();
+    let serving = serve(listener, router(endpoints), Limits::HTTP, tls, stop.clone());
+    tokio::join!(serving, renewer.run(stop));
+}
+
+/// All endpoints of the HTTP listener. Whether the agent lives and is ready anybody may ask: the kubelet has no certificate and no token.
 pub fn router(endpoints: Endpoints) -> Router {
     let Endpoints {
         metrics,
         readiness,
         status,
+        access,
     } = endpoints;
     let landing = landing_page(status.is_some());
-    let mut router = Router::new()
+    let mut guarded = Router::new()
         .route("/", get(|| async { Html(landing) }))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .merge(metrics::router(metrics))
-        .merge(readiness::router(readiness));
+        .merge(metrics::router(metrics));
     if let Some(status) = status {
-        router = router.merge(status_router(status));
+        guarded = guarded.merge(status_router(status));
     }
-    router
+    let guarded = guarded
         .fallback(async || (StatusCode::NOT_FOUND, "no such page; see /\n"))
+        .layer(from_fn_with_state(access, access::guard));
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(readiness::router(readiness))
+        .merge(guarded)
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 

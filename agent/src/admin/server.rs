@@ -1,20 +1,26 @@
 //! Serving HTTP/1.1 so that no client, however slow or rude, holds more than its share.
 
-use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use axum::serve::Listener;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
 
+use super::access::Client;
+use super::secure::Secure;
 use super::stalling::Stalling;
 
 /// The size of a request line and its headers; a scraper's are a few hundred bytes.
@@ -26,7 +32,7 @@ const MAX_HEADERS: usize = 64;
 pub struct Limits {
     /// Connections at once; more wait in the listener's backlog.
     pub connections: usize,
-    /// Time for the request's head to arrive.
+    /// Time for a TLS handshake, and then for the request's head to arrive.
     pub head: Duration,
     /// Time in which a client has to take something of what is written to it; `None` if it may leave it be.
     pub stall: Option<Duration>,
@@ -57,14 +63,21 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Serves until the token is cancelled; then stops accepting and gives requests under way two seconds.
 ///
 /// One request per connection: a connection without a second request needs no idle time-out of its own,
-/// and a scrape is rare enough to open its own.
+/// and a scrape is rare enough to open its own. With `tls`, connections are secured, or else ended.
 pub async fn serve<L: Listener>(
     mut listener: L,
     router: Router,
     limits: Limits,
+    tls: Option<Secure>,
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections));
+    let host = Host {
+        router,
+        limits,
+        tls,
+        stop,
+    };
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -74,11 +87,11 @@ pub async fn serve<L: Listener>(
         };
         let (permit, stream) = tokio::select! {
             accepted = accepted => accepted,
-            () = stop.cancelled() => break,
+            () = host.stop.cancelled() => break,
         };
-        let connection = connection::<L>(stream, router.clone(), limits, stop.clone());
+        let host = host.clone();
         connections.spawn(async move {
-            connection.await;
+            host.receive(stream).await;
             drop(permit);
         });
     }
@@ -89,45 +102,88 @@ pub async fn serve<L: Listener>(
     }
 }
 
-async fn connection<L: Listener>(
-    stream: L::Io,
+/// What every connection meets.
+#[derive(Clone)]
+struct Host {
     router: Router,
     limits: Limits,
+    tls: Option<Secure>,
     stop: CancellationToken,
-) {
-    let stream = Stalling::new(stream, limits.stall.unwrap_or(Duration::MAX));
-    let service = TowerToHyperService::new(router);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .header_read_timeout(limits.head)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let mut deadline = pin!(async {
-        match limits.whole {
-            Some(whole) => sleep(whole).await,
-            None => pending().await,
-        }
-    });
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "an HTTP connection ended badly");
+}
+
+impl Host {
+    /// Has a connection for as long as it may last.
+    async fn receive(self, stream: impl Stream) {
+        let stream = Stalling::new(stream, self.limits.stall.unwrap_or(Duration::MAX));
+        let whole = self.limits.whole;
+        let visit = async {
+            match &self.tls {
+                None => self.converse(stream, Client::default()).await,
+                Some(tls) => {
+                    if let Some((stream, client)) = self.greet(tls, stream).await {
+                        self.converse(stream, client).await;
+                    }
                 }
-                return;
             }
-            () = &mut deadline => {
-                tracing::debug!("an HTTP client took too long");
-                return;
+        };
+        match whole {
+            None => visit.await,
+            Some(whole) => {
+                if timeout(whole, visit).await.is_err() {
+                    tracing::debug!("an HTTP client took too long");
+                }
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
+        }
+    }
+
+    /// A handshake may take as long as the head of a request.
+    async fn greet<S: Stream>(&self, tls: &Secure, stream: S) -> Option<(TlsStream<S>, Client)> {
+        let greeted = tokio::select! {
+            greeted = timeout(self.limits.head, tls.greet(stream)) => greeted,
+            () = self.stop.cancelled() => return None,
+        };
+        match greeted {
+            Ok(Ok(greeted)) => return Some(greeted),
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+        None
+    }
+
+    /// Answers one request.
+    async fn converse(&self, stream: impl Stream, client: Client) {
+        let router = self.router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client);
+            router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .keep_alive(false)
+            .header_read_timeout(self.limits.head)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "an HTTP connection ended badly");
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         }
     }
 }
+
+/// What a connection is read from and written to.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::exit::{Exit, Failure};
-use super::{Options, print};
-use crate::config::json_schema;
+use super::{Options, complain, files, print};
+use crate::config::{ConfigError, Loaded, json_schema};
 use crate::daemon::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -30,8 +30,9 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
                 set: options.set.clone(),
             };
             let loaded = checked.load_unlogged()?;
-            Settings::new(&loaded.config)
+            let settings = Settings::new(&loaded.config)
                 .map_err(|error| Failure::from(crate::daemon::DaemonError::from(error)))?;
+            check_files(&loaded, &settings)?;
             print(&format!("{}: ok\n", file.display()))?;
         }
         ConfigCommand::Print => {
@@ -47,4 +48,16 @@ pub(super) fn execute(options: &Options, command: &ConfigCommand) -> Result<Exit
         }
     }
     Ok(Exit::Success)
+}
+
+/// Whether the files it names can be used, here and now.
+fn check_files(loaded: &Loaded, settings: &Settings) -> Result<(), Failure> {
+    let (problems, warnings) = files::problems(loaded, settings);
+    for warning in warnings {
+        complain(&format!("warning: {warning}\n"));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::configuration(&ConfigError { problems }))
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use super::files::{self, Fault, Files};
 use super::{Options, Threads, block_on, print};
 use crate::causes::chain;
 use crate::daemon::{BUILD, Settings, socket_path};
@@ -42,6 +43,8 @@ struct Report {
     exit: Exit,
     kubernetes: String,
     receivers: Vec<(&'static str, String)>,
+    /// What the configuration names for TLS.
+    files: Vec<Files>,
 }
 
 pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failure> {
@@ -51,7 +54,11 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
     let kubernetes = block_on(&Threads::COMMAND, async {
         Ok(kubernetes(settings.kubernetes).await)
     })?;
-    let (features, problem, exit) = attach(&settings);
+    let (features, problem, mut exit) = attach(&settings);
+    let files = files::look(&loaded.config, &settings);
+    if exit == Exit::Success && files.iter().any(|files| files.fault.is_some()) {
+        exit = Exit::Degraded;
+    }
     let mut environment = Environment::probe();
     environment
         .facts
@@ -64,6 +71,7 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
         exit,
         kubernetes,
         receivers: receivers(&settings),
+        files,
     };
     if doctor.json {
         print(&format!("{:#}\n", to_json(&report)))?;
@@ -208,8 +216,13 @@ fn reach(signal: &SignalSettings) -> String {
     format!("{shown}: {last}")
 }
 
+fn state(files: &Files) -> &str {
+    files.fault.as_ref().map_or("can be used", Fault::text)
+}
+
 fn to_json(report: &Report) -> Value {
     let receivers = report.receivers.iter();
+    let files = report.files.iter();
     json!({
         "version": BUILD.version,
         "environment": report.environment,
@@ -218,5 +231,6 @@ fn to_json(report: &Report) -> Value {
         "features": report.features,
         "kubernetes": report.kubernetes,
         "otlp": receivers.map(|(name, state)| ((*name).to_owned(), Value::from(state.as_str()))).collect::<serde_json::Map<_, _>>(),
+        "files": files.map(|files| (files.key.clone(), Value::from(state(files)))).collect::<serde_json::Map<_, _>>(),
     })
 }

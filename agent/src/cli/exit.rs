@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::causes::chain;
+use crate::config::ConfigError;
 use crate::daemon::{DaemonError, LockError};
 use crate::kernel::AttachError;
 use crate::resolver::ResolverError;
@@ -43,6 +44,13 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    pub(super) fn configuration(error: &ConfigError) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: format!("bad configuration\n{error}"),
+        }
+    }
+
     pub(super) fn internal(message: String) -> Self {
         Self {
             exit: Exit::Internal,
@@ -63,7 +71,9 @@ impl From<DaemonError> for Failure {
 impl From<ResolverError> for Failure {
     fn from(error: ResolverError) -> Self {
         let exit = match &error {
-            ResolverError::File { .. } | ResolverError::Tls(_) => Exit::Usage,
+            ResolverError::Files(_) | ResolverError::Access(_) | ResolverError::Tls(_) => {
+                Exit::Usage
+            }
             ResolverError::Listen { source, .. } => exit_of_io(source),
             ResolverError::Kubernetes(_) => Exit::Unavailable,
             ResolverError::Signals(_) => Exit::Internal,
@@ -87,7 +97,7 @@ fn exit_of_io(error: &io::Error) -> Exit {
 
 fn exit_of(error: &DaemonError) -> Exit {
     match error {
-        DaemonError::Settings(_) | DaemonError::Otlp(_) => Exit::Usage,
+        DaemonError::Settings(_) | DaemonError::Access(_) | DaemonError::Otlp(_) => Exit::Usage,
         DaemonError::Lock(LockError::Held { .. }) => Exit::AlreadyRunning,
         DaemonError::Lock(LockError::Create { source, .. })
         | DaemonError::Socket { source, .. }

@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod events;
 mod exit;
+mod files;
 mod logging;
 mod resolver;
 mod run;
@@ -117,10 +118,7 @@ impl Options {
     /// Reads the configuration and nothing more.
     fn load_quietly(&self) -> Result<Loaded, Failure> {
         let loaded = crate::config::load(self.config.as_deref(), std::env::vars_os(), &self.set);
-        loaded.map_err(|error| Failure {
-            exit: Exit::Usage,
-            message: format!("bad configuration\n{error}"),
-        })
+        loaded.map_err(|error| Failure::configuration(&error))
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     kubernetes::{Kubernetes, Resolver},
     otlp::Otlp,
+    tls::ServerTls,
     value::{ByteSize, Cidr, Duration, ListenAddress, Toggle},
 };
 
@@ -245,6 +246,11 @@ pub struct Prometheus {
     pub status: StatusMode,
     /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same everywhere, and make a page half as long again or more. What only `/metrics` has (`target_info`, `process_*`) goes without.
     pub scope_labels: Toggle,
+    /// TLS for `prometheus.listen`, and for `resolver.http_listen`; without a certificate there is none. At start the files have to be there; they may be renewed: a change is used within five seconds, unless it cannot be used. With `client_ca_file`, `/healthz` and `/readyz` alone answer those without a certificate, so that Kubernetes can ask them.
+    pub tls: ServerTls,
+    /// File with a token that requests have to bring (`Authorization: Bearer …`), all but those of `/healthz` and `/readyz`. It may be renewed likewise. Without `prometheus.tls` the token is sent in the clear.
+    #[schemars(extend("x-default" = "none: nobody is asked for one"))]
+    pub bearer_token_file: Option<PathBuf>,
 }
 
 impl Default for Prometheus {
@@ -253,6 +259,8 @@ impl Default for Prometheus {
             listen: ListenAddress::loopback(9464),
             status: StatusMode::Auto,
             scope_labels: Toggle::Off,
+            tls: ServerTls::default(),
+            bearer_token_file: None,
         }
     }
 }

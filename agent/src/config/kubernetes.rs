@@ -1,10 +1,9 @@
 //! The keys of Kubernetes and of the resolver, the agent's side and its own.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls::{ClientTls, ServerTls};
 use super::value::{ListenAddress, NamePattern, NamespacePattern, Toggle};
 
 /// Where the identity of pods comes from.
@@ -24,8 +23,8 @@ pub struct Kubernetes {
     /// URL of `wellhead resolver`, such as `http://wellhead-resolver:7443`, or with `https`. It tells the agent what has which address in the whole cluster, so that far ends get names; the agent goes on with what it knows while no resolver answers.
     #[schemars(extend("x-default" = "none: far ends get no names of Kubernetes objects, unless `peers.kubernetes` is `on`"))]
     pub resolver: Option<String>,
-    /// How agent and resolver trust each other, with an `https` URL.
-    pub resolver_tls: ResolverClientTls,
+    /// How agent and resolver trust each other, with an `https` URL. Files are read for every connection, so they can be renewed.
+    pub resolver_tls: ClientTls,
 }
 
 impl Default for Kubernetes {
@@ -37,7 +36,7 @@ impl Default for Kubernetes {
             annotations: Vec::new(),
             well_known_labels: Toggle::On,
             resolver: None,
-            resolver_tls: ResolverClientTls::default(),
+            resolver_tls: ClientTls::default(),
         }
     }
 }
@@ -52,21 +51,6 @@ pub struct Namespaces {
     pub exclude: Vec<NamespacePattern>,
 }
 
-/// How agent and resolver trust each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResolverClientTls {
-    /// PEM file of the authorities that may have signed the resolver's certificate. This and the other files are read for every connection, so they can be renewed.
-    #[schemars(extend("x-default" = "the system's authorities"))]
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of the agent's own certificate, for a resolver that wants one.
-    #[schemars(extend("x-default" = "none"))]
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of that certificate's key.
-    #[schemars(extend("x-default" = "none"))]
-    pub key_file: Option<PathBuf>,
-}
-
 /// What `wellhead resolver` does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -75,8 +59,8 @@ pub struct Resolver {
     pub listen: ListenAddress,
     /// IP address and port of `/metrics`, `/healthz` and `/readyz`.
     pub http_listen: ListenAddress,
-    /// TLS for `resolver.listen`. Without a certificate there is none, which is for networks that can be trusted.
-    pub tls: ResolverTls,
+    /// TLS for `resolver.listen`. Without a certificate there is none, which is for networks that can be trusted. Files are read at start.
+    pub tls: ServerTls,
 }
 
 impl Default for Resolver {
@@ -84,24 +68,9 @@ impl Default for Resolver {
         Self {
             listen: ListenAddress::everywhere(7443),
             http_listen: ListenAddress::everywhere(9465),
-            tls: ResolverTls::default(),
+            tls: ServerTls::default(),
         }
     }
-}
-
-/// TLS for `resolver.listen`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResolverTls {
-    /// PEM file of the resolver's certificate and those that lead to its authority. This and the other files are read at start.
-    #[schemars(extend("x-default" = "none: no TLS"))]
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of that certificate's key.
-    #[schemars(extend("x-default" = "none"))]
-    pub key_file: Option<PathBuf>,
-    /// PEM file of the authorities that agents' certificates must be signed by (mutual TLS).
-    #[schemars(extend("x-default" = "none: agents need no certificate"))]
-    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Whether to ask the Kubernetes API.

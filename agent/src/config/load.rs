@@ -28,6 +28,15 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+impl Loaded {
+    /// Where a key was set, or the first one of a section that was.
+    pub fn origin(&self, key: &str) -> Origin {
+        let mut set = self.sources.range(key.to_owned()..);
+        let first = set.next().filter(|(path, _)| path.starts_with(key));
+        first.map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+}
+
 /// Reads and checks all layers.
 ///
 /// `file` is the one named by `--config`; without it `WELLHEAD_CONFIG` is asked, and no file at all is fine.

@@ -22,6 +22,7 @@ mod otel;
 mod otlp;
 mod print;
 mod reference;
+mod tls;
 mod validate;
 mod value;
 mod yaml;
@@ -41,15 +42,14 @@ pub use keys::{
     Config, ConntrackMode, EventKind, Events, Features, Log, LogFormat, LogLevel, NamedCidr,
     PeerAddresses, Peers, Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
 };
-pub use kubernetes::{
-    Kubernetes, KubernetesMode, Namespaces, Resolver, ResolverClientTls, ResolverTls,
-};
+pub use kubernetes::{Kubernetes, KubernetesMode, Namespaces, Resolver};
 pub use load::{Loaded, load};
 pub use otlp::{
     Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
-    OtlpSpill, OtlpTls, Signal,
+    OtlpSpill, Signal,
 };
 pub use reference::{example_yaml, reference_markdown};
+pub use tls::{ClientTls, ServerTls};
 pub use value::{
     ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Secret,
     Toggle,

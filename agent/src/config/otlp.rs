@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls::ClientTls;
 use super::value::{ByteSize, Duration, Secret, Toggle};
 
 /// Export over OTLP.
@@ -33,8 +34,8 @@ pub struct Otlp {
     pub spill: OtlpSpill,
     /// With `grpc`: no TLS for an endpoint without `http://` or `https://`.
     pub insecure: Toggle,
-    /// How agent and receiver trust each other.
-    pub tls: OtlpTls,
+    /// How agent and receiver trust each other. At start the files have to be there; they may be renewed: a change is used from the next export on, unless it cannot be used.
+    pub tls: ClientTls,
     /// What is different for metrics.
     pub metrics: OtlpSignal,
     /// What is different for traces.
@@ -55,7 +56,7 @@ impl Default for Otlp {
             queue_size: None,
             spill: OtlpSpill::default(),
             insecure: Toggle::Off,
-            tls: OtlpTls::default(),
+            tls: ClientTls::default(),
             metrics: OtlpSignal::default(),
             traces: OtlpSignal::default(),
             logs: OtlpSignal::default(),
@@ -113,21 +114,6 @@ impl Default for OtlpSpill {
             size: ByteSize::from_mib(256),
         }
     }
-}
-
-/// How agent and receiver trust each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OtlpTls {
-    /// PEM file of the authorities trusted for `https`. This and the other files may be renewed: a change is used from the next export on.
-    #[schemars(extend("x-default" = "the system's authorities"))]
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of the agent's own certificate, and those that lead to its authority, for a receiver that wants one (mutual TLS).
-    #[schemars(extend("x-default" = "none"))]
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of that certificate's key. Both are set, or none; at start they have to be there and belong together, later ones that do not are left aside.
-    #[schemars(extend("x-default" = "none"))]
-    pub key_file: Option<PathBuf>,
 }
 
 /// How agent and receiver of one signal trust each other.
@@ -213,7 +199,7 @@ pub struct OtlpSettings {
     /// No TLS for a gRPC endpoint without a scheme.
     pub insecure: bool,
     /// PEM files of trusted authorities (the system's if there is none), of the agent's certificate and of its key.
-    pub tls: OtlpTls,
+    pub tls: ClientTls,
 }
 
 impl Otlp {
@@ -255,11 +241,11 @@ impl Otlp {
         })
     }
 
-    fn tls_of(&self, own: &OtlpSignal) -> OtlpTls {
+    fn tls_of(&self, own: &OtlpSignal) -> ClientTls {
         let of = |own: &Option<PathBuf>, general: &Option<PathBuf>| {
             own.as_ref().or(general.as_ref()).cloned()
         };
-        OtlpTls {
+        ClientTls {
             ca_file: of(&own.tls.ca_file, &self.tls.ca_file),
             cert_file: of(&own.tls.cert_file, &self.tls.cert_file),
             key_file: of(&own.tls.key_file, &self.tls.key_file),

@@ -12,7 +12,8 @@ use super::{
     keys::Config,
     kubernetes::KubernetesMode,
     node::{Node, Path},
-    otlp::{OtlpProtocol, OtlpTls, Signal},
+    otlp::{OtlpProtocol, Signal},
+    tls::ClientTls,
     value::{ByteSize, Duration, Secret, Toggle},
 };
 
@@ -27,6 +28,7 @@ pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     checks.rings(config);
     checks.rings_together(config);
     checks.resolver(config);
+    checks.server_tls("prometheus.tls", &config.prometheus.tls);
 }
 
 /// Adds to `warnings` what is allowed and yet without effect.
@@ -57,6 +59,7 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
     checks.without_tls(config);
     checks.without_kubernetes(config);
     checks.unused_by_resolver(config);
+    checks.token_in_the_clear(config);
 }
 
 struct Checks<'a> {
@@ -175,6 +178,15 @@ impl Checks<'_> {
         }
     }
 
+    fn token_in_the_clear(&mut self, config: &Config) {
+        let prometheus = &config.prometheus;
+        let clear = prometheus.tls.cert_file.is_none() && !prometheus.listen.is_loopback();
+        let fine = !clear || prometheus.bearer_token_file.is_none();
+        self.require(fine, "prometheus.bearer_token_file", || {
+            "the token is sent in the clear: `prometheus.tls` is not set".to_owned()
+        });
+    }
+
     fn without_kubernetes(&mut self, config: &Config) {
         let kubernetes = &config.kubernetes;
         let off = kubernetes.mode == KubernetesMode::Off;
@@ -289,7 +301,7 @@ impl Checks<'_> {
             if let Some(settings) = otlp.settings(signal)
                 && (own.tls.cert_file.is_some() || own.tls.key_file.is_some())
             {
-                let OtlpTls {
+                let ClientTls {
                     cert_file,
                     key_file,
                     ..

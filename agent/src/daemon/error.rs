@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::{LockError, SettingsError};
+use crate::admin::AccessError;
 use crate::export::otlp::OtlpError;
 use crate::identity::kube::KubeError;
 use crate::kernel::AttachError;
@@ -17,6 +18,9 @@ pub enum DaemonError {
     /// The configuration is well-formed and still cannot be used.
     #[error("bad configuration")]
     Settings(#[from] SettingsError),
+    /// Who may read `/metrics` cannot be told.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Another agent runs here, or that cannot be told.
     #[error(transparent)]
     Lock(#[from] LockError),

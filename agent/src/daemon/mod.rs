@@ -34,7 +34,7 @@ pub use self::settings::{Settings, SettingsError};
 pub(crate) use self::signals::{HangUp, stop as stop_signal};
 use self::sockets::Sockets;
 pub use self::sockets::socket_path;
-use crate::admin::{self, Endpoints, Limits, Metrics, Readiness, Status};
+use crate::admin::{self, AccessSettings, Endpoints, Metrics, Readiness, Status};
 use crate::causes::chain;
 use crate::config::{Config, Toggle};
 use crate::counters::{Counters, ExportStats};
@@ -71,6 +71,7 @@ pub const BUILD: BuildInfo = BuildInfo {
 /// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
 pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonError> {
     let settings = Settings::new(config)?;
+    let (access, renewer) = AccessSettings::new(&config.prometheus).open()?;
     // Before anything else fails for the same reason with a less helpful message.
     check_privilege().map_err(DaemonError::Attach)?;
     let stop_signal = stop_signal(HangUp::Reloads).map_err(DaemonError::Signals)?;
@@ -135,11 +136,12 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
         metrics: Metrics::new(snapshots.clone(), BUILD, scope(config)),
         readiness: readiness(kube_status, &tasks),
         status: config.prometheus.serves_status().then(|| status.clone()),
+        access,
     };
-    tasks.spawn(admin::serve(
+    tasks.spawn(admin::listen(
         listener,
-        admin::router(endpoints),
-        Limits::HTTP,
+        endpoints,
+        renewer,
         stop_serving.clone(),
     ));
     let reloader = Reloader {
@@ -150,8 +152,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
         counters: Arc::clone(&counters),
     };
     tasks.spawn(reloader.run(stop_serving.clone()));
-    let socket_routes = socket_routes(status, subscriptions);
-    sockets.serve(socket_routes, &tasks, &stop_serving);
+    sockets.serve(socket_routes(status, subscriptions), &tasks, &stop_serving);
     if settings.otlp.metrics.is_none() {
         show_table(&snapshots, &tasks, &stop_serving);
     }
@@ -161,8 +162,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     tracing::info!("stopping: exporting what there is");
     // Empties the rings too: spans of what happened just now are queued before their exporter looks a last time. Within
     // the grace, should the pipeline hang.
-    let grace = config.shutdown_grace.get();
-    drop(tokio::time::timeout(grace, capture.settle()).await);
+    drop(tokio::time::timeout(config.shutdown_grace.get(), capture.settle()).await);
     drop(snapshots);
     // Exporters read the pipeline a last time, so it goes on until they are done.
     stop_exporters.cancel();

@@ -8,22 +8,23 @@ use thiserror::Error;
 use super::pipeline::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use crate::config::budget::Component;
 use crate::config::{
-    ByteSize, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
+    ByteSize, ClientTls, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
     NamespacePattern, OtlpCompression, OtlpEndpoint, OtlpProtocol,
     PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes,
 };
 use crate::counters::Signal;
 use crate::export::otlp::{
     Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-    SignalSettings, SpillSettings, TlsFiles, header_map, resolve_endpoint,
+    SignalSettings, SpillSettings, header_map, resolve_endpoint,
 };
 use crate::identity::kube::{AllowList, KubernetesMode};
-use crate::identity::remote::{RemoteSettings, RemoteTls};
+use crate::identity::remote::RemoteSettings;
 use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
 use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
 use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
+use crate::tls::{ClientFiles, Pair};
 
 /// Part of the budget for records that wait for their pod: one in this many bytes.
 const WAITING_SHARE: u64 = 32;
@@ -314,12 +315,15 @@ fn signal(
             Signal::Metrics => None,
             Signal::Traces | Signal::Logs => spill(config, signal),
         },
-        tls: TlsFiles {
-            ca: otlp.tls.ca_file,
-            cert: otlp.tls.cert_file,
-            key: otlp.tls.key_file,
-        },
+        tls: client_files(otlp.tls),
     }))
+}
+
+fn client_files(tls: ClientTls) -> ClientFiles {
+    ClientFiles {
+        ca: tls.ca_file,
+        own: Pair::of(tls.cert_file, tls.key_file),
+    }
 }
 
 fn spill(config: &Config, signal: Signal) -> Option<SpillSettings> {
@@ -335,13 +339,9 @@ fn resolver(config: &Config) -> Result<Option<RemoteSettings>, SettingsError> {
     let Some(url) = &config.kubernetes.resolver else {
         return Ok(None);
     };
-    let tls = &config.kubernetes.resolver_tls;
     Ok(Some(RemoteSettings {
         url: url.parse().map_err(SettingsError::Resolver)?,
-        tls: RemoteTls {
-            ca_file: tls.ca_file.clone(),
-            identity: tls.cert_file.clone().zip(tls.key_file.clone()),
-        },
+        tls: client_files(config.kubernetes.resolver_tls.clone()),
         node_name: config.node_name.clone(),
         max_objects: cluster_objects(config),
     }))

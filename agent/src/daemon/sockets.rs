@@ -50,6 +50,7 @@ impl Sockets {
             listener,
             routes,
             Limits::UNIX_SOCKET,
+            None,
             stop.clone(),
         ));
         let stop = stop.clone();

@@ -2,25 +2,24 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::admin::AccessError;
 use crate::identity::kube::KubeError;
+use crate::tls::TlsError;
 
 /// What keeps the resolver from starting.
 #[derive(Debug, Error)]
 pub enum ResolverError {
-    /// A file of the TLS settings.
-    #[error("cannot read {} (resolver.tls)", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// What is in those files.
-    #[error("certificates, key and authorities do not go together (resolver.tls)")]
+    /// Files of the TLS settings.
+    #[error("resolver.tls")]
+    Files(#[source] TlsError),
+    /// Who may read `/metrics`.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// gRPC cannot be served with them.
+    #[error("resolver.tls cannot be used")]
     Tls(#[source] tonic::transport::Error),
     /// An address cannot be had.
     #[error("cannot listen on {address} ({key})")]

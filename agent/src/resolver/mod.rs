@@ -26,4 +26,4 @@ mod tests;
 
 pub use self::error::ResolverError;
 pub use self::run::run;
-pub use self::settings::{ResolverSettings, ServerTls};
+pub use self::settings::ResolverSettings;

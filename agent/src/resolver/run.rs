@@ -15,12 +15,13 @@ use super::metrics;
 use super::publisher::Publisher;
 use super::readiness;
 use super::server;
-use super::settings::{ResolverSettings, ServerTls};
-use crate::admin::{self, Endpoints, Limits, Metrics, Readiness};
+use super::settings::ResolverSettings;
+use crate::admin::{self, Endpoints, Metrics, Readiness};
 use crate::daemon::{BUILD, HangUp, stop_signal};
 use crate::export::prometheus::page::Scope;
 use crate::identity::kube::{self, ClusterStatus, ClusterWatch, KubernetesMode};
 use crate::telemetry::handle::SnapshotHandle;
+use crate::tls::ServerFiles;
 
 /// Updates that may wait for the publisher. A list is one.
 const UPDATES: usize = 1_024;
@@ -34,7 +35,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What keeps the resolver from starting. Once it runs, it runs until it is told to stop.
 pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
     let stop_signal = stop_signal(HangUp::Noted).map_err(ResolverError::Signals)?;
-    let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+    let tls = settings.tls.as_ref().map(ServerFiles::tonic).transpose();
+    let tls = tls.map_err(ResolverError::Files)?;
+    let (access, renewer) = settings.access.open()?;
     let listener = bind(settings.listen, "resolver.listen").await?;
     let http = bind(settings.http_listen, "resolver.http_listen").await?;
     let client = match kube::connect(KubernetesMode::Required).await {
@@ -67,9 +70,9 @@ pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
         metrics: Metrics::new(snapshots, BUILD, Scope::Left),
         readiness: readiness(&board, status.clone(), &tasks),
         status: None,
+        access,
     };
-    let router = admin::router(endpoints);
-    tasks.spawn(admin::serve(http, router, Limits::HTTP, stop.clone()));
+    tasks.spawn(admin::listen(http, endpoints, renewer, stop.clone()));
     tasks.spawn(publisher.run(stop.clone()));
     let (listen, http, encrypted) = (
         settings.listen,

@@ -20,6 +20,9 @@ const STREAMS: u32 = 4;
 /// Bytes a client may send ahead on a connection; it has one small request.
 const WINDOW: u32 = 64 << 10;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// How long clients may take to notice that the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -41,7 +44,7 @@ pub(super) async fn serve(
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(STREAMS);
     if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
+        server = server.tls_config(tls.timeout(HANDSHAKE))?;
     }
     let service = ResolverService::new(board, stop.clone());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -3,7 +3,13 @@
 use serde_json::{Map, Value, json};
 
 /// Keys that the chart sets by itself, from where a pod runs.
-const THE_CHARTS: [&str; 3] = ["node_name", "prometheus.listen", "runtime_directory"];
+const THE_CHARTS: [&str; 5] = [
+    "node_name",
+    "prometheus.listen",
+    "prometheus.tls",
+    "prometheus.bearer_token_file",
+    "runtime_directory",
+];
 
 /// How the documentation of a key ends that can only be off.
 const NOT_BUILT: &str = "Not built in this version.";

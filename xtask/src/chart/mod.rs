@@ -1,5 +1,6 @@
 //! The Helm chart: its tests, and what is generated from it.
 
+mod derived;
 mod helm;
 mod objects;
 mod refused;
@@ -44,6 +45,7 @@ pub(crate) fn test() -> Result<()> {
     }
     ensure!(checked > 0, "there are no examples in {EXAMPLES}");
     objects::check_switches(&helm, &chart)?;
+    derived::check(&helm, &chart)?;
     let documented = fs::read_to_string(paths::root()?.join(PERMISSIONS))
         .with_context(|| format!("cannot read {PERMISSIONS}"))?;
     objects::check_capabilities(&helm.template(&chart, NEWEST, &[])?, &documented)?;

@@ -9,7 +9,7 @@ use super::helm::Helm;
 /// A value, as an argument of `--set-json`, and what Helm has to say of it.
 type Row = (&'static str, &'static [&'static str]);
 
-const ROWS: [Row; 41] = [
+const ROWS: [Row; 46] = [
     // What is not there.
     ("unknown=1", &["unknown"]),
     ("image.name=\"a\"", &["image", "name"]),
@@ -29,6 +29,14 @@ const ROWS: [Row; 41] = [
     (
         "config.prometheus.listen=\"0.0.0.0:1\"",
         &["config.prometheus", "listen"],
+    ),
+    (
+        "config.prometheus.tls.cert_file=\"/a\"",
+        &["config.prometheus", "tls"],
+    ),
+    (
+        "config.prometheus.bearer_token_file=\"/a\"",
+        &["config.prometheus", "bearer_token_file"],
     ),
     (
         "config.runtime_directory=\"/a\"",
@@ -123,6 +131,16 @@ const ROWS: [Row; 41] = [
     ("metrics.port=\"9464\"", &["metrics.port", "integer"]),
     ("hostPID=\"true\"", &["hostPID", "boolean"]),
     ("resolver.tls.secret=\"a\"", &["resolver.tls", "secret"]),
+    ("metrics.tls.secret=\"a\"", &["metrics.tls", "secret"]),
+    // What goes together.
+    (
+        "metrics.tls.clientCaSecret.name=\"a\"",
+        &["metrics.tls.clientCaSecret", "metrics.tls.secretName"],
+    ),
+    (
+        "metrics={\"tls\":{\"secretName\":\"a\"}},podMonitor.enabled=true",
+        &["metrics.tls.secretName", "podMonitor.tlsConfig"],
+    ),
     ("resolver.replicas=0", &["resolver.replicas", "1"]),
     ("image.digest=\"sha256:1\"", &["image.digest", "pattern"]),
     ("otlp.endpoint=\"collector\"", &["otlp.endpoint", "pattern"]),

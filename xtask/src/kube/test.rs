@@ -1,7 +1,7 @@
 //! `cargo xtask test kube`: brings a cluster up, runs the tests that need one, and takes it down.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -10,7 +10,7 @@ use super::{down, load, programs, up};
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::test_tools::{self, TestTools};
-use crate::{dist, only_one, paths, setup};
+use crate::{dist, only_one, paths, setup, test_again};
 
 /// Names the rig's directory to the tests.
 const RIG: &str = "WELLHEAD_TEST_KUBE";
@@ -37,7 +37,7 @@ pub(crate) fn run(filter: &[std::ffi::OsString]) -> Result<()> {
     // The tests link the agent's library, which embeds it.
     ebpf::ensure(Warnings::Shown)?;
     // First: a cluster that waits for a compiler costs what the compiler needs.
-    cargo()?.arg("--no-run").run()?;
+    cargo(&paths::root()?).arg("--no-run").run()?;
     let tools = Tools {
         helm: test_tools::helm()?,
         receiver: setup::tests()?,
@@ -55,24 +55,24 @@ pub(crate) fn run(filter: &[std::ffi::OsString]) -> Result<()> {
 }
 
 fn test(rig: &Rig, tools: &Tools, filter: &[std::ffi::OsString]) -> Result<()> {
-    cargo()?
-        .env(RIG, rig.directory())
-        .env(ADDRESS, MACHINE_ADDRESS)
-        .env("WELLHEAD_TEST_HELM", &tools.helm)
-        .env("WELLHEAD_TEST_PYTHON", &tools.receiver.python)
-        .arg("--")
-        .args(filter)
-        .run()
+    let root = paths::root()?;
+    let tests = || {
+        cargo(&root)
+            .env(RIG, rig.directory())
+            .env(ADDRESS, MACHINE_ADDRESS)
+            .env("WELLHEAD_TEST_HELM", &tools.helm)
+            .env("WELLHEAD_TEST_PYTHON", &tools.receiver.python)
+    };
+    if filter.is_empty() {
+        return test_again::run(tests);
+    }
+    tests().arg("--").args(filter).run()
 }
 
-fn cargo() -> Result<Cmd> {
-    Ok(Cmd::cargo().dir(&paths::root()?).args([
-        "test",
-        "--package",
-        "wellhead-tests",
-        "--test",
-        "kube",
-    ]))
+fn cargo(root: &Path) -> Cmd {
+    Cmd::cargo()
+        .dir(root)
+        .args(["test", "--package", "wellhead-tests", "--test", "kube"])
 }
 
 /// What keeps a rig from being made on this machine.

@@ -16,7 +16,7 @@ impl Table {
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        self.line(&format!("{name:<27}{value}"));
+        self.line(&format!("{name:<26} {value}"));
     }
 }
 
@@ -32,6 +32,9 @@ pub(super) fn render(report: &Report) -> String {
     table.row("kubernetes", &report.kubernetes);
     for (signal, state) in &report.receivers {
         table.row(&format!("otlp {signal}"), state);
+    }
+    for files in &report.files {
+        table.row(&files.key, super::state(files));
     }
     if let Some(problem) = &report.problem {
         table.row("problem", problem);

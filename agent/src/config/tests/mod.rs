@@ -4,6 +4,7 @@ mod errors;
 mod kubernetes;
 mod layers;
 mod otlp;
+mod prometheus;
 mod resolver;
 
 use std::{fmt::Write as _, path::Path};

@@ -201,7 +201,7 @@ otlp:
                 timeout: 10s,
                 interval: 60s,
                 insecure: false,
-                tls: OtlpTls {
+                tls: ClientTls {
                     ca_file: Some(
                         "/all.pem",
                     ),
@@ -226,7 +226,7 @@ otlp:
                 timeout: 3s,
                 interval: 1s,
                 insecure: true,
-                tls: OtlpTls {
+                tls: ClientTls {
                     ca_file: Some(
                         "/traces.pem",
                     ),

@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::Checks;
 use crate::config::keys::Config;
+use crate::config::tls::ServerTls;
 
 impl Checks<'_> {
     /// What both sides need to reach and trust each other.
@@ -21,15 +22,15 @@ impl Checks<'_> {
             client.cert_file.as_ref(),
             client.key_file.as_ref(),
         );
-        let server = &config.resolver.tls;
-        self.pair(
-            "resolver.tls",
-            server.cert_file.as_ref(),
-            server.key_file.as_ref(),
-        );
-        let fine = server.client_ca_file.is_none() || server.cert_file.is_some();
-        self.require(fine, "resolver.tls.client_ca_file", || {
-            "needs TLS; set `resolver.tls.cert_file` and `resolver.tls.key_file` too".to_owned()
+        self.server_tls("resolver.tls", &config.resolver.tls);
+    }
+
+    /// What a server needs to be trusted, and to know whom to trust.
+    pub(super) fn server_tls(&mut self, section: &str, tls: &ServerTls) {
+        self.pair(section, tls.cert_file.as_ref(), tls.key_file.as_ref());
+        let fine = tls.client_ca_file.is_none() || tls.cert_file.is_some();
+        self.require(fine, &format!("{section}.client_ca_file"), || {
+            format!("needs TLS; set `{section}.cert_file` and `{section}.key_file` too")
         });
     }
 

@@ -15,7 +15,7 @@ use tonic::{
     client::Grpc,
     codec::CompressionEncoding,
     metadata::MetadataMap,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 
 use self::answer::GrpcOnly;
@@ -23,7 +23,6 @@ pub(super) use self::answer::NotGrpc;
 use super::{
     outcome::{self, Accepted, SendError},
     settings::{Compression, SignalSettings},
-    tls,
     transport::{Encoded, MAX_RESPONSE, Transport, TransportError, USER_AGENT},
 };
 use crate::{
@@ -105,16 +104,7 @@ fn endpoint(settings: &SignalSettings) -> Result<Endpoint, TransportError> {
     if settings.endpoint.scheme_str() != Some("https") {
         return Ok(endpoint);
     }
-    let mut tls = match &settings.tls.ca {
-        Some(path) => {
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(tls::read_ca(path)?))
-        }
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    if let Some((cert, key)) = settings.tls.own() {
-        let (cert, key) = tls::read_own(cert, key)?;
-        tls = tls.identity(Identity::from_pem(cert, key));
-    }
+    let tls = settings.tls.tonic()?;
     endpoint.tls_config(tls).map_err(TransportError::Grpc)
 }
 

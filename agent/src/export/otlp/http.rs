@@ -26,10 +26,12 @@ use tokio::time;
 use super::{
     outcome::{Accepted, SendError},
     settings::{Compression, SignalSettings},
-    tls,
     transport::{self, Encoded, Transport, TransportError},
 };
-use crate::lookup::{self, Lookup};
+use crate::{
+    lookup::{self, Lookup},
+    tls,
+};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const GZIP: &str = "gzip";
@@ -47,7 +49,7 @@ impl HttpClient {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         let tcp = lookup::connector();
         let connector = if settings.endpoint.scheme_str() == Some("https") {
-            let tls = tls::client_config(&settings.tls)?;
+            let tls = settings.tls.rustls()?;
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)
                 .https_only()
@@ -55,7 +57,7 @@ impl HttpClient {
                 .wrap_connector(tcp)
         } else {
             // Never used for TLS, so it needs nobody to trust.
-            let tls = tls::untrusting_config()?;
+            let tls = tls::untrusting()?;
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)
                 .https_or_http()

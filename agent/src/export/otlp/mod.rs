@@ -26,7 +26,6 @@ mod spans;
 mod spill;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod transport;
 mod volume;
 mod wire;
@@ -37,7 +36,7 @@ pub use self::{
     queue::{Finished, Queue},
     settings::{
         Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-        SignalSettings, SpillSettings, TlsFiles, header_map, resolve_endpoint,
+        SignalSettings, SpillSettings, header_map, resolve_endpoint,
     },
     transport::TransportError,
 };

@@ -2,15 +2,12 @@
 //!
 //! The rules are those of the OpenTelemetry specification, "OpenTelemetry Protocol Exporter".
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, uri};
 use thiserror::Error;
 
-use crate::counters::Signal;
+use crate::{counters::Signal, tls::ClientFiles};
 
 /// Where each signal goes. A signal without settings is not exported.
 #[derive(Clone, Debug, Default)]
@@ -43,32 +40,7 @@ pub struct SignalSettings {
     /// Where on disk goes what memory has no room for, and what is left when the agent stops.
     pub spill: Option<SpillSettings>,
     /// How agent and receiver trust each other, where `endpoint` is `https`.
-    pub tls: TlsFiles,
-}
-
-/// PEM files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate authorities to trust in place of the system's.
-    pub ca: Option<PathBuf>,
-    /// The agent's own certificate, and those that lead to its authority; together with `key`.
-    pub cert: Option<PathBuf>,
-    /// That certificate's key.
-    pub key: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    /// The files of the agent's own certificate, if it has one.
-    pub(super) fn own(&self) -> Option<(&Path, &Path)> {
-        self.cert.as_deref().zip(self.key.as_deref())
-    }
-
-    /// All that are named.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
-        [&self.ca, &self.cert, &self.key]
-            .into_iter()
-            .filter_map(Option::as_deref)
-    }
+    pub tls: ClientFiles,
 }
 
 /// Where what waits may go on disk.

@@ -1,6 +1,6 @@
 //! One request to one receiver: gRPC or HTTP, chosen by the settings.
 
-use std::{future::Future, io, path::PathBuf};
+use std::future::Future;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use super::{
     outcome::{Accepted, SendError},
     settings::{Protocol, SignalSettings},
 };
-use crate::counters::Signal;
+use crate::{counters::Signal, tls::TlsError};
 
 /// The most of an answer that is read, before and after decompression: the specification's limit.
 pub(super) const MAX_RESPONSE: usize = 4 * 1024 * 1024;
@@ -47,44 +47,9 @@ pub(super) trait Transport: Send + 'static {
 /// Why a connection to a receiver cannot be set up at all.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// A file of certificates or of a key cannot be read.
-    #[error("cannot read {}", path.display())]
-    File {
-        /// As configured.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// It can be read, and is no PEM file of certificates.
-    #[error("{} holds no PEM certificates that can be used", path.display())]
-    Certificates {
-        /// As configured.
-        path: PathBuf,
-    },
-    /// It can be read, and is no PEM file of a key.
-    #[error("{} holds no PEM key that can be used", path.display())]
-    Key {
-        /// As configured.
-        path: PathBuf,
-        /// What went wrong.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// They do not belong together.
-    #[error("{} and {} cannot be used together", cert.display(), key.display())]
-    Pair {
-        /// The file of the certificate.
-        cert: PathBuf,
-        /// The file of the key.
-        key: PathBuf,
-        /// What went wrong.
-        source: rustls::Error,
-    },
-    /// The system's certificate authorities cannot be loaded.
-    #[error("cannot load the system's certificate authorities; name a file of them instead")]
-    SystemRoots(#[source] io::Error),
-    /// TLS cannot be configured.
-    #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
+    /// Files of certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// gRPC cannot be configured.
     #[error("cannot set up gRPC")]
     Grpc(#[source] tonic::transport::Error),

@@ -1,25 +1,19 @@
 //! What can go wrong between an agent and a resolver. Nothing of it ends the agent: what is known stays, and is asked for
 //! again.
 
-use std::io;
-use std::path::PathBuf;
-
 use prost::DecodeError;
 use thiserror::Error;
 use tonic::Status;
 
+use crate::tls::TlsError;
+
 /// Why a resolver cannot be asked, or stopped telling.
 #[derive(Debug, Error)]
 pub enum RemoteError {
-    /// A file of the TLS settings.
-    #[error("cannot read {} (kubernetes.resolver_tls)", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The URL, or what is in those files.
+    /// Files of the TLS settings.
+    #[error("kubernetes.resolver_tls")]
+    Tls(#[from] TlsError),
+    /// The URL, or what else tonic does not like.
     #[error("cannot set up the connection")]
     Setup(#[source] tonic::transport::Error),
     /// Nobody is there.

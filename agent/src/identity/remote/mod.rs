@@ -20,6 +20,6 @@ pub mod protocol;
 pub use self::client::ResolverClient;
 pub use self::error::{RemoteError, Violation};
 pub use self::read::{BatchReader, Change};
-pub use self::settings::{RemoteSettings, RemoteTls};
+pub use self::settings::RemoteSettings;
 pub use self::status::RemoteStatus;
 pub use self::write::{BatchWriter, Told};

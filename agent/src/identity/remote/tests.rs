@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use super::protocol::{Body, Heartbeat, PROTOCOL, Position, WatchRequest, Welcome};
 use super::testing::*;
 use super::*;
+use crate::causes::chain;
 use crate::identity::cluster::{ClusterUpdate, ObjectKind};
+use crate::tls::ClientFiles;
 
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -40,7 +42,7 @@ async fn start_with(scripts: Vec<Vec<Act>>, max_objects: usize, silence: Duratio
 fn settings(url: &str, max_objects: usize) -> RemoteSettings {
     RemoteSettings {
         url: url.parse().unwrap(),
-        tls: RemoteTls::default(),
+        tls: ClientFiles::default(),
         node_name: "node-a".to_owned(),
         max_objects,
     }
@@ -324,11 +326,11 @@ async fn nobody_there_and_nothing_but_noise() {
 #[tokio::test]
 async fn files_that_are_missing_are_named() {
     let mut settings = settings("https://127.0.0.1:1", 9);
-    settings.tls.ca_file = Some("/nonexistent/ca.pem".into());
-    let error = settings.endpoint().unwrap_err().to_string();
+    settings.tls.ca = Some("/nonexistent/ca.pem".into());
+    let error = chain(&settings.endpoint().unwrap_err());
     assert_eq!(
         error,
-        "cannot read /nonexistent/ca.pem (kubernetes.resolver_tls)"
+        "kubernetes.resolver_tls: cannot read /nonexistent/ca.pem: No such file or directory (os error 2)"
     );
 }
 

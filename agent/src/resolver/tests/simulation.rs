@@ -26,9 +26,10 @@ use crate::identity::Workload;
 use crate::identity::cluster::{
     Address, ClusterObject, ClusterTable, ClusterUpdate, Moment, ObjectKind, Source,
 };
-use crate::identity::remote::{RemoteSettings, RemoteTls, ResolverClient};
+use crate::identity::remote::{RemoteSettings, ResolverClient};
 use crate::kernel::Clock;
 use crate::memory;
+use crate::tls::ClientFiles;
 
 const NODES: u32 = 5_000;
 const PODS: u32 = 150_000;
@@ -301,7 +302,7 @@ async fn agents() {
     };
     let settings = RemoteSettings {
         url: format!("http://{address}").parse().unwrap(),
-        tls: RemoteTls::default(),
+        tls: ClientFiles::default(),
         node_name: "node".to_owned(),
         max_objects: 1_000_000,
     };

@@ -17,7 +17,8 @@ use super::super::server;
 use crate::identity::Workload;
 use crate::identity::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
 use crate::identity::remote::testing::NoDelay;
-use crate::identity::remote::{RemoteSettings, RemoteStatus, RemoteTls, ResolverClient};
+use crate::identity::remote::{RemoteSettings, RemoteStatus, ResolverClient};
+use crate::tls::ClientFiles;
 
 /// Longer than anything here takes.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -141,10 +142,10 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(address: SocketAddr) -> Self {
-        Self::start_with(&format!("http://{address}"), RemoteTls::default())
+        Self::start_with(&format!("http://{address}"), ClientFiles::default())
     }
 
-    pub(super) fn start_with(url: &str, tls: RemoteTls) -> Self {
+    pub(super) fn start_with(url: &str, tls: ClientFiles) -> Self {
         let (sender, updates) = mpsc::channel(64);
         let settings = RemoteSettings {
             url: url.parse().unwrap(),

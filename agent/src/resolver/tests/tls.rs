@@ -1,42 +1,29 @@
 //! Whom a resolver tells, and whom an agent believes.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::super::board::BoardLimits;
-use super::super::settings::ServerTls;
 use super::support::{Agent, Rig, pod};
-use crate::identity::remote::RemoteTls;
+use crate::tls::testing::{file, pair as identity};
+use crate::tls::{ClientFiles, ServerFiles};
 
-/// A file that `tests/tls/make.sh` has made.
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/tls")
-        .join(name)
-}
-
-/// A certificate that this authority has signed, and its key.
-fn identity(authority: &str) -> (PathBuf, PathBuf) {
-    let part = |part: &str| file(&format!("{authority}-{part}.pem"));
-    (part("cert"), part("key"))
-}
-
-async fn start(client_ca_file: Option<PathBuf>) -> Rig {
-    let tls = ServerTls {
-        identity: identity("ours"),
-        client_ca_file,
+async fn start(client_ca: Option<PathBuf>) -> Rig {
+    let tls = ServerFiles {
+        own: identity("ours"),
+        client_ca,
     };
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let rig = Rig::start_at(any, BoardLimits::default(), Some(tls.load().unwrap())).await;
+    let rig = Rig::start_at(any, BoardLimits::default(), Some(tls.tonic().unwrap())).await;
     rig.list(vec![pod("a", 1)]).await;
     rig
 }
 
 /// One that trusts this authority, and has a certificate of that one.
 fn agent(rig: &Rig, trusted: &str, own: Option<&str>) -> Agent {
-    let tls = RemoteTls {
-        ca_file: Some(file(&format!("{trusted}-ca.pem"))),
-        identity: own.map(identity),
+    let tls = ClientFiles {
+        ca: Some(file(&format!("{trusted}-ca.pem"))),
+        own: own.map(identity),
     };
     Agent::start_with(&format!("https://{}", rig.address), tls)
 }
@@ -60,15 +47,4 @@ async fn with_certificates_of_agents() {
     agent(&rig, "ours", Some("ours")).learns(&[("a", 1)]).await;
     is_refused(agent(&rig, "ours", None)).await;
     is_refused(agent(&rig, "ours", Some("others"))).await;
-}
-
-#[test]
-fn bad_files_are_named() {
-    let missing = |name: &str| PathBuf::from(format!("/nonexistent/{name}.pem"));
-    let tls = ServerTls {
-        identity: (missing("cert"), missing("key")),
-        client_ca_file: None,
-    };
-    let error = tls.load().unwrap_err().to_string();
-    assert_eq!(error, "cannot read /nonexistent/cert.pem (resolver.tls)");
 }

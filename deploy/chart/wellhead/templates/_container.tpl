@@ -51,6 +51,9 @@
   value: /etc/wellhead-otlp-client/tls.key
 {{- end }}
 {{- end }}
+{{- with include "wellhead.metricsEnv" . | trim }}
+{{ . }}
+{{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
 {{- end }}
@@ -83,10 +86,28 @@ seLinuxOptions:
 {{- end }}
 {{- end -}}
 
-{{/* The port of `otlp.endpoint`, or of its scheme; "" without an endpoint. */}}
-{{- define "wellhead.otlpPort" -}}
-{{- with .Values.otlp.endpoint -}}
-{{- $port := regexFind ":[0-9]+(/|$)" . | trimPrefix ":" | trimSuffix "/" -}}
+{{/* The ports of all endpoints that telemetry goes to, as a JSON list. The value `otlp.endpoint` wins over the configuration's. */}}
+{{- define "wellhead.otlpPorts" -}}
+{{- $otlp := dig "otlp" dict .Values.config -}}
+{{- $endpoints := list (default (dig "endpoint" "" $otlp) .Values.otlp.endpoint) -}}
+{{- range list "metrics" "traces" "logs" -}}
+{{- $endpoints = append $endpoints (dig . "endpoint" "" $otlp) -}}
+{{- end -}}
+{{- range .Values.env -}}
+{{- if and (regexMatch "^(OTEL_EXPORTER|WELLHEAD)_OTLP_([A-Z]+_)?ENDPOINT$" .name) .value -}}
+{{- $endpoints = append $endpoints .value -}}
+{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range compact $endpoints -}}
+{{- $ports = append $ports (include "wellhead.port" . | int) -}}
+{{- end -}}
+{{- toJson ($ports | uniq) -}}
+{{- end -}}
+
+{{/* The port of a URL, or of its scheme. */}}
+{{- define "wellhead.port" -}}
+{{- $port := regexFind ":[0-9]+([/?]|$)" . | trimPrefix ":" | trimSuffix "/" | trimSuffix "?" -}}
 {{- if $port -}}
 {{- $port -}}
 {{- else if hasPrefix "https://" . -}}
@@ -95,6 +116,5 @@ seLinuxOptions:
 80
 {{- else -}}
 4317
-{{- end -}}
 {{- end -}}
 {{- end -}}

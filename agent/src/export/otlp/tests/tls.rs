@@ -1,33 +1,33 @@
 //! Mutual TLS over real connections, and certificates that are renewed.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     super::{
         renewed::Renewed,
-        settings::{Protocol, SignalSettings, TlsFiles},
+        settings::{Protocol, SignalSettings},
         transport::{Encoded, Transport as _, TransportError},
     },
     transport::{metrics, settings},
 };
-use crate::counters::Signal;
+use crate::{
+    counters::Signal,
+    tls::{
+        ClientFiles, TlsError,
+        testing::{Changing, file, pair},
+    },
+};
 
 fn pem(name: &str) -> Vec<u8> {
-    fs::read(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/tls")
-            .join(name),
-    )
-    .unwrap()
+    fs::read(file(name)).unwrap()
 }
 
 fn certificates(name: &str) -> Vec<CertificateDer<'static>> {
@@ -78,38 +78,15 @@ impl Receiver {
     }
 }
 
-/// An agent's files, which change.
-struct Files(TempDir);
-
-impl Files {
-    /// Those of one authority, signed by it and trusting it.
-    fn of(authority: &str) -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        files.become_those_of(authority);
-        fs::write(files.0.path().join("ca.pem"), pem("ours-ca.pem")).unwrap();
-        files
-    }
-
-    /// As a mounted Secret is renewed: by other files.
-    fn become_those_of(&self, authority: &str) {
-        for part in ["cert", "key"] {
-            let fresh = self.0.path().join("fresh");
-            fs::write(&fresh, pem(&format!("{authority}-{part}.pem"))).unwrap();
-            fs::rename(&fresh, self.0.path().join(format!("{part}.pem"))).unwrap();
-        }
-    }
-
-    fn tls(&self) -> TlsFiles {
-        let file = |name: &str| Some(self.0.path().join(name));
-        TlsFiles {
-            ca: file("ca.pem"),
-            cert: file("cert.pem"),
-            key: file("key.pem"),
-        }
+/// An agent that trusts our authority.
+fn trusting(files: Option<&Changing>) -> ClientFiles {
+    ClientFiles {
+        ca: Some(file("ours-ca.pem")),
+        own: files.map(Changing::pair),
     }
 }
 
-fn secure(protocol: Protocol, receiver: &Receiver, tls: TlsFiles) -> SignalSettings {
+fn secure(protocol: Protocol, receiver: &Receiver, tls: ClientFiles) -> SignalSettings {
     let address = receiver.listener.local_addr().unwrap();
     SignalSettings {
         endpoint: format!("https://{address}/v1/metrics").parse().unwrap(),
@@ -136,28 +113,29 @@ async fn the_agent_shows_its_certificate_and_a_renewed_one_at_once() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
         let receiver = Receiver::new(protocol).await;
         let ours = certificates("ours-cert.pem")[0].to_vec();
-        let files = Files::of("ours");
+        let files = Changing::of(&pair("ours"));
         let request = metrics().0;
-        let mut client = Renewed::new(&secure(protocol, &receiver, files.tls())).unwrap();
+        let tls = trusting(Some(&files));
+        let mut client = Renewed::new(&secure(protocol, &receiver, tls)).unwrap();
         assert_eq!(
             met(&receiver, &mut client, &request).await,
             Some(ours.clone())
         );
 
-        files.become_those_of("others");
+        files.become_those_of(&pair("others"));
         assert_eq!(
             met(&receiver, &mut client, &request).await,
             None,
             "{protocol:?}"
         );
-        files.become_those_of("ours");
+        files.become_those_of(&pair("ours"));
         assert_eq!(
             met(&receiver, &mut client, &request).await,
             Some(ours.clone())
         );
 
         // What cannot be used is not.
-        fs::write(files.0.path().join("cert.pem"), "no certificate").unwrap();
+        files.put("cert.pem", b"no certificate");
         assert_eq!(met(&receiver, &mut client, &request).await, Some(ours));
     }
 }
@@ -166,34 +144,23 @@ async fn the_agent_shows_its_certificate_and_a_renewed_one_at_once() {
 async fn a_receiver_that_wants_a_certificate_meets_nobody_without() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
         let receiver = Receiver::new(protocol).await;
-        let tls = TlsFiles {
-            ca: Files::of("ours").tls().ca,
-            ..TlsFiles::default()
+        let tls = ClientFiles {
+            ca: Some(file("missing-ca.pem")),
+            own: None,
         };
-        // The file has gone with its directory.
         let missing = Renewed::new(&secure(protocol, &receiver, tls))
             .err()
             .unwrap();
-        assert!(matches!(missing, TransportError::File { .. }), "{missing}");
+        assert!(
+            matches!(missing, TransportError::Tls(TlsError::File { .. })),
+            "{missing}"
+        );
 
-        let files = Files::of("ours");
-        let tls = TlsFiles {
-            ca: files.tls().ca,
-            ..TlsFiles::default()
-        };
-        let mut client = Renewed::new(&secure(protocol, &receiver, tls)).unwrap();
+        let mut client = Renewed::new(&secure(protocol, &receiver, trusting(None))).unwrap();
         assert_eq!(
             met(&receiver, &mut client, &metrics().0).await,
             None,
             "{protocol:?}"
         );
     }
-}
-
-#[test]
-fn a_key_that_is_none_is_named() {
-    let files = Files::of("ours");
-    fs::write(files.0.path().join("key.pem"), "no key").unwrap();
-    let error = super::super::tls::client_config(&files.tls()).unwrap_err();
-    assert!(matches!(error, TransportError::Key { .. }), "{error}");
 }

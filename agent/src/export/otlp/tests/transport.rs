@@ -15,14 +15,16 @@ use super::{
         outcome::{Accepted, Retry, SendError},
         queue::Finished,
         settings::{
-            Compression, ConfiguredEndpoint, Protocol, SignalSettings, TlsFiles, header_map,
-            resolve_endpoint,
+            Compression, ConfiguredEndpoint, Protocol, SignalSettings, header_map, resolve_endpoint,
         },
         transport::{Client, Encoded, Transport as _, TransportError},
     },
     support,
 };
-use crate::counters::{ExportFailure, Signal};
+use crate::{
+    counters::{ExportFailure, Signal},
+    tls::{ClientFiles, TlsError},
+};
 
 /// Long enough that only a receiver that never answers runs into it.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -39,7 +41,7 @@ pub(super) fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) 
         interval: Duration::from_secs(10),
         queue_size: 1 << 20,
         spill: None,
-        tls: TlsFiles::default(),
+        tls: ClientFiles::default(),
     }
 }
 
@@ -142,6 +144,9 @@ async fn a_missing_ca_file_is_an_error_at_start() {
         settings.endpoint = format!("https://{address}/").parse().unwrap();
         settings.tls.ca = Some("/nonexistent/ca.pem".into());
         let error = Client::new(&settings).err().unwrap();
-        assert!(matches!(error, TransportError::File { .. }), "{error}");
+        assert!(
+            matches!(error, TransportError::Tls(TlsError::File { .. })),
+            "{error}"
+        );
     }
 }

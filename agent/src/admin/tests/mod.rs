@@ -1,16 +1,17 @@
 //! Every endpoint over real sockets, with requests written by hand.
 
-use std::io::Read as _;
+mod access;
+
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, yield_now};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::export::prometheus::page::Scope;
@@ -36,6 +37,10 @@ struct Rig {
 }
 
 async fn rig(limits: Limits, status: Option<Status>) -> Rig {
+    rig_for(Access::default(), limits, status).await
+}
+
+async fn rig_for(access: Access, limits: Limits, status: Option<Status>) -> Rig {
     let (snapshots, requests) = SnapshotHandle::channel(16);
     let (readiness, watched) = watch::channel(Readiness::default());
     let build = BuildInfo {
@@ -43,15 +48,17 @@ async fn rig(limits: Limits, status: Option<Status>) -> Rig {
         revision: "abc",
     };
     let metrics = Metrics::new(snapshots, build, Scope::Left);
+    let tls = access.tls();
     let router = router(Endpoints {
         metrics,
         readiness: watched,
         status,
+        access,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, router, limits, stop.clone()));
+    let server = tokio::spawn(serve(listener, router, limits, tls, stop.clone()));
     Rig {
         address,
         requests,
@@ -91,21 +98,28 @@ impl Answer {
     }
 }
 
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Answer {
+async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Answer {
+    try_to_ask(stream, head).await.unwrap()
+}
+
+/// Fails where the connection does.
+async fn try_to_ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+) -> io::Result<Answer> {
     stream
         .write_all(format!("{head}\r\n\r\n").as_bytes())
-        .await
-        .unwrap();
+        .await?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    stream.read_to_end(&mut answer).await?;
     let end = answer
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
-        .unwrap();
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let body = answer.split_off(end + 4);
     let head = String::from_utf8(answer).unwrap().to_ascii_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head, body }
+    Ok(Answer { status, head, body })
 }
 
 fn reading() -> Reading {
@@ -262,7 +276,13 @@ async fn status_over_a_unix_socket() {
     let listener = UnixListener::bind(&path).unwrap();
     let stop = CancellationToken::new();
     let router = status_router(status());
-    let server = tokio::spawn(serve(listener, router, Limits::UNIX_SOCKET, stop.clone()));
+    let server = tokio::spawn(serve(
+        listener,
+        router,
+        Limits::UNIX_SOCKET,
+        None,
+        stop.clone(),
+    ));
     let stream = UnixStream::connect(&path).await.unwrap();
     assert_eq!(
         ask(stream, "GET /api/v1/status HTTP/1.0").await.text(),
