@@ -125,6 +125,11 @@ impl AttachedPrograms {
         self.keys_are_cookies = know;
     }
 
+    /// Whether they know connections by the cookies of their sockets, which never come again.
+    pub fn know_sockets_by_cookie(&self) -> bool {
+        self.keys_are_cookies
+    }
+
     /// From now on the kernel measures how long every program on the machine runs, not only these.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! ring fills up or somebody asks for a reading.
 
 mod about;
+mod crossed;
 mod host_addresses;
 mod invariants;
 mod live;

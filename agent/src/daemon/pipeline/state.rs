@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::about::About;
+use super::crossed::Crossed;
 use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
@@ -65,6 +66,7 @@ pub(super) struct State {
     conntrack: Option<Conntrack>,
     invariants: Invariants,
     suspects: Suspects,
+    crossed: Crossed,
     opened_late: bool,
     identity_lost: u64,
     overflowed: u64,
@@ -102,6 +104,7 @@ impl State {
             conntrack,
             invariants: Invariants::default(),
             suspects: Suspects::new(settings.missing_patience),
+            crossed: Crossed::default(),
             opened_late: false,
             identity_lost: 0,
             overflowed: 0,
@@ -129,7 +132,7 @@ impl State {
         let Some(event) = self.decode(record) else {
             return;
         };
-        if self.seam.repeats(&event) {
+        if self.seam.repeats(&event) || self.was_over(&event) {
             return;
         }
         let mut owner = self.owner_of(&event);

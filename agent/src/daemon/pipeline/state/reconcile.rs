@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::super::crossed::Crossing;
 use super::super::suspects::Whereabouts;
 use super::State;
 use crate::counters::Discard;
+use crate::events::Event;
 use crate::kernel::{Clock, LiveTcp};
 
 impl State {
@@ -39,6 +41,19 @@ impl State {
         });
         let gone = self.suspects.missing(suspected, Clock::boot_ns());
         self.let_go(&gone);
+    }
+
+    /// Whether a snapshot tells of a connection whose end was told already. Takes out of the kernel's table what snapshots put
+    /// there in the moment of the end.
+    pub(super) fn was_over(&mut self, event: &Event<'_>) -> bool {
+        // An address may be another's by now.
+        let crossing = self.crossed.see(event);
+        let crossing = crossing.filter(|_| self.about.programs.know_sockets_by_cookie());
+        let Some(Crossing::Ended(socket) | Crossing::Met(socket)) = crossing else {
+            return false;
+        };
+        self.about.programs.forget(socket);
+        matches!(crossing, Some(Crossing::Met(_)))
     }
 
     fn let_go(&mut self, sockets: &[u64]) {
