@@ -46,5 +46,6 @@ mod spill;
 mod stop;
 #[cfg(test)]
 mod support;
+mod temporality;
 #[cfg(test)]
 mod traces;

@@ -44,8 +44,8 @@ pub use keys::{
 pub use kubernetes::{Kubernetes, KubernetesMode, Resolver, ResolverClientTls, ResolverTls};
 pub use load::{Loaded, load};
 pub use otlp::{
-    Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
-    OtlpSpill, OtlpTls, Signal,
+    Otlp, OtlpCompression, OtlpEndpoint, OtlpHistograms, OtlpMetrics, OtlpProtocol, OtlpSettings,
+    OtlpSignal, OtlpSignalTls, OtlpSpill, OtlpTemporality, OtlpTls, Signal,
 };
 pub use reference::{example_yaml, reference_markdown};
 pub use value::{
