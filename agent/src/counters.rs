@@ -3,7 +3,7 @@
 mod reloads;
 mod volume;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use self::reloads::{Reload, Reloads};
 pub use self::volume::{Exporter, Volume, Volumes};
@@ -119,6 +119,11 @@ discards! {
     IdentityConntrackFailed = Identity / "conntrack_failed",
     /// The series limit was reached; the measurement went to the overflow series of its metric.
     StoreSeriesLimit = Store / "series_limit",
+    /// More series had ended than are kept until their end is exported; of the oldest it is not: over OTLP their last points go
+    /// without a mark that they ended, and with delta temporality what was counted since the last export is lost.
+    StoreEndsFull = Store / "ends_full",
+    /// There were as many exemplars as there may be series; the observation is counted, and does not point to its span.
+    StoreExemplarLimit = Store / "exemplar_limit",
     /// The table of open connections had no room: the connection is counted as opened and closed, but not as active.
     StoreConnectionsFull = Store / "connections_full",
     /// The queue of spans was full; the oldest made room.
@@ -361,12 +366,23 @@ export_failures! {
 pub struct ExportStats {
     signals: [SignalStats; Signal::ALL.len()],
     volumes: Volumes,
+    ledger_bytes: AtomicUsize,
 }
 
 impl ExportStats {
     /// How much was accepted of whom.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes
+    }
+
+    /// Sets how many bytes it takes to know what of each series the receiver was told.
+    pub fn set_ledger_bytes(&self, bytes: usize) {
+        self.ledger_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes that takes.
+    pub fn ledger_bytes(&self) -> usize {
+        self.ledger_bytes.load(Ordering::Relaxed)
     }
 
     /// The cells of one signal.

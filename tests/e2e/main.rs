@@ -49,5 +49,6 @@ mod spill;
 mod stop;
 #[cfg(test)]
 mod support;
+mod temporality;
 #[cfg(test)]
 mod traces;

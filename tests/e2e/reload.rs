@@ -109,7 +109,9 @@ fn what_can_change_does_and_what_cannot_is_named() {
     assert_eq!(reloads(&page, "applied"), 1);
     let [successful, since, waiting] = state(&page);
     assert!((successful, waiting) == (1, 1) && since >= started);
-    assert_eq!(page.sum("wellhead_agent_series_limit", &[]), 500);
+    assert_eq!(page.value("wellhead_agent_series_limit", &[]), "500");
+    let of_metric = [("wellhead_metric", "wellhead.tcp.io")];
+    assert_eq!(page.value("wellhead_agent_series_limit", &of_metric), "125");
     let total = [("wellhead_component", "total")];
     assert_eq!(
         page.sum("wellhead_agent_memory_budget_bytes", &total),

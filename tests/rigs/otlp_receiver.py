@@ -119,6 +119,15 @@ def attributes(pairs):
     return result
 
 
+def exemplar(found):
+    return {
+        "trace_id": found.trace_id.hex(),
+        "span_id": found.span_id.hex(),
+        "time_unix_nano": found.time_unix_nano,
+        "value": getattr(found, found.WhichOneof("value")),
+    }
+
+
 def point(found, data):
     result = {
         "attributes": attributes(found.attributes),
@@ -135,6 +144,15 @@ def point(found, data):
         result["sum"] = found.sum if found.HasField("sum") else None
         result["bounds"] = list(found.explicit_bounds)
         result["buckets"] = list(found.bucket_counts)
+    elif isinstance(found, metrics_pb2.ExponentialHistogramDataPoint):
+        result["count"] = found.count
+        result["sum"] = found.sum if found.HasField("sum") else None
+        result["scale"] = found.scale
+        result["zero_count"] = found.zero_count
+        result["offset"] = found.positive.offset
+        result["buckets"] = list(found.positive.bucket_counts)
+        result["negative"] = list(found.negative.bucket_counts)
+    result["exemplars"] = [exemplar(each) for each in found.exemplars]
     if hasattr(data, "aggregation_temporality"):
         result["temporality"] = TEMPORALITIES[data.aggregation_temporality]
     if hasattr(data, "is_monotonic"):

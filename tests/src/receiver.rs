@@ -177,6 +177,16 @@ impl Receiver {
         records.collect()
     }
 
+    /// All points that arrived, oldest first.
+    #[must_use]
+    pub fn points(&self) -> Vec<OtlpPoint> {
+        let requests = self.requests_of("metrics");
+        let points = requests
+            .iter()
+            .flat_map(|request| items(&request["points"]));
+        points.collect()
+    }
+
     /// The points of the last reading of the agent's series; empty before there is one.
     #[must_use]
     pub fn last_points(&self) -> Vec<OtlpPoint> {

@@ -146,6 +146,7 @@ mod tests {
     use crate::identity::Value;
     use crate::telemetry::catalogue::{Attr, Metric};
     use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};
+    use crate::telemetry::store::SeriesId;
 
     const POINTS: i64 = 5_000;
 
@@ -155,6 +156,7 @@ mod tests {
             attributes: Arc::from([(Attr::DestinationPort, Value::Int(number))]),
             start_unix_nano: 1,
             value: PointValue::Int(number),
+            series: SeriesId::NONE,
         };
         let snapshot = Snapshot {
             time_unix_nano: 1,
@@ -163,6 +165,7 @@ mod tests {
                 metric: Metric::TcpIo,
                 points: (0..POINTS).map(point).collect(),
             }],
+            ..Snapshot::default()
         };
         Page::new(Format::Text, Scope::Left, Arc::new(snapshot), Vec::new())
     }

@@ -14,14 +14,14 @@
 //! | containers, sandboxes, pods' slices, services of the host | 8 192 of ~1.3 KiB, most of it the Resource | 10 MiB |
 //! | labels and annotations of pods, if asked for | 2 048 pods of 4 KiB | 8 MiB |
 //! | what has an address in the cluster, if told of | 57 344 of ~320 bytes, with two addresses ~490 | 27 MiB |
-//! | series | 20 000 of ~1 KiB | 20 MiB |
+//! | series | 20 000 of ~1 KiB, or fewer larger ones (`otlp.metrics`) | 20 MiB |
 //! | spans and events that wait for their pod | 2 048 of ~1 KiB | 2 MiB |
 //! | spans waiting, log records waiting | by bytes | 2 MiB each, and 1 MiB for what was just finished |
 //!
 //! That is a little over half of it where the cluster is not told of and nodes are as usual, and nearly all where every table is full; the
 //! rest is code, exports in flight, and what the allocator keeps.
 
-use super::{ByteSize, Config};
+use super::{ByteSize, Config, OtlpHistograms, OtlpTemporality};
 
 const DEFAULT_BUDGET: u64 = 128 << 20;
 
@@ -115,6 +115,13 @@ impl Component {
 /// Part of all series that one metric may have: one in so many.
 const METRIC_SHARE: u32 = 4;
 
+/// About what a series takes more, a third of them histograms: with exponential buckets beside the explicit ones,
+const EXPONENTIAL: u64 = 512;
+/// with what was told of it,
+const TOLD: u64 = 256;
+/// and with both, as what was told has exponential buckets as well, and what it stood at when it was read.
+const TOLD_EXPONENTIAL: u64 = 1 << 10;
+
 /// Sizes of everything bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -143,6 +150,8 @@ pub struct Sizes {
     pub series: u32,
     /// Time series of any one metric.
     pub series_per_metric: u32,
+    /// About what one takes, bytes.
+    pub series_entry: u64,
     /// Finished spans and events that wait for their pod's metadata.
     pub outbox: u32,
     /// Spans waiting for their export, bytes.
@@ -168,6 +177,7 @@ impl Sizes {
             cluster_objects: table(budget, 57_344, 8_192..=4_194_304),
             series: table(budget, 20_000, 1_000..=10_000_000),
             series_per_metric: table(budget, 20_000, 1_000..=10_000_000) / METRIC_SHARE,
+            series_entry: Component::Series.entry(),
             outbox: table(budget, 2_048, 512..=65_536),
             span_queue: queue(budget),
             log_queue: queue(budget),
@@ -185,7 +195,9 @@ impl Sizes {
             Component::Pods => self.pods.into(),
             Component::Owners => self.owners.into(),
             Component::Cluster => self.cluster_objects.into(),
-            Component::Series => self.series.into(),
+            Component::Series => {
+                return u64::from(self.series).saturating_mul(self.series_entry);
+            }
             Component::Spans => self.span_queue.bytes(),
             Component::Logs => self.log_queue.bytes(),
         };
@@ -229,12 +241,17 @@ impl Config {
     /// The sizes that follow from the budget and from the keys that set one of them.
     pub fn sizes(&self) -> Sizes {
         let usual = Sizes::from_budget(self.memory_budget);
-        let series = self.series_limit.unwrap_or(usual.series);
+        let series_entry = self.series_entry();
+        // As many as have room where as many smaller ones would.
+        let room = u64::from(usual.series) * Component::Series.entry() / series_entry;
+        let fitting = u32::try_from(room).unwrap_or(u32::MAX);
+        let series = self.series_limit.unwrap_or(fitting);
         Sizes {
             identity_ring: self.rings.identity_size.unwrap_or(usual.identity_ring),
             process_ring: self.rings.process_size.unwrap_or(usual.process_ring),
             network_ring: self.rings.network_size.unwrap_or(usual.network_ring),
             series,
+            series_entry,
             series_per_metric: self
                 .series_limit_per_metric
                 .unwrap_or(series / METRIC_SHARE),
@@ -252,6 +269,26 @@ impl Config {
                 .unwrap_or(usual.log_queue),
             ..usual
         }
+    }
+}
+
+impl Config {
+    /// About what a series takes, bytes.
+    fn series_entry(&self) -> u64 {
+        let metrics = &self.otlp.metrics;
+        let is_told = metrics.temporality != OtlpTemporality::Cumulative;
+        let is_exponential =
+            metrics.histogram_aggregation == OtlpHistograms::Base2ExponentialBucketHistogram;
+        if !self.exports_metrics() {
+            return Component::Series.entry();
+        }
+        let parts = [
+            (is_exponential, EXPONENTIAL),
+            (is_told, TOLD),
+            (is_exponential && is_told, TOLD_EXPONENTIAL),
+        ];
+        let more = parts.iter().filter(|(is_there, _)| *is_there);
+        Component::Series.entry() + more.map(|(_, bytes)| bytes).sum::<u64>()
     }
 }
 
@@ -288,6 +325,7 @@ mod tests {
                 cluster_objects: 57344,
                 series: 20000,
                 series_per_metric: 5000,
+                series_entry: 1024,
                 outbox: 2048,
                 span_queue: ByteSize(
                     2097152,
@@ -343,6 +381,39 @@ mod tests {
             (sizes.span_queue, sizes.log_queue),
             (ByteSize::from_kib(90), ByteSize::from_kib(70))
         );
+    }
+
+    #[test]
+    fn larger_series_are_fewer() {
+        let mut config = Config::default();
+        config.otlp.endpoint = Some("http://h:1".to_owned());
+        let mut check = |temporality, histograms, series| {
+            config.otlp.metrics.temporality = temporality;
+            config.otlp.metrics.histogram_aggregation = histograms;
+            let sizes = config.sizes();
+            assert_eq!(
+                (sizes.series, sizes.series_per_metric),
+                (series, series / 4)
+            );
+            assert!(sizes.at_most(Component::Series) <= 20_000 << 10);
+            config.series_limit = Some(100);
+            assert_eq!(config.sizes().series, 100);
+            config.series_limit = None;
+        };
+        let exponential = OtlpHistograms::Base2ExponentialBucketHistogram;
+        check(
+            OtlpTemporality::Cumulative,
+            OtlpHistograms::default(),
+            20_000,
+        );
+        check(OtlpTemporality::Delta, OtlpHistograms::default(), 16_000);
+        check(
+            OtlpTemporality::LowMemory,
+            OtlpHistograms::default(),
+            16_000,
+        );
+        check(OtlpTemporality::Cumulative, exponential, 13_333);
+        check(OtlpTemporality::Delta, exponential, 7_272);
     }
 
     fn all(sizes: &Sizes) -> [u64; 14] {

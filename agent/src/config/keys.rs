@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     kubernetes::{Kubernetes, Resolver},
-    otlp::Otlp,
+    otlp::{Otlp, Signal},
     tls::ServerTls,
     value::{ByteSize, Cidr, Duration, ListenAddress, Toggle},
 };
@@ -41,7 +41,7 @@ pub struct Config {
     pub peers: Peers,
     /// Most time series of all metrics together. What goes beyond is counted in one overflow series per metric. At least `100`. Taken up while the agent runs.
     #[serde(deserialize_with = "super::value::optional_integer")]
-    #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`"))]
+    #[schemars(extend("x-default" = "from `memory_budget`: `20000` at `128MiB`, fewer where `otlp.metrics` makes a series larger"))]
     pub series_limit: Option<u32>,
     /// Most time series of any one metric, so that a workload with ever new names does not use up the room of all metrics. At least `10`. Taken up while the agent runs.
     #[serde(deserialize_with = "super::value::optional_integer")]
@@ -72,6 +72,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether metrics are exported over OTLP.
+    pub fn exports_metrics(&self) -> bool {
+        self.otlp.settings(Signal::Metrics).is_some()
+    }
+
     /// Whether events are to be exported: as `events.export` says, or where an endpoint was set for them.
     pub fn exports_events(&self) -> bool {
         let asked = self.events.export.map(Toggle::is_on);

@@ -45,8 +45,8 @@ pub use keys::{
 pub use kubernetes::{Kubernetes, KubernetesMode, Namespaces, Resolver};
 pub use load::{Loaded, load};
 pub use otlp::{
-    Otlp, OtlpCompression, OtlpEndpoint, OtlpProtocol, OtlpSettings, OtlpSignal, OtlpSignalTls,
-    OtlpSpill, Signal,
+    Otlp, OtlpCompression, OtlpEndpoint, OtlpHistograms, OtlpMetrics, OtlpProtocol, OtlpSettings,
+    OtlpSignal, OtlpSignalTls, OtlpSpill, OtlpTemporality, Signal,
 };
 pub use reference::{example_yaml, reference_markdown};
 pub use tls::{ClientTls, ServerTls};

@@ -98,6 +98,21 @@ pub(super) fn variables() -> Vec<Variable> {
             "milliseconds",
         ),
         (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "otlp.metrics.temporality",
+            Form::Choice(&["cumulative", "delta", "lowmemory"]),
+            "`cumulative`, `delta` or `lowmemory`",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "otlp.metrics.histogram_aggregation",
+            Form::Choice(&[
+                "explicit_bucket_histogram",
+                "base2_exponential_bucket_histogram",
+            ]),
+            "`explicit_bucket_histogram` or `base2_exponential_bucket_histogram`",
+        ),
+        (
             "OTEL_BSP_SCHEDULE_DELAY",
             "otlp.traces.interval",
             Form::Milliseconds,

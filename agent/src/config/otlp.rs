@@ -37,7 +37,7 @@ pub struct Otlp {
     /// How agent and receiver trust each other. At start the files have to be there; they may be renewed: a change is used from the next export on, unless it cannot be used.
     pub tls: ClientTls,
     /// What is different for metrics.
-    pub metrics: OtlpSignal,
+    pub metrics: OtlpMetrics,
     /// What is different for traces.
     pub traces: OtlpSignal,
     /// What is different for logs, which are events (see `events.export`).
@@ -57,43 +57,109 @@ impl Default for Otlp {
             spill: OtlpSpill::default(),
             insecure: Toggle::Off,
             tls: ClientTls::default(),
-            metrics: OtlpSignal::default(),
+            metrics: OtlpMetrics::default(),
             traces: OtlpSignal::default(),
             logs: OtlpSignal::default(),
         }
     }
 }
 
-/// Overrides of the `otlp` keys for one signal.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OtlpSignal {
-    /// URL requests of this signal go to, as it is: nothing is appended.
-    #[schemars(extend("x-default" = "`otlp.endpoint`"))]
-    pub endpoint: Option<String>,
-    /// Transport.
-    #[schemars(extend("x-default" = "`otlp.protocol`"))]
-    pub protocol: Option<OtlpProtocol>,
-    /// Headers (gRPC metadata) sent with every request, by name, instead of those in `otlp.headers`.
-    #[schemars(extend("x-default" = "`otlp.headers`"))]
-    pub headers: Option<BTreeMap<String, Secret>>,
-    /// Compression of requests.
-    #[schemars(extend("x-default" = "`otlp.compression`"))]
-    pub compression: Option<OtlpCompression>,
-    /// How long one request may take, retries not included.
-    #[schemars(extend("x-default" = "`otlp.timeout`"))]
-    pub timeout: Option<Duration>,
-    /// How often is exported. At least `100ms`.
-    #[schemars(extend("x-default" = "`otlp.interval`"))]
-    pub interval: Option<Duration>,
-    /// As `otlp.queue_size`.
-    #[schemars(extend("x-default" = "`otlp.queue_size`"))]
-    pub queue_size: Option<ByteSize>,
-    /// As `otlp.insecure`.
-    #[schemars(extend("x-default" = "`otlp.insecure`"))]
-    pub insecure: Option<Toggle>,
-    /// How agent and receiver trust each other.
-    pub tls: OtlpSignalTls,
+/// What every signal may have for itself, and what only one has.
+macro_rules! signal_keys {
+    ($(#[doc = $doc:literal])+ $name:ident $({ $(#[doc = $own_doc:literal])+ $own:ident: $kind:ty, })*) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            /// URL requests of this signal go to, as it is: nothing is appended.
+            #[schemars(extend("x-default" = "`otlp.endpoint`"))]
+            pub endpoint: Option<String>,
+            /// Transport.
+            #[schemars(extend("x-default" = "`otlp.protocol`"))]
+            pub protocol: Option<OtlpProtocol>,
+            /// Headers (gRPC metadata) sent with every request, by name, instead of those in `otlp.headers`.
+            #[schemars(extend("x-default" = "`otlp.headers`"))]
+            pub headers: Option<BTreeMap<String, Secret>>,
+            /// Compression of requests.
+            #[schemars(extend("x-default" = "`otlp.compression`"))]
+            pub compression: Option<OtlpCompression>,
+            /// How long one request may take, retries not included.
+            #[schemars(extend("x-default" = "`otlp.timeout`"))]
+            pub timeout: Option<Duration>,
+            /// How often is exported. At least `100ms`.
+            #[schemars(extend("x-default" = "`otlp.interval`"))]
+            pub interval: Option<Duration>,
+            /// As `otlp.queue_size`.
+            #[schemars(extend("x-default" = "`otlp.queue_size`"))]
+            pub queue_size: Option<ByteSize>,
+            /// As `otlp.insecure`.
+            #[schemars(extend("x-default" = "`otlp.insecure`"))]
+            pub insecure: Option<Toggle>,
+            /// How agent and receiver trust each other.
+            pub tls: OtlpSignalTls,
+            $($(#[doc = $own_doc])+ pub $own: $kind,)*
+        }
+    };
+}
+
+signal_keys! {
+    /// Overrides of the `otlp` keys for one signal.
+    OtlpSignal
+}
+
+signal_keys! {
+    /// Overrides of the `otlp` keys for metrics, and how these are told.
+    OtlpMetrics
+    {
+        /// What the points of counters and histograms tell. Up-down counters and gauges always tell what is. `/metrics` always tells all.
+        temporality: OtlpTemporality,
+    }
+    {
+        /// Which buckets histograms have. `/metrics` always has explicit ones.
+        histogram_aggregation: OtlpHistograms,
+    }
+}
+
+impl OtlpMetrics {
+    /// What every signal may have.
+    fn general(&self) -> OtlpSignal {
+        let own = self.clone();
+        OtlpSignal {
+            endpoint: own.endpoint,
+            protocol: own.protocol,
+            headers: own.headers,
+            compression: own.compression,
+            timeout: own.timeout,
+            interval: own.interval,
+            queue_size: own.queue_size,
+            insecure: own.insecure,
+            tls: own.tls,
+        }
+    }
+}
+
+/// What points of counters and histograms tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpTemporality {
+    /// all since the series began
+    #[default]
+    Cumulative,
+    /// what came since the last point that was delivered
+    Delta,
+    /// as `delta`, but for the agent's own counters, which are as `cumulative`
+    LowMemory,
+}
+
+/// Which buckets histograms have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtlpHistograms {
+    /// those in the reference of metrics
+    #[default]
+    ExplicitBucketHistogram,
+    /// up to 160, which follow from what was observed (`ExponentialHistogram`)
+    Base2ExponentialBucketHistogram,
 }
 
 /// Spans and log records on disk: those that `otlp.queue_size` has no room for, such as in an outage of minutes, and those that are left when the agent stops, which the next one exports.
@@ -204,11 +270,11 @@ pub struct OtlpSettings {
 
 impl Otlp {
     /// The overrides for `signal`.
-    pub fn overrides(&self, signal: Signal) -> &OtlpSignal {
+    pub fn overrides(&self, signal: Signal) -> OtlpSignal {
         match signal {
-            Signal::Metrics => &self.metrics,
-            Signal::Traces => &self.traces,
-            Signal::Logs => &self.logs,
+            Signal::Metrics => self.metrics.general(),
+            Signal::Traces => self.traces.clone(),
+            Signal::Logs => self.logs.clone(),
         }
     }
 
@@ -237,7 +303,7 @@ impl Otlp {
                 .unwrap_or(usual_interval)
                 .get(),
             insecure: own.insecure.unwrap_or(self.insecure).is_on(),
-            tls: self.tls_of(own),
+            tls: self.tls_of(&own),
         })
     }
 

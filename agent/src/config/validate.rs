@@ -12,7 +12,7 @@ use super::{
     keys::Config,
     kubernetes::KubernetesMode,
     node::{Node, Path},
-    otlp::{OtlpProtocol, Signal},
+    otlp::{OtlpHistograms, OtlpProtocol, OtlpTemporality, Signal},
     tls::ClientTls,
     value::{ByteSize, Duration, Secret, Toggle},
 };
@@ -39,6 +39,7 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
         tree,
         problems: warnings,
     };
+    checks.metrics_unexported(config);
     for (key, spans) in [
         ("traces.process", traces.process),
         ("traces.tcp", traces.tcp),
@@ -137,6 +138,26 @@ impl Checks<'_> {
         self.require(fine, "series_limit_per_metric", || {
             format!("has no effect: `series_limit` is `{}`", sizes.series)
         });
+    }
+
+    /// How metrics are told, where they are told to nobody.
+    fn metrics_unexported(&mut self, config: &Config) {
+        let metrics = &config.otlp.metrics;
+        let nowhere = !config.exports_metrics();
+        for (key, usual) in [
+            (
+                "temporality",
+                metrics.temporality == OtlpTemporality::default(),
+            ),
+            (
+                "histogram_aggregation",
+                metrics.histogram_aggregation == OtlpHistograms::default(),
+            ),
+        ] {
+            self.require(!nowhere || usual, &format!("otlp.metrics.{key}"), || {
+                "has no effect: `otlp.endpoint` is not set".to_owned()
+            });
+        }
     }
 
     /// Files for TLS where there is none.

@@ -9,13 +9,13 @@ use super::pipeline::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use crate::config::budget::Component;
 use crate::config::{
     ByteSize, ClientTls, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
-    NamespacePattern, OtlpCompression, OtlpEndpoint, OtlpProtocol,
+    NamespacePattern, OtlpCompression, OtlpEndpoint, OtlpHistograms, OtlpProtocol, OtlpTemporality,
     PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes,
 };
 use crate::counters::Signal;
 use crate::export::otlp::{
     Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-    SignalSettings, SpillSettings, header_map, resolve_endpoint,
+    SignalSettings, SpillSettings, Temporality, header_map, resolve_endpoint,
 };
 use crate::identity::kube::{AllowList, KubernetesMode};
 use crate::identity::remote::RemoteSettings;
@@ -24,6 +24,7 @@ use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, emb
 use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
+use crate::telemetry::store::Buckets;
 use crate::tls::{ClientFiles, Pair};
 
 /// Part of the budget for records that wait for their pod: one in this many bytes.
@@ -101,6 +102,11 @@ impl Settings {
                     signal(config, Signal::Logs, &sizes)?
                 } else {
                     None
+                },
+                temporality: match config.otlp.metrics.temporality {
+                    OtlpTemporality::Cumulative => Temporality::Cumulative,
+                    OtlpTemporality::Delta => Temporality::Delta,
+                    OtlpTemporality::LowMemory => Temporality::LowMemory,
                 },
             },
             kubernetes: match config.kubernetes.mode {
@@ -223,6 +229,13 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
             SpanBuilder::new(&boot_id(), config.traces.process.is_on(), tcp)
         }),
         program_stats: config.program_stats.is_on(),
+        buckets: match config.otlp.metrics.histogram_aggregation {
+            OtlpHistograms::Base2ExponentialBucketHistogram if config.exports_metrics() => {
+                Buckets::Both
+            }
+            _ => Buckets::Explicit,
+        },
+        exports_metrics: config.exports_metrics(),
     }
 }
 

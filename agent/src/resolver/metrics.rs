@@ -36,7 +36,7 @@ pub(super) async fn answer(
         let mut snapshot = Snapshot {
             time_unix_nano: now(),
             resources: vec![Arc::clone(&resource)],
-            families: Vec::new(),
+            ..Snapshot::default()
         };
         let counted = board.stats.read();
         let kube: Vec<_> = status
@@ -54,6 +54,6 @@ pub(super) async fn answer(
         };
         self_telemetry::append_resolver(&mut snapshot, &view);
         // Whoever asked may have gone.
-        drop(request.send(snapshot.into()));
+        drop(request.reply.send(snapshot.into()));
     }
 }

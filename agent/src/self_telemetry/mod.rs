@@ -14,7 +14,7 @@ use crate::identity::Value;
 use crate::identity::kube::KubeStatus;
 use crate::telemetry::catalogue::{Attr, Invariant, Metric};
 use crate::telemetry::snapshot::{Family, HistogramValue, Point, PointValue, Snapshot};
-use crate::telemetry::store::Store;
+use crate::telemetry::store::{SeriesId, Store};
 
 /// Everything the agent tells about itself, gathered by whoever owns the parts.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ pub fn append(snapshot: &mut Snapshot, view: &SelfView<'_>) {
     kubernetes(&mut families, view.kube);
     if let Some(lag) = view.kube_lag {
         let attributes = [(Attr::Kind, Value::Static("Pod"))];
-        let lag = PointValue::Histogram(lag.clone());
+        let lag = lag.clone().into();
         families.push(Metric::AgentKubeLag, &attributes, lag);
     }
     snapshot.families.extend(families.families);
@@ -234,18 +234,14 @@ fn records(families: &mut Families, counters: &Counters) {
 }
 
 fn series(families: &mut Families, store: &Store) {
-    for metric in Metric::ALL
-        .iter()
-        .filter(|metric| store.series_count(**metric) > 0)
-    {
-        let attributes = [(Attr::Metric, Value::Static(metric.name()))];
-        families.int(
-            Metric::AgentSeries,
-            &attributes,
-            store.series_count(*metric) as u64,
-        );
-    }
     families.int(Metric::AgentSeriesLimit, &[], store.limit() as u64);
+    let held = Metric::ALL.iter().filter(|metric| !metric.is_of_agent());
+    for metric in held {
+        let attributes = [(Attr::Metric, Value::Static(metric.name()))];
+        let (series, limit) = (store.series_count(*metric), store.metric_limit());
+        families.int(Metric::AgentSeries, &attributes, series as u64);
+        families.int(Metric::AgentSeriesLimit, &attributes, limit as u64);
+    }
 }
 
 fn memory_and_features(families: &mut Families, view: &SelfView<'_>) {
@@ -411,6 +407,7 @@ impl Families {
                 attributes,
                 start_unix_nano,
                 value,
+                series: SeriesId::NONE,
             });
         }
     }

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod event_reference;
 mod failure;
 pub mod handle;
+pub mod histogram;
 pub mod live;
 mod signals;
 pub mod snapshot;

@@ -1,8 +1,11 @@
 //! One consistent reading of the series store. OTLP and Prometheus both export this and nothing else.
 
+use std::mem::size_of;
 use std::sync::Arc;
 
 use super::catalogue::{Attr, Metric};
+pub use super::histogram::{Exemplar, HistogramValue};
+use super::store::SeriesId;
 use crate::identity::{Resource, Value};
 
 /// A reading of every series at one moment.
@@ -14,6 +17,12 @@ pub struct Snapshot {
     pub resources: Vec<Arc<Resource>>,
     /// Metrics that have at least one point, in catalogue order.
     pub families: Vec<Family>,
+    /// Series that ended; only where the reading was taken for export.
+    pub ended: Vec<Ended>,
+    /// Of points that are several series, the first and each of the others.
+    pub joined: Vec<(SeriesId, SeriesId)>,
+    /// How many readings for export there were with this one; 0 if it is none itself.
+    pub number: u64,
 }
 
 /// All points of one metric.
@@ -36,6 +45,24 @@ pub struct Point {
     pub start_unix_nano: u64,
     /// What it stands at.
     pub value: PointValue,
+    /// Which series of the store it is; [`SeriesId::NONE`] if it is of none.
+    pub series: SeriesId,
+}
+
+/// A series that ended, and what it stood at.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Of which metric.
+    pub metric: Metric,
+    /// What it came to.
+    pub point: Point,
+    /// When, nanoseconds since the Unix epoch.
+    pub end_unix_nano: u64,
+    /// How many readings for export there were before it changed last; `None` if its value tells nothing, because the same
+    /// point is of other series too.
+    pub changed: Option<u64>,
+    /// Another series has the same resource, metric and attributes, and goes on or ended later.
+    pub goes_on: bool,
 }
 
 /// The value of a point; its shape follows from the metric's instrument.
@@ -46,7 +73,13 @@ pub enum PointValue {
     /// Counters of seconds, and fractional gauges.
     Float(f64),
     /// A histogram with the metric's own bounds.
-    Histogram(HistogramValue),
+    Histogram(Box<HistogramValue>),
+}
+
+impl From<HistogramValue> for PointValue {
+    fn from(histogram: HistogramValue) -> Self {
+        Self::Histogram(Box::new(histogram))
+    }
 }
 
 impl PointValue {
@@ -55,49 +88,35 @@ impl PointValue {
         match (self, more) {
             (Self::Int(value), Self::Int(more)) => *value = value.saturating_add(*more),
             (Self::Float(value), Self::Float(more)) => *value += more,
-            (Self::Histogram(value), Self::Histogram(more)) => {
-                for (count, more) in value.counts.iter_mut().zip(&more.counts) {
-                    *count += more;
-                }
-                value.sum += more.sum;
-            }
+            (Self::Histogram(value), Self::Histogram(more)) => value.add(more),
             (Self::Int(_) | Self::Float(_) | Self::Histogram(_), _) => {}
         }
     }
-}
 
-/// An explicit-bounds histogram.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HistogramValue {
-    /// Upper bounds, strictly increasing, without the last (infinite) one.
-    pub bounds: &'static [f64],
-    /// Observations per bucket, not cumulative; one more than `bounds`.
-    pub counts: Vec<u64>,
-    /// Sum of all observations.
-    pub sum: f64,
-}
-
-impl HistogramValue {
-    /// Nothing observed yet.
-    pub fn new(bounds: &'static [f64]) -> Self {
-        Self {
-            bounds,
-            counts: vec![0; bounds.len() + 1],
-            sum: 0.0,
+    /// Takes away what the same series stood at earlier.
+    pub fn subtract(&mut self, earlier: &Self) {
+        match (self, earlier) {
+            (Self::Int(value), Self::Int(earlier)) => *value = value.saturating_sub(*earlier),
+            (Self::Float(value), Self::Float(earlier)) => *value -= earlier,
+            (Self::Histogram(value), Self::Histogram(earlier)) => value.subtract(earlier),
+            (Self::Int(_) | Self::Float(_) | Self::Histogram(_), _) => {}
         }
     }
 
-    /// Counts one observation.
-    pub fn observe(&mut self, value: f64) {
-        count_in_bucket(self.bounds, &mut self.counts, value);
-        self.sum += value;
+    /// A number that is another one once a counter or histogram has grown, and 0 before it has.
+    pub fn progress(&self) -> u64 {
+        match self {
+            Self::Int(value) => value.cast_unsigned(),
+            Self::Float(value) => value.to_bits(),
+            Self::Histogram(histogram) => histogram.count(),
+        }
     }
-}
 
-/// Counts a value in the bucket it belongs to: a bound is the largest value of its bucket.
-pub(super) fn count_in_bucket(bounds: &[f64], counts: &mut [u64], value: f64) {
-    let bucket = bounds.partition_point(|bound| *bound < value);
-    if let Some(count) = counts.get_mut(bucket) {
-        *count += 1;
+    /// Heap memory it takes beside itself, bytes.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Float(_) => 0,
+            Self::Histogram(histogram) => size_of::<HistogramValue>() + histogram.heap_bytes(),
+        }
     }
 }

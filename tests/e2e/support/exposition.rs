@@ -43,6 +43,13 @@ impl Page {
         })
     }
 
+    /// The value of the one sample of this name that has these labels and no others.
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let mut found = self.select(name, labels);
+        let exact = found.find(|sample| sample.labels.len() == labels.len());
+        exact.expect("a sample").value.clone()
+    }
+
     /// Their sum; 0 if there are none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let values = self.select(name, labels);

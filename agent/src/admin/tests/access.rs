@@ -59,7 +59,8 @@ impl Rig {
     async fn scrape(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Answer {
         let requests = &mut self.requests;
         let played = async {
-            requests.recv().await.unwrap().send(reading()).unwrap();
+            let request = requests.recv().await.unwrap();
+            request.reply.send(reading()).unwrap();
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -82,7 +82,13 @@ impl Rig {
 
     /// Answers the next snapshot request.
     async fn answer(&mut self) {
-        self.requests.recv().await.unwrap().send(reading()).unwrap();
+        self.requests
+            .recv()
+            .await
+            .unwrap()
+            .reply
+            .send(reading())
+            .unwrap();
     }
 }
 
@@ -200,7 +206,7 @@ async fn only_some_pages_are_written_at_once_and_all_in_the_end() {
     }
     assert!(rig.requests.try_recv().is_err(), "a fifth page was begun");
     for request in first {
-        request.send(reading()).unwrap();
+        request.reply.send(reading()).unwrap();
     }
     for _ in 0..3 {
         rig.answer().await;
@@ -356,7 +362,7 @@ async fn stopping_lets_a_request_under_way_finish() {
     let request = rig.requests.recv().await.unwrap();
     let idle = TcpStream::connect(rig.address).await.unwrap();
     rig.stop.cancel();
-    request.send(reading()).unwrap();
+    request.reply.send(reading()).unwrap();
     assert_eq!(scrape.await.unwrap().status, 200);
     rig.server.await.unwrap();
     assert!(TcpStream::connect(rig.address).await.is_err());

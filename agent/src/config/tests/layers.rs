@@ -68,6 +68,9 @@ fn the_defaults_are_those_of_the_contract() {
           spill:
             size: 256MiB
           insecure: off
+          metrics:
+            temporality: cumulative
+            histogram_aggregation: explicit_bucket_histogram
         prometheus:
           listen: 127.0.0.1:9464
           status: auto

@@ -41,7 +41,7 @@ fn opentelemetry_variables_stand_between_ours_and_the_file() {
             otlp.tls = {"ca_file":"/ca.pem"} (otlp.tls.ca_file from OTEL_EXPORTER_OTLP_CERTIFICATE)
             otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
             otlp.traces = {"endpoint":"http://traces:4317"} (otlp.traces.endpoint from OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
-            otlp.metrics = {"interval":"15s"} (otlp.metrics.interval from OTEL_METRIC_EXPORT_INTERVAL)
+            otlp.metrics = {"interval":"15s","temporality":"cumulative","histogram_aggregation":"explicit_bucket_histogram"} (otlp.metrics.interval from OTEL_METRIC_EXPORT_INTERVAL)
             warning: OTEL_EXPORTER_OTLP_CERTIFICATE: otlp.tls.ca_file: has no effect: the endpoint is no `https` URL
         "#]],
     );
@@ -70,7 +70,7 @@ fn the_case_of_opentelemetrys_choices_does_not_matter() {
             otlp.protocol = "grpc" (otlp.protocol from OTEL_EXPORTER_OTLP_PROTOCOL)
             otlp.compression = "gzip" (otlp.compression from OTEL_EXPORTER_OTLP_COMPRESSION)
             otlp.insecure = "on" (otlp.insecure from OTEL_EXPORTER_OTLP_INSECURE)
-            otlp.metrics = {"protocol":"http/protobuf","compression":"none"} (otlp.metrics.compression from OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, otlp.metrics.protocol from OTEL_EXPORTER_OTLP_METRICS_PROTOCOL)
+            otlp.metrics = {"protocol":"http/protobuf","compression":"none","temporality":"cumulative","histogram_aggregation":"explicit_bucket_histogram"} (otlp.metrics.compression from OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, otlp.metrics.protocol from OTEL_EXPORTER_OTLP_METRICS_PROTOCOL)
         "#]],
     );
 }
@@ -254,6 +254,65 @@ fn headers_are_decoded_and_never_shown() {
             "{shown}"
         );
     }
+}
+
+#[test]
+fn how_metrics_are_told_is_opentelemetrys_to_say() {
+    check(
+        "otlp: {endpoint: http://h:1, metrics: {temporality: delta}}",
+        &[
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=LowMemory",
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=BASE2_exponential_bucket_histogram",
+        ],
+        &[],
+        &[
+            "otlp.metrics.temporality",
+            "otlp.metrics.histogram_aggregation",
+        ],
+        &expect![[r#"
+            otlp.metrics.temporality = "lowmemory" (otlp.metrics.temporality from OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE)
+            otlp.metrics.histogram_aggregation = "base2_exponential_bucket_histogram" (otlp.metrics.histogram_aggregation from OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION)
+        "#]],
+    );
+    // What is not known is told, and is as if it was not set.
+    check(
+        "otlp: {endpoint: http://h:1}",
+        &[
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=sometimes",
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=",
+        ],
+        &[],
+        &[
+            "otlp.metrics.temporality",
+            "otlp.metrics.histogram_aggregation",
+        ],
+        &expect![[r#"
+            otlp.metrics.temporality = "cumulative" ()
+            otlp.metrics.histogram_aggregation = "explicit_bucket_histogram" ()
+            warning: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: otlp.metrics.temporality: `sometimes` is not supported; allowed are cumulative, delta, lowmemory; ignored
+        "#]],
+    );
+    // Nobody is told anything.
+    check(
+        "otlp: {metrics: {temporality: delta, histogram_aggregation: base2_exponential_bucket_histogram}}",
+        &[],
+        &[],
+        &["otlp.metrics.temporality"],
+        &expect![[r#"
+            otlp.metrics.temporality = "delta" (otlp.metrics.temporality from w.yaml:1:18)
+            warning: w.yaml:1:18: otlp.metrics.temporality: has no effect: `otlp.endpoint` is not set
+            warning: w.yaml:1:38: otlp.metrics.histogram_aggregation: has no effect: `otlp.endpoint` is not set
+        "#]],
+    );
+    check_errors(
+        "otlp: {metrics: {temporality: never}, traces: {temporality: delta}}",
+        &[],
+        &[],
+        &expect![[r#"
+            w.yaml:1:18: otlp.metrics.temporality: `never` will not do; write one of `cumulative`, `delta`, `lowmemory`
+            w.yaml:1:48: otlp.traces.temporality: no such key; did you mean `otlp.metrics.temporality`?
+        "#]],
+    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::live::OwnedEvent;
 use crate::telemetry::snapshot::HistogramValue;
 use crate::telemetry::span::FinishedSpan;
+use crate::telemetry::store::Buckets;
 
 /// Records taken from one ring before the others get their turn.
 const BATCH: usize = 16_384;
@@ -141,7 +142,8 @@ impl Pipeline {
             features,
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
-            kube_lag: HistogramValue::new(Metric::AgentKubeLag.bounds()),
+            kube_lag: HistogramValue::new(Metric::AgentKubeLag.bounds())
+                .with_exponential(settings.buckets == Buckets::Both),
             cluster: inputs.cluster_watches.clone(),
             program_stats,
         };
@@ -197,13 +199,14 @@ impl Pipeline {
                 _ = self.drain.tick() => self.drain_all().await,
                 () = self.marks.passed() => self.drain_all().await,
                 Some(request) = self.inputs.snapshots.recv() => {
-                    if request.is_closed() {
+                    let ReadingRequest { reply, told } = request;
+                    if reply.is_closed() {
                         continue;
                     }
                     self.drain_all().await;
                     self.account_for_losses().await;
                     // Whoever asked may have gone.
-                    drop(request.send(self.state.read()));
+                    drop(reply.send(self.state.read(told.as_deref())));
                 }
                 Some(update) = next_of(self.inputs.pods.as_mut().map(|pods| &mut pods.updates)) => self.state.pods_changed(update),
                 Some(facts) = next_of(self.inputs.facts.as_mut()) => self.state.facts_learned(facts),

@@ -7,11 +7,13 @@ use crate::counters::{Counters, Discard};
 use crate::identity::{OwnerId, Resolution, Resource};
 use crate::telemetry::live::LiveEvent;
 use crate::telemetry::span::Span;
+use crate::telemetry::store::Observed;
 
 /// Something finished.
 #[derive(Debug)]
 pub(super) enum Item {
-    Span(Span),
+    /// And where its event was counted.
+    Span(Span, Vec<Observed>),
     Event(LiveEvent),
 }
 
@@ -83,7 +85,7 @@ mod tests {
     fn names(items: &[(Item, Arc<Resource>)]) -> Vec<&str> {
         let name = |item: &Item| match item {
             Item::Event(event) => event.name,
-            Item::Span(_) => "span",
+            Item::Span(..) => "span",
         };
         items.iter().map(|(item, _)| name(item)).collect()
     }

@@ -7,6 +7,7 @@ use crate::identity::IdentitySettings;
 use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
+use crate::telemetry::store::Buckets;
 
 /// What of it may change while the pipeline runs.
 #[derive(Clone, Debug)]
@@ -61,4 +62,8 @@ pub struct PipelineSettings {
     pub spans: Option<SpanBuilder>,
     /// Whether the kernel measures what its programs cost.
     pub program_stats: bool,
+    /// Which buckets histograms have.
+    pub buckets: Buckets,
+    /// Whether readings are taken for export, which tell of series that ended.
+    pub exports_metrics: bool,
 }

@@ -92,7 +92,10 @@ impl State {
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
             store: Store::new(settings.live.series, Arc::clone(&counters))
-                .with_metric_limit(settings.live.series_per_metric),
+                .with_metric_limit(settings.live.series_per_metric)
+                .with_buckets(settings.buckets)
+                .with_observations(settings.spans.is_some() && spans.is_some())
+                .with_ends(settings.exports_metrics),
             waiting: WaitingRecords::new(settings.waiting_bytes),
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
@@ -335,12 +338,16 @@ impl State {
             process: victim.or(ended.as_ref()),
             backend,
         };
+        self.store.forget_observed();
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
         if self.own.caused(event) {
             return;
         }
-        let span = self.finished_span(&occurrence).map(Item::Span);
+        let span = self.finished_span(&occurrence).map(|span| {
+            let observed = self.store.observed().to_vec();
+            Item::Span(span, observed)
+        });
         let live = self
             .is_told(event)
             .then(|| LiveEvent::new(&occurrence, self.settings.live.arguments))
@@ -449,8 +456,10 @@ impl State {
                     });
                 }
             }
-            Item::Span(span) => {
+            Item::Span(span, observed) => {
                 if let Some(spans) = &self.spans {
+                    // Only now is it certain that there is such a span.
+                    self.store.exemplify(&observed, &span);
                     spans.push(FinishedSpan {
                         resource: Arc::clone(resource),
                         span,

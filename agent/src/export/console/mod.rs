@@ -221,6 +221,7 @@ fn bytes(count: i64) -> String {
 mod tests {
     use super::*;
     use crate::telemetry::snapshot::{Family, Point};
+    use crate::telemetry::store::SeriesId;
 
     fn reading(time: u64, sent: i64, execs: i64) -> Snapshot {
         let resource = |service: &str| {
@@ -237,6 +238,7 @@ mod tests {
             attributes: attributes.into(),
             start_unix_nano: 0,
             value: PointValue::Int(value),
+            series: SeriesId::NONE,
         };
         let transmit = [(Attr::NetworkIoDirection, Value::Static("transmit"))];
         Snapshot {
@@ -252,6 +254,7 @@ mod tests {
                     points: vec![point(0, execs, &[])],
                 },
             ],
+            ..Snapshot::default()
         }
     }
 

@@ -1,6 +1,9 @@
 //! Starts the exporter's tasks and waits for their end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -11,6 +14,7 @@ use super::{
     backlog::Backlog,
     batch_task::{BatchTask, Waiting},
     delivery::Sender,
+    ledger::Ledger,
     metrics_task::MetricsTask,
     queue::{Finished, Queue},
     renewed::Renewed,
@@ -79,13 +83,16 @@ impl OtlpExporter {
             logs: None,
             tasks: Vec::new(),
         };
+        let temporality = settings.temporality;
         if let Some((sender, settings)) = metrics {
             let task = MetricsTask {
                 sender,
                 snapshots,
                 interval: settings.interval,
                 counters: Arc::clone(counters),
+                stats: Arc::clone(stats),
                 shutdown: Arc::clone(&shutdown),
+                ledger: Arc::new(Mutex::new(Ledger::new(temporality))),
             };
             exporter.spawn(Signal::Metrics, task.run());
         }

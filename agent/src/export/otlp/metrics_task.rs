@@ -1,18 +1,27 @@
 //! Sends a reading of the series store every interval.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::time::{self, Instant};
+use tokio::{
+    task::spawn_blocking,
+    time::{self, Instant},
+};
 
 use super::{
     delivery::{Delivery, Sender},
+    ledger::Ledger,
     metrics::MetricRequests,
+    settings::Temporality,
     shutdown::Shutdown,
     size::MAX_REQUEST,
     transport::{Encoded, Transport},
 };
 use crate::{
-    counters::{Counters, Discard, Signal},
+    counters::{Counters, Discard, ExportStats, Signal},
     telemetry::{handle::SnapshotHandle, snapshot::Snapshot},
 };
 
@@ -22,7 +31,10 @@ pub(super) struct MetricsTask<T> {
     pub(super) snapshots: SnapshotHandle,
     pub(super) interval: Duration,
     pub(super) counters: Arc<Counters>,
+    pub(super) stats: Arc<ExportStats>,
     pub(super) shutdown: Arc<Shutdown>,
+    /// Held for as long as a reading is gone through, and never by two at once but when shutdown cuts an export short.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
 impl<T: Transport> MetricsTask<T> {
@@ -37,10 +49,17 @@ impl<T: Transport> MetricsTask<T> {
                 () = time::sleep_until(next) => {}
             }
             next = Instant::now() + self.interval;
+            let cuts_short = !self.tells_once();
+            let mut export = pin!(self.export(next));
             tokio::select! {
                 biased;
-                _ = shutdown.requested() => break,
-                _ = self.export(next) => {}
+                deadline = shutdown.requested() => {
+                    if !cuts_short {
+                        drop(time::timeout_at(deadline, export).await);
+                    }
+                    break;
+                }
+                _ = &mut export => {}
             }
         }
         let deadline = shutdown.requested().await;
@@ -49,31 +68,52 @@ impl<T: Transport> MetricsTask<T> {
             .unwrap_or(false)
     }
 
+    /// Whether it matters that a receiver gets nothing twice, as far as that can be helped.
+    fn tells_once(&self) -> bool {
+        lock(&self.ledger).form().temporality != Temporality::Cumulative
+    }
+
     /// Takes a reading and sends all of it, retrying until `until`. What is not sent by then is dropped without loss:
-    /// the next reading says all that this one does.
+    /// the next reading says all that this one does. May be cut short anywhere.
     async fn export(&mut self, until: Instant) -> bool {
         // The reading should be fresh when it is sent.
         if !self.sender.wait_for_turn(until).await {
             return false;
         }
-        let Some(snapshot) = self.snapshots.take().await else {
+        let ends = lock(&self.ledger).ends().to_vec();
+        let Some(reading) = self.snapshots.take_for_export(ends.clone()).await else {
+            return false;
+        };
+        lock(&self.ledger).forget_ends(&ends);
+        let ledger = Arc::clone(&self.ledger);
+        let taken = spawn_blocking(move || Arc::new(lock(&ledger).take(reading)));
+        let Ok(snapshot) = taken.await else {
             return false;
         };
         self.send(snapshot, until).await
     }
 
     async fn send(&mut self, snapshot: Arc<Snapshot>, until: Instant) -> bool {
-        let mut requests = MetricRequests::new(snapshot, MAX_REQUEST);
-        let mut complete = true;
-        for request in requests.by_ref() {
+        let form = {
+            let mut ledger = lock(&self.ledger);
+            ledger.told_silently(&snapshot);
+            self.stats.set_ledger_bytes(ledger.bytes());
+            ledger.form()
+        };
+        let mut requests = MetricRequests::new(Arc::clone(&snapshot), form, MAX_REQUEST);
+        let mut delivered = true;
+        while let Some(request) = requests.next() {
             let request = Encoded {
                 signal: Signal::Metrics,
                 body: request.body,
                 items: request.items,
             };
             match self.sender.deliver(&request, until).await {
-                Delivery::Done => {}
-                Delivery::Refused => complete = false,
+                Delivery::Done => {
+                    let mut ledger = lock(&self.ledger);
+                    requests.told().for_each(|told| ledger.told(told));
+                }
+                Delivery::Refused => delivered = false,
                 Delivery::GaveUp => return false,
             }
         }
@@ -81,6 +121,14 @@ impl<T: Transport> MetricsTask<T> {
             self.counters
                 .discard(Discard::ExportTooLarge, requests.too_large());
         }
-        complete && requests.too_large() == 0
+        if delivered {
+            lock(&self.ledger).all_told(&snapshot);
+        }
+        delivered && requests.too_large() == 0
     }
+}
+
+/// The state is whole between any two statements that change it.
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }

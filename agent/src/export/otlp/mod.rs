@@ -13,6 +13,7 @@ mod grouped;
 mod grpc;
 mod health;
 mod http;
+mod ledger;
 mod logs;
 mod metrics;
 mod metrics_task;
@@ -32,11 +33,12 @@ mod wire;
 
 pub use self::{
     exporter::{OtlpError, OtlpExporter},
+    ledger::DeltaRequests,
     metrics::metric_requests,
     queue::{Finished, Queue},
     settings::{
         Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-        SignalSettings, SpillSettings, header_map, resolve_endpoint,
+        SignalSettings, SpillSettings, Temporality, header_map, resolve_endpoint,
     },
     transport::TransportError,
 };

@@ -7,7 +7,11 @@ use std::{path::PathBuf, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, uri};
 use thiserror::Error;
 
-use crate::{counters::Signal, tls::ClientFiles};
+use crate::{
+    counters::Signal,
+    telemetry::catalogue::{Instrument, Metric},
+    tls::ClientFiles,
+};
 
 /// Where each signal goes. A signal without settings is not exported.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,36 @@ pub struct OtlpSettings {
     pub traces: Option<SignalSettings>,
     /// Events.
     pub logs: Option<SignalSettings>,
+    /// Whether points of metrics tell all, or what is new.
+    pub temporality: Temporality,
+}
+
+/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`: whether points of counters and histograms tell all since the series
+/// began, or what came since the last one. Up-down counters always tell all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// `cumulative`: all.
+    #[default]
+    Cumulative,
+    /// `delta`: what is new.
+    Delta,
+    /// `lowmemory`: what is new of what is counted as it happens; all of what is read, as the agent's own counts are.
+    LowMemory,
+}
+
+impl Temporality {
+    /// Whether points of a metric tell what is new.
+    pub(super) fn is_delta(self, metric: Metric) -> bool {
+        let grows = matches!(
+            metric.instrument(),
+            Instrument::Counter | Instrument::Histogram
+        );
+        match self {
+            Self::Cumulative => false,
+            Self::Delta => grows,
+            Self::LowMemory => grows && !metric.is_of_agent(),
+        }
+    }
 }
 
 /// How one signal is exported.

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use super::names::{FamilyName, Kind};
 use super::negotiation::Format;
-use crate::telemetry::snapshot::{HistogramValue, PointValue};
+use crate::telemetry::snapshot::{Exemplar, HistogramValue, PointValue};
 
 /// Writes the samples of one family.
 #[derive(Debug)]
@@ -61,7 +61,8 @@ impl FamilyLines {
         let separator = if labels.is_empty() { "" } else { "," };
         let mut seen = 0;
         let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&histogram.counts) {
+        let mut exemplars = histogram.exemplars.iter().peekable();
+        for (bucket, (bound, count)) in bounds.zip(&histogram.counts).enumerate() {
             seen += count;
             text.push_str(&self.name);
             text.push_str("_bucket{");
@@ -69,11 +70,35 @@ impl FamilyLines {
             text.push_str(separator);
             text.push_str("le=\"");
             self.style.push(text, bound)?;
-            writeln!(text, "\"}} {seen}")?;
+            write!(text, "\"}} {seen}")?;
+            if let Some(exemplar) = exemplars.next_if(|exemplar| exemplar.bucket == bucket) {
+                self.push_exemplar(text, exemplar)?;
+            }
+            text.push('\n');
         }
         self.push_float(text, "_sum", labels, histogram.sum)?;
         self.push_series(text, "_count", labels);
         writeln!(text, " {seen}")
+    }
+
+    /// Writes the span that an observation of a bucket was part of, where the format has a place for that. Its labels take 63
+    /// characters of the 128 there may be.
+    fn push_exemplar(&self, text: &mut String, exemplar: &Exemplar) -> fmt::Result {
+        match self.style {
+            Numbers::Short => return Ok(()),
+            Numbers::Fractions => {}
+        }
+        text.push_str(" # {trace_id=\"");
+        push_hex(text, &exemplar.trace_id)?;
+        text.push_str("\",span_id=\"");
+        push_hex(text, &exemplar.span_id)?;
+        text.push_str("\"} ");
+        self.style.push(text, exemplar.value)?;
+        let (seconds, nanos) = (
+            exemplar.time_unix_nano / 1_000_000_000,
+            exemplar.time_unix_nano % 1_000_000_000,
+        );
+        write!(text, " {seconds}.{nanos:09}")
     }
 
     fn push_float(&self, text: &mut String, suffix: &str, labels: &str, value: f64) -> fmt::Result {
@@ -93,6 +118,10 @@ impl FamilyLines {
             text.push('}');
         }
     }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(text, "{byte:02x}"))
 }
 
 fn begin_openmetrics(text: &mut String, name: &FamilyName, help: &str) -> fmt::Result {

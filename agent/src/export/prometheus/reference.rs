@@ -21,8 +21,10 @@ Whom a point belongs to is said by its OTLP Resource, one per container, and on 
 name that follow each other in a pod share their labels: `/metrics` shows the newest of them, so that a restart looks like
 the reset of a counter it is. Other resources with the same labels are summed.
 
-Sums are cumulative. A series starts with its first measurement and ends when nothing was measured for
-`series_idle_timeout`; if it comes back, it starts anew with a new start time.
+Sums are cumulative, over OTLP unless `otlp.metrics.temporality` says otherwise. A series starts with its first measurement
+and ends when nothing was measured for `series_idle_timeout`, whether its container is gone or not; if it comes back, it starts anew
+with a new start time. How ends, deltas, exponential histograms and exemplars are told:
+[operations.md](operations.md#how-metrics-are-told).
 
 In the tables, **F** stands for the flow attributes: both ends of a connection, as far as they are known. *Source* is the
 end that opened it.

@@ -14,7 +14,8 @@ use super::page::{Page as Written, Scope};
 use super::standard;
 use crate::identity::{Resource, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
-use crate::telemetry::snapshot::{Family, HistogramValue, Point, PointValue, Snapshot};
+use crate::telemetry::snapshot::{Exemplar, Family, HistogramValue, Point, PointValue, Snapshot};
+use crate::telemetry::store::SeriesId;
 
 fn resource(attributes: &[(&str, &str)], labels: &[(&'static str, &str)]) -> Arc<Resource> {
     Arc::new(Resource {
@@ -35,6 +36,7 @@ fn point(resource: usize, attributes: &[(Attr, Value)], value: PointValue) -> Po
         attributes: Arc::from(attributes),
         start_unix_nano: 1,
         value,
+        series: SeriesId::NONE,
     }
 }
 
@@ -47,6 +49,7 @@ fn snapshot(resources: Vec<Arc<Resource>>, families: Vec<(Metric, Vec<Point>)>) 
         time_unix_nano: 1,
         resources,
         families,
+        ..Snapshot::default()
     })
 }
 
@@ -75,11 +78,57 @@ fn histogram(metric: Metric, observations: &[(usize, u64)], sum: f64) -> PointVa
     for (bucket, count) in observations {
         counts[*bucket] = *count;
     }
-    PointValue::Histogram(HistogramValue {
-        bounds: metric.bounds(),
+    HistogramValue {
         counts,
         sum,
-    })
+        ..HistogramValue::new(metric.bounds())
+    }
+    .into()
+}
+
+#[test]
+fn exemplars_are_on_buckets_of_openmetrics_alone() {
+    let exemplar = |bucket, value| Exemplar {
+        bucket,
+        value,
+        time_unix_nano: 1_700_000_000_012_345_678,
+        trace_id: [0xab; 16],
+        span_id: [1, 2, 3, 4, 5, 6, 7, 8],
+        mark: 0,
+    };
+    let histogram = HistogramValue {
+        counts: vec![1, 0, 2, 0, 0, 0, 0, 3],
+        sum: 12_000.5,
+        exemplars: vec![exemplar(2, 0.25), exemplar(7, 4_000.0)],
+        ..HistogramValue::new(Metric::ProcessDuration.bounds())
+    };
+    let families = vec![(
+        Metric::ProcessDuration,
+        vec![point(0, &[], histogram.into())],
+    )];
+    let snapshot = snapshot(vec![resource(&[], &[])], families);
+    let page = encode(Format::OpenMetrics, &snapshot);
+    let ids = r#"# {trace_id="abababababababababababababababab",span_id="0102030405060708"}"#;
+    let expected = [
+        format!(r#"le="1.0"}} 3 {ids} 0.25 1700000000.012345678"#),
+        format!(r#"le="+Inf"}} 6 {ids} 4000.0 1700000000.012345678"#),
+    ];
+    let found: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("wellhead_process_duration_seconds_bucket{"))
+        .filter(|line| line.contains('#'))
+        .collect();
+    assert_eq!(found, expected);
+    // Names and values of the labels: OpenMetrics allows 128 characters.
+    assert_eq!("trace_id".len() + 32 + "span_id".len() + 16, 63);
+    let samples = |page: &str| {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        lines.filter(|line| line.contains('#')).count()
+    };
+    assert_eq!(samples(&page), 2);
+    for format in [Format::Text, Format::Text1] {
+        assert_eq!(samples(&encode(format, &snapshot)), 0);
+    }
 }
 
 /// A point of every instrument and value kind, and a family without points.

@@ -322,6 +322,11 @@ impl Flows {
         self.open.len() + self.left_out.len() < self.open_limit
     }
 
+    /// One of a flow's series, where something was counted in it.
+    pub(super) fn series(&self, id: FlowId, which: FlowSeries) -> Option<SeriesId> {
+        self.get(id)?.series[which as usize]
+    }
+
     fn add(&mut self, flow: Flow) -> FlowId {
         if let Some(index) = self.free.pop() {
             self.slots[index] = Some(flow);

@@ -7,7 +7,7 @@ use crate::events::{Connection, ConnectionEnd, Totals};
 use crate::identity::{Identity, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::failure::connect_failure;
-use crate::telemetry::store::{Measurement, Store};
+use crate::telemetry::store::{Measurement, Observed, Store};
 
 const ONE: Measurement = Measurement::Add(1);
 
@@ -99,6 +99,7 @@ pub(super) fn closed(
             now,
         );
     }
+    recall_connect(flows, store, flow, occurrence, connection);
     count_rtt(flows, store, flow, &end.totals, now);
     // Who is not followed was counted by an earlier agent, as far as it was reported.
     let counted = known.map_or(end.reported, |open| open.counted);
@@ -168,6 +169,27 @@ fn count_open(
     if let Some(took) = connection.connect_ns() {
         let took = Measurement::Observe(seconds(took));
         flows.measure(store, flow, FlowSeries::ConnectDuration, took, now);
+    }
+}
+
+/// How long it took to open a connection was counted when it was open.
+fn recall_connect(
+    flows: &Flows,
+    store: &mut Store,
+    flow: FlowId,
+    occurrence: &Occurrence<'_>,
+    connection: &Connection,
+) {
+    let (Some(took), Some(since)) = (connection.connect_ns(), connection.established_ns) else {
+        return;
+    };
+    if let Some(series) = flows.series(flow, FlowSeries::ConnectDuration) {
+        let age = occurrence.event.boot_ns.saturating_sub(since);
+        store.recall(Observed {
+            series,
+            seconds: seconds(took),
+            unix_nano: occurrence.unix_nano.saturating_sub(age),
+        });
     }
 }
 

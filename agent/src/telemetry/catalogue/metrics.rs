@@ -159,10 +159,10 @@ metrics! {
     AgentConntrackLookups = "wellhead.agent.conntrack.lookups", Counter Int "{lookup}", plain [Outcome];
     /// How far the agent is off where it checks itself; 0 is right.
     AgentInvariantDrift = "wellhead.agent.invariant.drift", Gauge Int "{item}", plain [Invariant];
-    /// Series the store holds.
+    /// Series the store holds of each metric, its overflow series included.
     AgentSeries = "wellhead.agent.series", Gauge Int "{series}", plain [Metric];
-    /// Series the store may hold in all.
-    AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [];
+    /// Series the store may hold of each metric (`series_limit_per_metric`), and without `wellhead.metric` of all together (`series_limit`); overflow series not counted.
+    AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [Metric];
     /// Memory a part of the agent may take; of `total`, all of it: `memory_budget`.
     AgentMemoryBudget = "wellhead.agent.memory.budget", Gauge Int "By", plain [Component];
     /// Memory a part of the agent takes, estimated by what it holds; of `total`, the pages of the process that are in memory, rings included and the kernel's maps not.
@@ -224,6 +224,14 @@ impl Metric {
     /// Instrument.
     pub const fn instrument(self) -> Instrument {
         self.definition().instrument
+    }
+
+    /// Whether it is about the agent or resolver itself, and so not in the store.
+    pub fn is_of_agent(self) -> bool {
+        let prefixes = ["wellhead.agent.", "wellhead.resolver."];
+        prefixes
+            .iter()
+            .any(|prefix| self.name().starts_with(prefix))
     }
 
     /// Whether it counts whole units or fractions.

@@ -2,6 +2,8 @@
 //!
 //! All times are wall-clock nanoseconds since the Unix epoch, given by the caller.
 
+mod ended;
+mod exemplars;
 mod read;
 mod sets;
 mod value;
@@ -9,16 +11,18 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-pub use self::read::Reading;
+use self::ended::Ends;
+pub use self::exemplars::Observed;
+pub use self::read::{ReadSeries, Reading};
 pub use self::sets::AttributesId;
 use self::sets::Sets;
-use self::value::Cell;
-pub use self::value::Measurement;
+pub use self::value::{Buckets, Measurement};
 use super::catalogue::{Attr, Instrument, Metric};
+use super::snapshot::PointValue;
 use crate::counters::{Counters, Discard};
 use crate::identity::{OwnerId, Value};
 
@@ -27,6 +31,14 @@ use crate::identity::{OwnerId, Value};
 pub struct SeriesId {
     slot: u32,
     generation: u32,
+}
+
+impl SeriesId {
+    /// The handle of nothing.
+    pub const NONE: Self = Self {
+        slot: u32::MAX,
+        generation: u32::MAX,
+    };
 }
 
 /// What a series is found by: metric, owner and index of the attribute set.
@@ -46,7 +58,9 @@ struct Series {
     set: u32,
     start: u64,
     updated: u64,
-    value: Cell,
+    /// How many readings were taken for export before it was updated.
+    changed: u64,
+    value: PointValue,
 }
 
 impl Series {
@@ -61,7 +75,8 @@ impl Series {
 
     /// An up-down counter that is not zero counts things that still exist, however quiet they are.
     fn is_idle(&self, now: u64, idle: u64) -> bool {
-        let holds = self.metric.instrument() == Instrument::UpDownCounter && !self.value.is_zero();
+        let holds = self.metric.instrument() == Instrument::UpDownCounter
+            && self.value != PointValue::Int(0);
         !holds && now.saturating_sub(self.updated) >= idle
     }
 }
@@ -76,6 +91,7 @@ pub struct Store {
     limit: usize,
     /// Series of any one metric.
     metric_limit: usize,
+    buckets: Buckets,
     counters: Arc<Counters>,
     sets: Sets,
     index: HashMap<Key, u32>,
@@ -85,6 +101,14 @@ pub struct Store {
     held: usize,
     owners: HashMap<OwnerId, u32>,
     per_metric: [usize; Metric::ALL.len()],
+    /// Readings taken for export.
+    readings: u64,
+    /// What ended since, where somebody takes such readings.
+    ends: Option<Ends>,
+    /// Where the last observations were counted, where somebody wants to know.
+    observed: Option<Vec<Observed>>,
+    /// Held of all series.
+    exemplars: usize,
 }
 
 impl Store {
@@ -93,6 +117,7 @@ impl Store {
         Self {
             limit,
             metric_limit: limit,
+            buckets: Buckets::Explicit,
             counters,
             sets: Sets::new(room_for_sets(limit)),
             index: HashMap::new(),
@@ -101,6 +126,10 @@ impl Store {
             held: 0,
             owners: HashMap::new(),
             per_metric: [0; Metric::ALL.len()],
+            readings: 0,
+            ends: None,
+            observed: None,
+            exemplars: 0,
         }
     }
 
@@ -109,6 +138,22 @@ impl Store {
     pub fn with_metric_limit(self, metric_limit: usize) -> Self {
         Self {
             metric_limit,
+            ..self
+        }
+    }
+
+    /// The same, with these buckets in every histogram.
+    #[must_use]
+    pub fn with_buckets(self, buckets: Buckets) -> Self {
+        Self { buckets, ..self }
+    }
+
+    /// The same, for somebody who takes readings for export, if anybody does: those tell of series that ended, of a quarter as
+    /// many as there may be series at most.
+    #[must_use]
+    pub fn with_ends(self, wanted: bool) -> Self {
+        Self {
+            ends: wanted.then(Ends::default),
             ..self
         }
     }
@@ -260,20 +305,9 @@ impl Store {
         self.update(series, Measurement::Add(delta), now)
     }
 
-    /// Removes series not updated for `idle` nanoseconds, except up-down counters that are not zero, and
-    /// the attribute sets only they used. A series that comes back starts anew with a new start time.
-    pub fn expire(&mut self, now: u64, idle: u64) {
-        self.remove(|series| series.is_idle(now, idle));
-    }
-
     /// Whose series are held; one may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
         self.owners.keys().copied()
-    }
-
-    /// Removes every series of these owners, whatever it stands at.
-    pub fn remove_owners(&mut self, owners: &HashSet<OwnerId>) {
-        self.remove(|series| owners.contains(&series.owner));
     }
 
     /// Counts something that could not be followed.
@@ -281,7 +315,7 @@ impl Store {
         self.counters.discard(why, 1);
     }
 
-    /// Whether any series belongs to the owner.
+    /// Whether any series belongs to the owner, those that ended and were not told of included.
     pub fn is_owner_used(&self, owner: OwnerId) -> bool {
         self.owners.contains_key(&owner)
     }
@@ -299,6 +333,11 @@ impl Store {
     /// Series the store may hold, without overflow series.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Series of any one metric the store may hold, without its overflow series.
+    pub fn metric_limit(&self) -> usize {
+        self.metric_limit.min(self.limit)
     }
 
     /// Series of one metric, its overflow series included.
@@ -320,19 +359,7 @@ impl Store {
             + self.slots.capacity() * size_of::<Slot>()
             + self.free.capacity() * size_of::<u32>()
             + histograms.sum::<usize>()
-    }
-
-    fn remove(&mut self, is_removed: impl Fn(&Series) -> bool) {
-        for index in (0_u32..).take(self.slots.len()) {
-            if let Some(slot) = self.slots.get_mut(index as usize)
-                && let Some(series) = slot.series.take_if(|series| is_removed(series))
-            {
-                slot.generation = slot.generation.wrapping_add(1);
-                self.free.push(index);
-                self.forget(&series);
-            }
-        }
-        self.sets.sweep();
+            + self.ends.as_ref().map_or(0, Ends::memory_bytes)
     }
 
     fn find(&self, metric: Metric, owner: OwnerId, attributes: AttributesId) -> Option<u32> {
@@ -370,22 +397,32 @@ impl Store {
 
     /// Applies a change to the series in a slot; `false` if it has to go to the overflow series.
     fn apply(&mut self, slot: u32, change: Measurement, now: u64) -> bool {
-        let Some(series) = self
-            .slots
-            .get_mut(slot as usize)
-            .and_then(|slot| slot.series.as_mut())
+        let held = self.slots.get_mut(slot as usize);
+        let Some(Slot {
+            generation,
+            series: Some(series),
+        }) = held
         else {
             return false;
         };
+        let generation = *generation;
         if let Measurement::Add(delta) = change
             && takes_away(series.metric, change)
             && !series.is_overflow()
-            && series.value.would_fall_below_zero(delta)
+            && value::would_fall_below_zero(&series.value, delta)
         {
             return false;
         }
-        series.value.apply(series.metric, change);
+        value::apply(&mut series.value, series.metric, change);
         series.updated = series.updated.max(now);
+        series.changed = self.readings;
+        if let (Some(observed), Measurement::Observe(seconds)) = (&mut self.observed, change) {
+            observed.push(Observed {
+                series: SeriesId { slot, generation },
+                seconds: value::usable(seconds),
+                unix_nano: now,
+            });
+        }
         true
     }
 
@@ -411,7 +448,8 @@ impl Store {
             set: attributes.index,
             start: now,
             updated: now,
-            value: Cell::zero(metric),
+            changed: self.readings,
+            value: value::zero(metric, self.buckets),
         };
         self.sets.retain(attributes);
         *self.owners.entry(owner).or_default() += 1;
@@ -429,25 +467,12 @@ impl Store {
         }
         index
     }
-
-    /// Undoes what [`Store::create`] noted about a series.
-    fn forget(&mut self, series: &Series) {
-        self.index.remove(&series.key());
-        self.sets.release(series.set);
-        self.per_metric[series.metric as usize] -= 1;
-        self.held -= usize::from(!series.is_overflow());
-        if let Some(uses) = self.owners.get_mut(&series.owner) {
-            *uses -= 1;
-            if *uses == 0 {
-                self.owners.remove(&series.owner);
-            }
-        }
-    }
 }
 
-/// Some slack, so that sets interned just before the limit strikes do not lose their names.
+/// Those of series that ended included, and some slack, so that sets interned just before the limit strikes do not lose their
+/// names.
 fn room_for_sets(limit: usize) -> usize {
-    limit.saturating_add(limit / 4).saturating_add(64)
+    limit.saturating_add(limit / 2).saturating_add(64)
 }
 
 /// Whether a measurement reports that something counted earlier is gone.

@@ -5,71 +5,123 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use super::Store;
+use super::ended::Ends;
 use super::sets::Set;
-use super::value::Cell;
+use super::{Series, SeriesId, Store, value};
 use crate::identity::{OwnerId, Resolution, Resource};
 use crate::telemetry::catalogue::Metric;
-use crate::telemetry::snapshot::{Family, Point, Snapshot};
+use crate::telemetry::snapshot::{Ended, Family, Point, PointValue, Snapshot};
 
 /// How the store stood at one moment, not in order yet.
 #[derive(Debug)]
 pub struct Reading {
-    series: Vec<Frozen>,
+    series: Vec<ReadSeries>,
+    /// Series whose resource is not known yet.
+    pending: Vec<SeriesId>,
+    /// Where the resource of an owner is.
+    by_owner: HashMap<OwnerId, u32>,
     /// Time and resources, and families that are not the store's: they come after its own.
     rest: Snapshot,
 }
 
 /// One series.
 #[derive(Debug)]
-struct Frozen {
-    metric: Metric,
+pub struct ReadSeries {
+    /// Of which metric.
+    pub metric: Metric,
     resource: u32,
     set: u32,
     owner: OwnerId,
-    start: u64,
+    /// Which one.
+    pub series: SeriesId,
+    changed: u64,
+    /// Since when it counts, nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// Since when it does not any more; 0 if it goes on.
+    pub end_unix_nano: u64,
     attributes: Set,
-    value: Cell,
+    /// What it stands at.
+    pub value: PointValue,
 }
 
+/// What tells points from each other.
+type Key = (Metric, u32, u32);
+
 impl Reading {
+    /// When it was taken, nanoseconds since the Unix epoch.
+    pub fn time_unix_nano(&self) -> u64 {
+        self.rest.time_unix_nano
+    }
+
     /// What is appended to it.
     pub fn rest_mut(&mut self) -> &mut Snapshot {
         &mut self.rest
     }
 
+    /// Changes series, or leaves them out.
+    pub fn retain(&mut self, keep: impl FnMut(&mut ReadSeries) -> bool) {
+        self.series.retain_mut(keep);
+    }
+
+    /// Series that are not in it because their resource is not known yet.
+    pub fn pending(&self) -> &[SeriesId] {
+        &self.pending
+    }
+
     /// Puts it in order, which depends only on what was counted, in which order.
     pub fn into_snapshot(self) -> Snapshot {
-        let Self { mut series, rest } = self;
-        series.sort_unstable_by_key(|frozen| {
-            (frozen.metric, frozen.resource, frozen.set, frozen.owner)
-        });
-        let mut families: Vec<Family> = Vec::new();
+        let Self {
+            mut series,
+            rest: mut snapshot,
+            pending: _,
+            by_owner: _,
+        } = self;
+        let others = std::mem::take(&mut snapshot.families);
+        // Those that go on come first.
+        series.sort_unstable_by_key(|read| (read.key(), read.end_unix_nano, read.owner));
+        let mut series = series.into_iter().peekable();
         let mut last = None;
-        for frozen in series {
-            let key = (frozen.metric, frozen.resource, frozen.set);
-            let family = match families.last_mut() {
-                Some(family) if family.metric == frozen.metric => family,
-                _ => {
-                    families.push(Family {
-                        metric: frozen.metric,
-                        points: Vec::new(),
-                    });
-                    let Some(family) = families.last_mut() else {
-                        continue;
-                    };
-                    family
-                }
-            };
-            match family.points.last_mut() {
-                // Two owners that turned out to be the same.
-                Some(point) if last == Some(key) => frozen.merge_into(point),
-                _ => family.points.push(frozen.into_point()),
+        while let Some(read) = series.next() {
+            let key = read.key();
+            let before = last.filter(|(known, _)| *known == key);
+            if read.end_unix_nano > 0 {
+                let later = series.peek().is_some_and(|next| next.key() == key);
+                let goes_on_of = before.map(|(_, owner)| owner);
+                snapshot.ended.push(read.into_ended(goes_on_of, later));
+                continue;
             }
-            last = Some(key);
+            last = Some((key, read.owner));
+            let points = snapshot.points_of(read.metric);
+            match points.last_mut() {
+                // Two owners that turned out to be the same.
+                Some(point) if before.is_some() => {
+                    let joined = (point.series, read.series);
+                    read.merge_into(point);
+                    snapshot.joined.push(joined);
+                }
+                _ => points.push(read.into_point()),
+            }
         }
-        families.extend(rest.families);
-        Snapshot { families, ..rest }
+        snapshot.families.extend(others);
+        snapshot
+    }
+}
+
+impl Snapshot {
+    /// The points of the last family, which is begun if it is another one.
+    fn points_of(&mut self, metric: Metric) -> &mut Vec<Point> {
+        if self
+            .families
+            .last()
+            .is_none_or(|last| last.metric != metric)
+        {
+            self.families.push(Family {
+                metric,
+                points: Vec::new(),
+            });
+        }
+        let last = self.families.len() - 1;
+        &mut self.families[last].points
     }
 }
 
@@ -78,24 +130,43 @@ impl From<Snapshot> for Reading {
     fn from(rest: Snapshot) -> Self {
         Self {
             series: Vec::new(),
+            pending: Vec::new(),
+            by_owner: HashMap::new(),
             rest,
         }
     }
 }
 
-impl Frozen {
+impl ReadSeries {
+    fn key(&self) -> Key {
+        (self.metric, self.resource, self.set)
+    }
+
     fn into_point(self) -> Point {
         Point {
             resource: self.resource as usize,
             attributes: self.attributes,
-            start_unix_nano: self.start,
-            value: self.value.into_point(self.metric),
+            start_unix_nano: self.start_unix_nano,
+            value: self.value,
+            series: self.series,
+        }
+    }
+
+    /// `goes_on_of` is the owner of a series with the same key that goes on; `later` says that one ended after this.
+    fn into_ended(self, goes_on_of: Option<OwnerId>, later: bool) -> Ended {
+        let is_alone = goes_on_of.is_none_or(|owner| owner == self.owner);
+        Ended {
+            metric: self.metric,
+            end_unix_nano: self.end_unix_nano,
+            changed: is_alone.then_some(self.changed),
+            goes_on: goes_on_of.is_some() || later,
+            point: self.into_point(),
         }
     }
 
     fn merge_into(self, point: &mut Point) {
-        point.start_unix_nano = point.start_unix_nano.min(self.start);
-        point.value.add(&self.value.into_point(self.metric));
+        point.start_unix_nano = point.start_unix_nano.min(self.start_unix_nano);
+        point.value.add(&self.value);
     }
 }
 
@@ -109,27 +180,63 @@ impl Store {
         node: Arc<Resource>,
     ) -> Reading {
         let (resources, by_owner) = resources(self.owners.keys().copied().collect(), resolve, node);
-        let mut series = Vec::with_capacity(self.index.len());
-        for held in self.slots.iter().filter_map(|slot| slot.series.as_ref()) {
-            let Some(resource) = by_owner.get(&held.owner) else {
-                continue;
-            };
-            series.push(Frozen {
-                metric: held.metric,
-                resource: *resource,
-                set: held.set,
-                owner: held.owner,
-                start: held.start,
-                attributes: self.sets.get(held.set),
-                value: held.value.clone(),
-            });
-        }
-        let rest = Snapshot {
-            time_unix_nano: now,
-            resources,
-            families: Vec::new(),
+        let mut reading = Reading {
+            series: Vec::with_capacity(self.index.len()),
+            pending: Vec::new(),
+            by_owner,
+            rest: Snapshot {
+                time_unix_nano: now,
+                resources,
+                ..Snapshot::default()
+            },
         };
-        Reading { series, rest }
+        for (slot, held) in (0_u32..).zip(&self.slots) {
+            if let Some(series) = &held.series {
+                let generation = held.generation;
+                let id = SeriesId { slot, generation };
+                self.copy(&mut reading, (id, 0), series);
+            }
+        }
+        reading
+    }
+
+    /// The same for export: series that ended are in it too, until they are among those that were told.
+    pub fn read_for_export(
+        &mut self,
+        told: &[SeriesId],
+        now: u64,
+        resolve: impl FnMut(OwnerId) -> Resolution,
+        node: Arc<Resource>,
+    ) -> Reading {
+        let gone = self.ends.as_mut().map(|ends| ends.remove(told));
+        for ended in gone.into_iter().flatten() {
+            self.release(&ended.series);
+        }
+        self.readings += 1;
+        let mut reading = self.read(now, resolve, node);
+        reading.rest.number = self.readings;
+        for ended in self.ends.iter().flat_map(Ends::iter) {
+            self.copy(&mut reading, (ended.id, ended.end), &ended.series);
+        }
+        reading
+    }
+
+    fn copy(&self, reading: &mut Reading, (id, end): (SeriesId, u64), series: &Series) {
+        let Some(resource) = reading.by_owner.get(&series.owner) else {
+            return reading.pending.push(id);
+        };
+        reading.series.push(ReadSeries {
+            metric: series.metric,
+            resource: *resource,
+            set: series.set,
+            owner: series.owner,
+            series: id,
+            changed: series.changed,
+            start_unix_nano: series.start,
+            end_unix_nano: end,
+            attributes: self.sets.get(series.set),
+            value: series.value.clone(),
+        });
     }
 
     /// What all series of a metric of whole units stand at together.
@@ -137,7 +244,7 @@ impl Store {
         let series = self.slots.iter().filter_map(|slot| slot.series.as_ref());
         series
             .filter(|series| series.metric == metric)
-            .map(|series| series.value.units())
+            .map(|series| value::units(&series.value))
             .sum()
     }
 }

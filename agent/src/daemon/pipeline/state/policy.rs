@@ -61,6 +61,6 @@ impl State {
         }
         let now = self.clock.now_unix_nano();
         self.aggregator.let_go(&mut self.store, &ended, now);
-        self.store.remove_owners(&ended);
+        self.store.remove_owners(&ended, now);
     }
 }

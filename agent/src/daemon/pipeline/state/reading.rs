@@ -4,11 +4,11 @@ use super::super::memory::Held;
 use super::State;
 use crate::export::otlp::Queue;
 use crate::kernel::Clock;
-use crate::telemetry::store::Reading;
+use crate::telemetry::store::{Reading, SeriesId};
 
 impl State {
-    /// Reads the store, and what there is to tell about the agent.
-    pub(in super::super) fn read(&mut self) -> Reading {
+    /// Reads the store, and what there is to tell about the agent; for export, if series are given whose end was told.
+    pub(in super::super) fn read(&mut self, told: Option<&[SeriesId]>) -> Reading {
         self.about.programs.publish(&self.counters);
         let (now, patience) = (Clock::boot_ns(), self.patience());
         let Self {
@@ -18,11 +18,13 @@ impl State {
             ..
         } = self;
         let node = identity.node_resource();
-        let mut reading = store.read(
-            clock.unix_nano(now),
-            |owner| identity.resolve(owner, patience),
-            node,
-        );
+        let (now, resolve) = (clock.unix_nano(now), |owner| {
+            identity.resolve(owner, patience)
+        });
+        let mut reading = match told {
+            None => store.read(now, resolve, node),
+            Some(told) => store.read_for_export(told, now, resolve, node),
+        };
         let invariants = self.invariants.all(&self.aggregator, &self.store);
         let memory = self.settings.live.budget.shares(&self.held());
         self.about.append(
@@ -46,7 +48,7 @@ impl State {
             pods: known.pods,
             owners: known.owners,
             cluster: known.cluster_objects,
-            series: self.store.memory_bytes(),
+            series: self.store.memory_bytes() + self.about.exports.ledger_bytes(),
             spans: self.spans.as_ref().map_or(0, Queue::bytes),
             logs: self.logs.as_ref().map_or(0, Queue::bytes),
         }

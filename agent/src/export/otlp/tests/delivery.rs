@@ -1,11 +1,17 @@
 //! Retries and what is counted, and both tasks against receivers that work, fail or hang. Time is tokio's paused
 //! clock: hours pass at once, and what is asserted about it is exact but for the jitter.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    metrics::v1::{NumberDataPoint, metric::Data, number_data_point},
+};
 use prost::Message as _;
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +24,11 @@ use crate::{
         batch_task::{BatchTask, Waiting},
         delivery::{Delivery, Sender},
         grouped,
+        ledger::Ledger,
         metrics_task::MetricsTask,
         outcome::{Retry, SendError},
         queue::{BATCH, Finished as _, Queue},
+        settings::Temporality,
         shutdown::Shutdown,
         transport::Encoded,
     },
@@ -70,7 +78,9 @@ impl Rig {
             snapshots: store(),
             interval: INTERVAL,
             counters: Arc::clone(&self.counters),
+            stats: Arc::clone(&self.stats),
             shutdown: Arc::clone(&self.shutdown),
+            ledger: Arc::default(),
         }
     }
 
@@ -120,22 +130,35 @@ fn store() -> SnapshotHandle {
     let (handle, mut requests) = SnapshotHandle::channel(1);
     tokio::spawn(async move {
         let mut number = 0;
-        while let Some(reply) = requests.recv().await {
+        while let Some(request) = requests.recv().await {
             number += 1;
-            drop(reply.send(Arc::unwrap_or_clone(support::snapshot(number, 3)).into()));
+            drop(
+                request
+                    .reply
+                    .send(Arc::unwrap_or_clone(support::snapshot(number, 3)).into()),
+            );
         }
     });
     handle
 }
 
-/// The number of the reading in a request.
-fn reading(request: &Encoded) -> u64 {
+fn first_point(request: &Encoded) -> NumberDataPoint {
     let message = ExportMetricsServiceRequest::decode(request.body.clone()).unwrap();
     let metric = &message.resource_metrics[0].scope_metrics[0].metrics[0];
     match metric.data.as_ref().unwrap() {
-        opentelemetry_proto::tonic::metrics::v1::metric::Data::Sum(sum) => {
-            sum.data_points[0].time_unix_nano
-        }
+        Data::Sum(sum) => sum.data_points[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The number of the reading in a request.
+fn reading(request: &Encoded) -> u64 {
+    first_point(request).time_unix_nano
+}
+
+fn first_value(request: &Encoded) -> i64 {
+    match first_point(request).value {
+        Some(number_data_point::Value::AsInt(value)) => value,
         other => panic!("{other:?}"),
     }
 }
@@ -309,6 +332,27 @@ async fn the_last_reading_is_tried_for_the_grace_only() {
             "{answer:?} {:?}",
             rig.sent()
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_under_way_is_not_told_again_at_the_end_where_deltas_are_told() {
+    for (temporality, expected) in [
+        (Temporality::Delta, [7, 0]),
+        (Temporality::Cumulative, [7, 7]),
+    ] {
+        let slow = Answer::AcceptAfter(Duration::from_secs(2));
+        let rig = Rig::new([slow], Answer::Accept);
+        let mut task = rig.metrics();
+        task.ledger = Arc::new(Mutex::new(Ledger::new(temporality)));
+        let task = tokio::spawn(task.run());
+        time::sleep(INTERVAL + Duration::from_secs(1)).await;
+        rig.stop.cancel();
+        assert!(task.await.unwrap());
+        let sent = rig.receiver.sent();
+        let values: Vec<_> = sent.iter().map(|(_, sent)| first_value(sent)).collect();
+        assert_eq!(values, expected, "{temporality:?}");
+        assert!(rig.start.elapsed() < INTERVAL + GRACE);
     }
 }
 

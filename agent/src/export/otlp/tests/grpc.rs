@@ -244,12 +244,16 @@ async fn the_exporter_flushes_both_signals() {
     let otlp = OtlpSettings {
         metrics: Some(settings(Protocol::Grpc, Signal::Metrics, address)),
         traces: Some(settings(Protocol::Grpc, Signal::Traces, address)),
-        logs: None,
+        ..OtlpSettings::default()
     };
     let (snapshots, mut asked) = SnapshotHandle::channel(1);
     tokio::spawn(async move {
-        while let Some(reply) = asked.recv().await {
-            drop(reply.send(Arc::unwrap_or_clone(support::snapshot(1, 3)).into()));
+        while let Some(request) = asked.recv().await {
+            drop(
+                request
+                    .reply
+                    .send(Arc::unwrap_or_clone(support::snapshot(1, 3)).into()),
+            );
         }
     });
     let (counters, stats) = (

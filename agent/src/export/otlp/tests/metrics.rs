@@ -12,7 +12,11 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use prost::Message as _;
 
 use super::{
-    super::{common::SCHEMA_URL, metrics::MetricRequests, size::MAX_REQUEST},
+    super::{
+        common::SCHEMA_URL,
+        metrics::{Form, MetricRequests},
+        size::MAX_REQUEST,
+    },
     support,
 };
 use crate::{
@@ -20,11 +24,12 @@ use crate::{
     telemetry::{
         catalogue::{Attr, Instrument, Metric as Catalogued},
         snapshot::{Family, HistogramValue, Point, PointValue, Snapshot},
+        store::SeriesId,
     },
 };
 
 fn requests(snapshot: Snapshot, limit: usize) -> (Vec<ExportMetricsServiceRequest>, u64) {
-    let mut requests = MetricRequests::new(Arc::new(snapshot), limit);
+    let mut requests = MetricRequests::new(Arc::new(snapshot), Form::default(), limit);
     let messages = requests
         .by_ref()
         .map(|request| {
@@ -168,6 +173,7 @@ fn every_instrument_and_value() {
         attributes: attributes.into(),
         start_unix_nano: 100,
         value,
+        series: SeriesId::NONE,
     };
     let resources = vec![
         Arc::new(Resource {
@@ -188,6 +194,7 @@ fn every_instrument_and_value() {
         bounds: &[0.1, 1.0],
         counts: vec![1, 0, 2],
         sum: 7.5,
+        ..HistogramValue::new(&[])
     };
     let families = [
         (
@@ -204,7 +211,7 @@ fn every_instrument_and_value() {
         ),
         (
             Catalogued::TcpConnectDuration,
-            point(1, &[], PointValue::Histogram(histogram)),
+            point(1, &[], histogram.into()),
         ),
         (
             Catalogued::AgentCompleteness,
@@ -226,6 +233,7 @@ fn every_instrument_and_value() {
         time_unix_nano: 200,
         resources,
         families,
+        ..Snapshot::default()
     };
 
     let (requests, too_large) = requests(snapshot, 1 << 20);
@@ -243,15 +251,23 @@ fn every_instrument_and_value() {
 
 #[test]
 fn an_empty_reading_makes_no_request() {
-    assert!(MetricRequests::new(Arc::default(), 1000).next().is_none());
+    assert!(
+        MetricRequests::new(Arc::default(), Form::default(), 1000)
+            .next()
+            .is_none()
+    );
     let snapshot = support::snapshot(1, 0);
-    assert!(MetricRequests::new(snapshot, 1000).next().is_none());
+    assert!(
+        MetricRequests::new(snapshot, Form::default(), 1000)
+            .next()
+            .is_none()
+    );
 }
 
 #[test]
 fn large_readings_fill_their_requests() {
     let snapshot = support::snapshot(1, u16::MAX);
-    let sizes: Vec<_> = MetricRequests::new(snapshot, MAX_REQUEST / 2)
+    let sizes: Vec<_> = MetricRequests::new(snapshot, Form::default(), MAX_REQUEST / 2)
         .map(|request| request.body.len())
         .collect();
     let (last, full) = sizes.split_last().unwrap();
@@ -290,13 +306,15 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         let value = |metric: Catalogued, number: u32| {
             let bounds = metric.bounds();
             match metric.instrument() {
-                Instrument::Histogram => PointValue::Histogram(HistogramValue {
+                Instrument::Histogram => HistogramValue {
                     bounds,
                     counts: (0..=bounds.len() as u64)
                         .map(|i| i * u64::from(number))
                         .collect(),
                     sum: f64::from(number),
-                }),
+                    ..HistogramValue::new(bounds)
+                }
+                .into(),
                 _ if number.is_multiple_of(2) => PointValue::Float(f64::from(number) / 3.0),
                 _ => PointValue::Int(-i64::from(number)),
             }
@@ -310,6 +328,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                     attributes: attributes.into(),
                     start_unix_nano,
                     value: value(metric, number),
+                    series: SeriesId::NONE,
                 })
                 .collect(),
         });
@@ -317,6 +336,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
             time_unix_nano,
             resources: ["a", "b", "c", "d"].map(support::resource).to_vec(),
             families: families.collect(),
+            ..Snapshot::default()
         }
     })
 }

@@ -5,6 +5,7 @@ mod delivery;
 mod grpc;
 mod hostile;
 mod http;
+mod ledger;
 mod metrics;
 mod outcome;
 mod spans;
@@ -12,7 +13,11 @@ mod support;
 mod tls;
 mod transport;
 
-use super::{grouped, metrics::MetricRequests, queue::Finished as _};
+use super::{
+    grouped,
+    metrics::{Form, MetricRequests},
+    queue::Finished as _,
+};
 
 /// A request with a span of each of these services.
 pub(super) fn spans_request(services: &[&str]) -> Vec<u8> {
@@ -33,6 +38,7 @@ pub(super) fn spans_request(services: &[&str]) -> Vec<u8> {
 
 /// A request with so many points of one metric.
 pub(super) fn metrics_request(points: u16) -> Vec<u8> {
-    let request = MetricRequests::new(support::snapshot(5, points), 1 << 20).next();
+    let request =
+        MetricRequests::new(support::snapshot(5, points), Form::default(), 1 << 20).next();
     request.unwrap().body.to_vec()
 }

@@ -3,10 +3,11 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::time::{self, Instant};
 
 use super::super::{
     outcome::{Accepted, Any, ProtoDuration, RetryInfo, RpcStatus, SendError},
@@ -19,6 +20,7 @@ use crate::{
         live::{LiveEvent, OwnedEvent, Severity},
         snapshot::{Family, Point, PointValue, Snapshot},
         span::{FinishedSpan, Span, SpanKind},
+        store::SeriesId,
     },
 };
 
@@ -54,6 +56,7 @@ pub(super) fn snapshot(time: u64, points: u16) -> Arc<Snapshot> {
         attributes: Arc::new([(Attr::DestinationPort, Value::Int(port))]),
         start_unix_nano: 1,
         value: PointValue::Int(7),
+        series: SeriesId::NONE,
     };
     Arc::new(Snapshot {
         time_unix_nano: time,
@@ -62,6 +65,7 @@ pub(super) fn snapshot(time: u64, points: u16) -> Arc<Snapshot> {
             metric: Metric::TcpConnectionsOpened,
             points: (0..i64::from(points)).map(point).collect(),
         }],
+        ..Snapshot::default()
     })
 }
 
@@ -100,6 +104,7 @@ pub(super) fn event() -> OwnedEvent {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Accept,
+    AcceptAfter(Duration),
     Partly { rejected: u64 },
     Fail(SendError),
     Hang,
@@ -140,6 +145,10 @@ impl Transport for Scripted {
     async fn send(&mut self, request: &Encoded) -> Result<Accepted, SendError> {
         match self.next(request) {
             Answer::Accept => Ok(Accepted::default()),
+            Answer::AcceptAfter(delay) => {
+                time::sleep(delay).await;
+                Ok(Accepted::default())
+            }
             Answer::Partly { rejected } => Ok(Accepted {
                 rejected,
                 message: "no".to_owned(),

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::{
     super::{
         grouped::{self, Request},
-        metrics::MetricRequests,
+        metrics::{Form, MetricRequests},
         outcome::{Accepted, Retry, SendError},
         queue::Finished,
         settings::{
@@ -46,7 +46,7 @@ pub(super) fn settings(protocol: Protocol, signal: Signal, address: SocketAddr) 
 }
 
 pub(super) fn metrics() -> (Encoded, ExportMetricsServiceRequest) {
-    let request = MetricRequests::new(support::snapshot(5, 3), 1 << 20)
+    let request = MetricRequests::new(support::snapshot(5, 3), Form::default(), 1 << 20)
         .next()
         .unwrap();
     let message = ExportMetricsServiceRequest::decode(request.body.clone()).unwrap();

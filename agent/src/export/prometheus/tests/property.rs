@@ -51,15 +51,14 @@ fn any_snapshot() -> impl Strategy<Value = Arc<Snapshot>> {
                 bounds: Metric::ProcessDuration.bounds(),
                 counts: counts.into_iter().map(u64::from).collect(),
                 sum,
+                ..HistogramValue::new(&[])
             };
             families[0]
                 .1
                 .push(point(resource, &attributes, PointValue::Int(count.into())));
-            families[1].1.push(point(
-                resource,
-                &attributes,
-                PointValue::Histogram(histogram),
-            ));
+            families[1]
+                .1
+                .push(point(resource, &attributes, histogram.into()));
             families[2]
                 .1
                 .push(point(resource, &attributes, PointValue::Float(sum)));

@@ -226,7 +226,7 @@ fn who_is_left_out_is_not_counted_and_known_to_be_open() {
     } = &mut all;
     let owners = HashSet::from([OwnerId::NODE]);
     aggregator.let_go(store, &owners, 1);
-    store.remove_owners(&owners);
+    store.remove_owners(&owners, 1);
     assert!(store.is_empty());
     assert_eq!(aggregator.open_connections().len(), 0);
     assert_eq!(aggregator.left_out_connections().len(), 1);
