@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod agreement;
 #[cfg(test)]
 mod budget;
@@ -14,6 +15,8 @@ mod configuration;
 mod doctor;
 #[cfg(test)]
 mod endpoints;
+#[cfg(test)]
+mod escaping;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
