@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Agent, Container, Finished, Need, Programs, eventually, finish, ready, refused, wellhead,
-    wrapped,
+    Agent, Container, Finished, Need, Programs, eventually, finish, ready, refused, until,
+    wellhead, wrapped,
 };
 
 /// Root without a single capability.
@@ -257,6 +257,38 @@ fn required_kubernetes_is_required() {
         .env("WELLHEAD_KUBERNETES_MODE", "required")
         .env("WELLHEAD_PROMETHEUS_LISTEN", "127.0.0.1:0");
     finish(&mut command).check(69, &["Kubernetes"]);
+}
+
+#[test]
+fn an_unreachable_api_server_is_told_of_once_and_by_the_agent() {
+    if !ready(&[]) {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let config = home.path().join("kubeconfig");
+    let nobody = refused(0);
+    let server = format!("https://127.0.0.1:{}", nobody.port);
+    let content = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
+    );
+    fs::write(&config, content).expect("written");
+    let agent = Agent::builder()
+        .set("kubernetes.mode", "auto")
+        .env("KUBECONFIG", config.display())
+        .start();
+    until("a second attempt", || {
+        let attempts = agent.log().matches("watching failed; trying again").count();
+        (attempts > 1).then_some(())
+    });
+    let log = agent.log();
+    // What the client library says of each request.
+    assert!(!log.contains("failed with error"), "{log}");
+    let mut told = log.lines().filter(|line| line.contains("watching failed"));
+    assert!(
+        told.all(|line| line.contains("Connection refused")),
+        "{log}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod agreement;
 #[cfg(test)]
 mod budget;
@@ -16,6 +17,8 @@ mod conformance;
 mod doctor;
 #[cfg(test)]
 mod endpoints;
+#[cfg(test)]
+mod escaping;
 #[cfg(test)]
 mod events;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
-use crate::export::prometheus::negotiation::Format;
+use crate::export::prometheus::negotiation::Exposition;
 use crate::export::prometheus::page::{Page, Scope};
 use crate::export::prometheus::standard::{self, BuildInfo};
 use crate::telemetry::handle::SnapshotHandle;
@@ -54,14 +54,14 @@ impl Metrics {
     }
 
     /// Begins a page; `None` once the pipeline has stopped.
-    async fn page(self, format: Format) -> Option<Turn> {
+    async fn page(self, exposition: Exposition) -> Option<Turn> {
         let pages = Arc::clone(&self.pages);
         let permit = self.pages.acquire_owned().await.ok()?;
         let snapshot = self.snapshots.take().await?;
         let build = self.build;
         let standard = spawn_blocking(move || standard::read(build)).await.ok()?;
         Some(Turn {
-            page: Page::new(format, self.scope, snapshot, standard),
+            page: Page::new(exposition, self.scope, snapshot, standard),
             pages,
             begun: Instant::now(),
             _permit: permit,
@@ -119,10 +119,10 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    let format = Format::negotiate(accept);
-    match timeout(PATIENCE, metrics.page(format)).await {
+    let exposition = Exposition::negotiate(accept);
+    match timeout(PATIENCE, metrics.page(exposition)).await {
         Ok(Some(page)) => (
-            [(CONTENT_TYPE, format.content_type()), (VARY, "accept")],
+            [(CONTENT_TYPE, exposition.content_type()), (VARY, "accept")],
             page.into_body(),
         )
             .into_response(),
@@ -143,6 +143,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::export::prometheus::negotiation::Format;
     use crate::identity::Value;
     use crate::telemetry::catalogue::{Attr, Metric};
     use crate::telemetry::snapshot::{Family, Point, PointValue, Snapshot};

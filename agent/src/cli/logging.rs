@@ -75,7 +75,43 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    // The Kubernetes client logs each request that fails as an error, and says less about it than whoever asked then does.
+    let kube = if level > LevelFilter::INFO {
+        LevelFilter::WARN
+    } else {
+        LevelFilter::OFF
+    };
     Targets::new()
         .with_target("wellhead", level)
+        .with_target("kube_client", kube)
         .with_default(level.min(LevelFilter::WARN))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn other_crates_speak_up_when_something_is_wrong_and_the_kubernetes_client_when_asked() {
+        let check = |level, target, of: Level, expected: bool| {
+            let enabled = targets(level).would_enable(target, &of);
+            assert_eq!(enabled, expected, "{level:?} {target} {of}");
+        };
+        let client = "kube_client::client::builder";
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info] {
+            check(level, client, Level::ERROR, false);
+        }
+        for level in [LogLevel::Debug, LogLevel::Trace] {
+            check(level, client, Level::ERROR, true);
+            check(level, client, Level::INFO, false);
+        }
+        check(LogLevel::Error, "hyper", Level::WARN, false);
+        check(LogLevel::Info, "hyper", Level::WARN, true);
+        check(LogLevel::Trace, "hyper", Level::INFO, false);
+        check(LogLevel::Info, "wellhead::daemon", Level::INFO, true);
+        check(LogLevel::Info, "wellhead::daemon", Level::DEBUG, false);
+        check(LogLevel::Trace, "wellhead::daemon", Level::TRACE, true);
+    }
 }

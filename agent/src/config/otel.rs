@@ -53,8 +53,8 @@ const OTLP: [(&str, &str, Form, &str); 9] = [
     (
         "COMPRESSION",
         "compression",
-        Form::Choice(&["none", "gzip"]),
-        "`none` or `gzip`",
+        Form::Choice(&["none", "gzip", "zstd"]),
+        "`none`, `gzip` or `zstd`",
     ),
     ("TIMEOUT", "timeout", Form::Milliseconds, "milliseconds"),
     ("INSECURE", "insecure", Form::Boolean, "`true` or `false`"),

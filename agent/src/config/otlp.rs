@@ -216,6 +216,8 @@ pub enum OtlpCompression {
     None,
     /// gzip
     Gzip,
+    /// zstd: smaller and faster than gzip. The OpenTelemetry Collector takes it; the OTLP specification asks no receiver to
+    Zstd,
 }
 
 /// A signal exported over OTLP.

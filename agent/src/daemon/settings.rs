@@ -317,6 +317,7 @@ fn signal(
         compression: match otlp.compression {
             OtlpCompression::None => Compression::None,
             OtlpCompression::Gzip => Compression::Gzip,
+            OtlpCompression::Zstd => Compression::Zstd,
         },
         timeout: otlp.timeout,
         interval: otlp.interval,

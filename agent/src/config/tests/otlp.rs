@@ -82,7 +82,7 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
         &[
             "OTEL_EXPORTER_OTLP_PROTOCOL=http/json",
             "OTEL_EXPORTER_OTLP_TIMEOUT=10s",
-            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=zstd",
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=deflate",
             "OTEL_EXPORTER_OTLP_INSECURE=1",
             "OTEL_RESOURCE_ATTRIBUTES=k8s.cluster.name=a,cloud.region=%zz",
             "OTEL_EXPORTER_PROMETHEUS_PORT=http",
@@ -104,7 +104,7 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
             warning: OTEL_EXPORTER_OTLP_PROTOCOL: otlp.protocol: `http/json` is not supported; allowed are grpc, http/protobuf; ignored
             warning: OTEL_EXPORTER_OTLP_TIMEOUT: otlp.timeout: `10s` is no whole number of milliseconds; ignored
             warning: OTEL_EXPORTER_OTLP_INSECURE: otlp.insecure: `1` is neither `true` nor `false`; ignored
-            warning: OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: otlp.traces.compression: `zstd` is not supported; allowed are none, gzip; ignored
+            warning: OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: otlp.traces.compression: `deflate` is not supported; allowed are none, gzip, zstd; ignored
             warning: OTEL_RESOURCE_ATTRIBUTES: resource_attributes: an entry is not percent-encoded UTF-8; write `%` as `%25`; the variable is ignored
             warning: OTEL_EXPORTER_PROMETHEUS_PORT: prometheus.listen: `http` is no port; ignored
         "#]],

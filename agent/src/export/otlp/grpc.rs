@@ -56,12 +56,17 @@ impl GrpcClient {
     }
 
     async fn exchange(&self, request: &Encoded) -> Result<Accepted, SendError> {
-        let mut client = Grpc::new(GrpcOnly(self.channel.clone()))
-            .max_decoding_message_size(MAX_RESPONSE)
-            .accept_compressed(CompressionEncoding::Gzip);
-        if self.compression == Compression::Gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
+        let client = Grpc::new(GrpcOnly(self.channel.clone()));
+        let client = client.max_decoding_message_size(MAX_RESPONSE);
+        let mut client = match self.compression {
+            Compression::None => client,
+            Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
+            // Some receivers answer in kind, whatever they are told.
+            Compression::Zstd => client
+                .send_compressed(CompressionEncoding::Zstd)
+                .accept_compressed(CompressionEncoding::Zstd),
         }
+        .accept_compressed(CompressionEncoding::Gzip);
         client
             .ready()
             .await

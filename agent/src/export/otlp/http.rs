@@ -2,14 +2,9 @@
 
 mod answer;
 
-use std::{
-    io::{self, Write as _},
-    pin::pin,
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
@@ -25,7 +20,8 @@ use tokio::time;
 
 use super::{
     outcome::{Accepted, SendError},
-    settings::{Compression, SignalSettings},
+    packing::Packing,
+    settings::SignalSettings,
     transport::{self, Encoded, Transport, TransportError},
 };
 use crate::{
@@ -34,14 +30,13 @@ use crate::{
 };
 
 const PROTOBUF: &str = "application/x-protobuf";
-const GZIP: &str = "gzip";
 
 /// An OTLP/HTTP client for one URL. Keeps its connection open between requests.
 pub(super) struct HttpClient {
     client: Client<HttpsConnector<HttpConnector<Lookup>>, Full<Bytes>>,
     url: Uri,
     headers: HeaderMap,
-    compression: Compression,
+    packing: Option<Packing>,
     timeout: Duration,
 }
 
@@ -70,17 +65,20 @@ impl HttpClient {
                 .build(connector),
             url: settings.endpoint.clone(),
             headers: headers(settings),
-            compression: settings.compression,
+            packing: Packing::of(settings.compression),
             timeout: settings.timeout,
         })
     }
 
     /// Sends the request and waits for the answer to begin.
     async fn exchange(&self, request: &Encoded) -> Result<Response<Incoming>, SendError> {
-        let body = match self.compression {
-            Compression::None => request.body.clone(),
-            Compression::Gzip => {
-                gzip(&request.body).map_err(|error| SendError::connection(&error))?
+        let body = match self.packing {
+            None => request.body.clone(),
+            Some(packing) => {
+                let packed = packing.pack(&request.body);
+                packed
+                    .map_err(|error| SendError::connection(&error))?
+                    .into()
             }
         };
         let mut message = Request::new(Full::new(body));
@@ -110,16 +108,14 @@ fn headers(settings: &SignalSettings) -> HeaderMap {
     let mut headers = settings.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
     headers.insert(USER_AGENT, HeaderValue::from_static(transport::USER_AGENT));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(GZIP));
-    match settings.compression {
-        Compression::None => drop(headers.remove(CONTENT_ENCODING)),
-        Compression::Gzip => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static(GZIP))),
+    let (accepted, sent) = match Packing::of(settings.compression) {
+        None => (Packing::Gzip, None),
+        Some(packing) => (packing, Some(HeaderValue::from_static(packing.name()))),
+    };
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accepted.name()));
+    match sent {
+        None => drop(headers.remove(CONTENT_ENCODING)),
+        Some(encoding) => drop(headers.insert(CONTENT_ENCODING, encoding)),
     }
     headers
-}
-
-fn gzip(plain: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(plain)?;
-    Ok(encoder.finish()?.into())
 }

@@ -18,6 +18,7 @@ mod logs;
 mod metrics;
 mod metrics_task;
 mod outcome;
+mod packing;
 mod queue;
 mod renewed;
 mod settings;

@@ -154,6 +154,8 @@ fn is_unreadable(status: &Status) -> bool {
     let says = |text| status.message().contains(text);
     match status.code() {
         Code::OutOfRange => says("decoded message length too large"),
+        Code::ResourceExhausted => says("exceeded while decompressing message"),
+        Code::Unimplemented => says("Content is compressed with"),
         Code::Internal => says("while receiving response with status"),
         _ => false,
     }

@@ -104,6 +104,8 @@ pub enum Compression {
     None,
     /// `gzip`.
     Gzip,
+    /// `zstd`, which the specification does not know and the OpenTelemetry Collector takes.
+    Zstd,
 }
 
 /// An endpoint as its user wrote it.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::escaping::Escaping;
 use super::lines::{Quotes, push_escaped};
 use super::page::Scope;
 use crate::identity::{Resource, Value};
@@ -17,18 +18,20 @@ type List<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 pub(super) struct Labels {
     resources: Vec<(Arc<Resource>, String)>,
     scope: String,
+    names: Escaping,
 }
 
 impl Labels {
-    pub(super) fn new(snapshot: &Snapshot, scope: Scope) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, scope: Scope, names: Escaping) -> Self {
         let written = |resource: &Arc<Resource>| {
             let mut list = List::new();
             push_resource(&mut list, resource);
-            (Arc::clone(resource), text_of(&list))
+            (Arc::clone(resource), text_of(&list, names))
         };
         Self {
             resources: snapshot.resources.iter().map(written).collect(),
-            scope: scope_text(scope),
+            scope: scope_text(scope, names),
+            names,
         }
     }
 
@@ -58,17 +61,28 @@ impl Labels {
                 let mut list = List::new();
                 push_resource(&mut list, resource);
                 push_attributes(&mut list, point);
-                text.push_str(&text_of(&list));
+                text.push_str(&text_of(&list, self.names));
             }
             Some((_, resource)) => {
                 text.push_str(resource);
-                push_all(text, before, point);
+                self.push_all(text, before, point);
             }
-            None => push_all(text, before, point),
+            None => self.push_all(text, before, point),
         }
         if !self.scope.is_empty() {
             separate(text, before);
             text.push_str(&self.scope);
+        }
+    }
+
+    /// Appends the attributes of a point to labels that begin at `before`.
+    fn push_all(&self, text: &mut String, before: usize, point: &Point) {
+        for (attribute, value) in point.attributes.iter() {
+            let value = value_text(value);
+            if !value.is_empty() {
+                separate(text, before);
+                push_label(text, &self.names.name(attribute.label()), &value);
+            }
         }
     }
 }
@@ -80,17 +94,6 @@ fn clashes(resource: &Resource, point: &Point) -> bool {
         let label = attribute.label();
         resource.labels.iter().any(|(name, _)| *name == label)
     })
-}
-
-/// Appends the attributes of a point to labels that begin at `before`.
-fn push_all(text: &mut String, before: usize, point: &Point) {
-    for (attribute, value) in point.attributes.iter() {
-        let value = value_text(value);
-        if !value.is_empty() {
-            separate(text, before);
-            push_label(text, attribute.label(), &value);
-        }
-    }
 }
 
 fn separate(text: &mut String, before: usize) {
@@ -107,11 +110,11 @@ fn push_label(text: &mut String, name: &str, value: &str) {
 }
 
 /// Labels as they are written.
-pub(super) fn text_of(list: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+pub(super) fn text_of(list: &[(Cow<'_, str>, Cow<'_, str>)], names: Escaping) -> String {
     let mut text = String::new();
     for (name, value) in list {
         separate(&mut text, 0);
-        push_label(&mut text, name, value);
+        push_label(&mut text, &names.name(name), value);
     }
     text
 }
@@ -158,16 +161,19 @@ pub(super) fn value_text(value: &Value) -> Cow<'_, str> {
     }
 }
 
-fn scope_text(scope: Scope) -> String {
+fn scope_text(scope: Scope, names: Escaping) -> String {
     match scope {
         Scope::Left => String::new(),
-        Scope::Shown => text_of(&[
-            ("otel_scope_name".into(), "wellhead".into()),
-            (
-                "otel_scope_version".into(),
-                env!("CARGO_PKG_VERSION").into(),
-            ),
-            ("otel_scope_schema_url".into(), SCHEMA_URL.into()),
-        ]),
+        Scope::Shown => text_of(
+            &[
+                ("otel_scope_name".into(), "wellhead".into()),
+                (
+                    "otel_scope_version".into(),
+                    env!("CARGO_PKG_VERSION").into(),
+                ),
+                ("otel_scope_schema_url".into(), SCHEMA_URL.into()),
+            ],
+            names,
+        ),
     }
 }

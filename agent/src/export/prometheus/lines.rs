@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use super::names::{FamilyName, Kind};
-use super::negotiation::Format;
+use super::negotiation::{Exposition, Format};
 use crate::telemetry::snapshot::{Exemplar, HistogramValue, PointValue};
 
 /// Writes the samples of one family.
@@ -21,17 +21,19 @@ impl FamilyLines {
     /// Writes what stands before the samples.
     pub(super) fn begin(
         text: &mut String,
-        format: Format,
+        exposition: Exposition,
         name: &FamilyName,
         help: &str,
     ) -> Result<Self, fmt::Error> {
-        match format {
-            Format::OpenMetrics => begin_openmetrics(text, name, help)?,
-            Format::Text | Format::Text1 => begin_text(text, name, help)?,
+        let sample = name.sample();
+        let sample = exposition.names.name(&sample).into_owned();
+        match exposition.format {
+            Format::OpenMetrics => begin_openmetrics(text, name, &sample, help)?,
+            Format::Text | Format::Text1 => begin_text(text, name.kind, &sample, help)?,
         }
         Ok(Self {
-            name: name.sample(),
-            style: Numbers::of(format),
+            name: sample,
+            style: Numbers::of(exposition.format),
         })
     }
 
@@ -124,8 +126,13 @@ fn push_hex(text: &mut String, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(text, "{byte:02x}"))
 }
 
-fn begin_openmetrics(text: &mut String, name: &FamilyName, help: &str) -> fmt::Result {
-    let family = name.family();
+fn begin_openmetrics(
+    text: &mut String,
+    name: &FamilyName,
+    sample: &str,
+    help: &str,
+) -> fmt::Result {
+    let family = sample.strip_suffix(name.suffix()).unwrap_or(sample);
     let kind = match name.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -133,7 +140,12 @@ fn begin_openmetrics(text: &mut String, name: &FamilyName, help: &str) -> fmt::R
         Kind::Info => "info",
     };
     writeln!(text, "# TYPE {family} {kind}")?;
-    if let Some(unit) = &name.unit {
+    // Escaping may leave a family that does not end in its unit, as it would have to.
+    let ends_in = |unit: &str| {
+        let stem = family.strip_suffix(unit);
+        stem.is_some_and(|stem| stem.ends_with('_'))
+    };
+    if let Some(unit) = name.unit.as_deref().filter(|unit| ends_in(unit)) {
         writeln!(text, "# UNIT {family} {unit}")?;
     }
     write!(text, "# HELP {family} ")?;
@@ -142,9 +154,8 @@ fn begin_openmetrics(text: &mut String, name: &FamilyName, help: &str) -> fmt::R
     Ok(())
 }
 
-fn begin_text(text: &mut String, name: &FamilyName, help: &str) -> fmt::Result {
-    let sample = name.sample();
-    let kind = match name.kind {
+fn begin_text(text: &mut String, kind: Kind, sample: &str, help: &str) -> fmt::Result {
+    let kind = match kind {
         Kind::Counter => "counter",
         Kind::Gauge | Kind::Info => "gauge",
         Kind::Histogram => "histogram",

@@ -2,6 +2,7 @@
 //!
 //! Samples carry the workload's labels; everything about the agent itself is in one `target_info`.
 
+pub mod escaping;
 mod labels;
 mod lines;
 pub mod names;

@@ -73,12 +73,16 @@ impl FamilyName {
     /// The name of its samples, and of the family in text 0.0.4. Histograms add `_bucket`, `_sum` and
     /// `_count` to it.
     pub fn sample(&self) -> String {
-        let suffix = match self.kind {
+        self.family() + self.suffix()
+    }
+
+    /// What the name of a sample has beyond the family's in OpenMetrics.
+    pub(super) const fn suffix(&self) -> &'static str {
+        match self.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",
             Kind::Gauge | Kind::Histogram => "",
-        };
-        self.family() + suffix
+        }
     }
 }
 

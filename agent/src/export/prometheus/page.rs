@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::labels::Labels;
 use super::lines::{self, FamilyLines};
 use super::names::FamilyName;
-use super::negotiation::Format;
+use super::negotiation::Exposition;
 use super::samples::Samples;
 use super::standard::StandardFamily;
 use super::target;
@@ -17,7 +17,7 @@ use crate::telemetry::snapshot::Snapshot;
 /// A page under way.
 #[derive(Debug)]
 pub struct Page {
-    format: Format,
+    exposition: Exposition,
     snapshot: Arc<Snapshot>,
     labels: Labels,
     /// Written with the first piece.
@@ -47,14 +47,15 @@ struct OpenFamily {
 impl Page {
     /// A page of a snapshot together with the families only Prometheus knows.
     pub fn new(
-        format: Format,
+        exposition: impl Into<Exposition>,
         scope: Scope,
         snapshot: Arc<Snapshot>,
         standard: Vec<StandardFamily>,
     ) -> Self {
+        let exposition = exposition.into();
         Self {
-            format,
-            labels: Labels::new(&snapshot, scope),
+            exposition,
+            labels: Labels::new(&snapshot, scope, exposition.names),
             snapshot,
             standard,
             next: Next::Head,
@@ -82,23 +83,23 @@ impl Page {
 
     fn write_head(&mut self, text: &mut String) -> fmt::Result {
         if let Some(node) = self.snapshot.resources.first() {
-            target::write(text, self.format, node)?;
+            target::write(text, self.exposition, node)?;
         }
         take(&mut self.standard)
             .iter()
-            .try_for_each(|family| family.write(text, self.format))
+            .try_for_each(|family| family.write(text, self.exposition))
     }
 
     fn begin_family(&self, text: &mut String, index: usize) -> Result<Next, fmt::Error> {
         let Some(family) = self.snapshot.families.get(index) else {
-            lines::end(text, self.format);
+            lines::end(text, self.exposition.format);
             return Ok(Next::Nothing);
         };
         if family.points.is_empty() {
             return Ok(Next::Family(index + 1));
         }
         let name = FamilyName::of(family.metric);
-        let lines = FamilyLines::begin(text, self.format, &name, family.metric.description())?;
+        let lines = FamilyLines::begin(text, self.exposition, &name, family.metric.description())?;
         Ok(Next::Samples(Box::new(OpenFamily {
             index,
             lines,

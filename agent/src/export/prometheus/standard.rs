@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::labels::text_of;
 use super::lines::FamilyLines;
 use super::names::{FamilyName, Kind};
-use super::negotiation::Format;
+use super::negotiation::Exposition;
 use crate::telemetry::snapshot::PointValue;
 
 /// One family with one sample.
@@ -33,15 +33,15 @@ impl StandardFamily {
     }
 
     /// Writes it.
-    pub(super) fn write(&self, text: &mut String, format: Format) -> fmt::Result {
+    pub(super) fn write(&self, text: &mut String, exposition: Exposition) -> fmt::Result {
         let labels = self
             .labels
             .iter()
             .map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
         let labels: Vec<_> = labels.collect();
-        FamilyLines::begin(text, format, &self.name, self.help)?.sample(
+        FamilyLines::begin(text, exposition, &self.name, self.help)?.sample(
             text,
-            &text_of(&labels),
+            &text_of(&labels, exposition.names),
             &self.value,
         )
     }

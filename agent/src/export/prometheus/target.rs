@@ -6,12 +6,12 @@ use std::fmt;
 use super::labels::{push, text_of, value_text};
 use super::lines::FamilyLines;
 use super::names::{FamilyName, Kind, label_name};
-use super::negotiation::Format;
+use super::negotiation::Exposition;
 use crate::identity::Resource;
 use crate::telemetry::snapshot::PointValue;
 
 /// Writes the agent's own resource as the labels of one family, if it has any attribute.
-pub(super) fn write(text: &mut String, format: Format, node: &Resource) -> fmt::Result {
+pub(super) fn write(text: &mut String, exposition: Exposition, node: &Resource) -> fmt::Result {
     let mut attributes: Vec<_> = node.attributes.iter().collect();
     attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut labels = Vec::new();
@@ -26,9 +26,9 @@ pub(super) fn write(text: &mut String, format: Format, node: &Resource) -> fmt::
         unit: None,
         kind: Kind::Info,
     };
-    FamilyLines::begin(text, format, &name, "Resource of the agent itself.")?.sample(
+    FamilyLines::begin(text, exposition, &name, "Resource of the agent itself.")?.sample(
         text,
-        &text_of(&labels),
+        &text_of(&labels, exposition.names),
         &PointValue::Int(1),
     )
 }

@@ -1,6 +1,7 @@
 //! What both formats look like.
 #![expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
 
+mod escaping;
 mod parser;
 mod property;
 

@@ -1,14 +1,8 @@
 //! Reading an answer of OTLP/HTTP. Its status decides what becomes of the request; its body can only say more.
 
-use std::{
-    error::Error,
-    io::{self, Read as _},
-    pin::pin,
-    time::SystemTime,
-};
+use std::{error::Error, pin::pin, time::SystemTime};
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use http::{
     HeaderMap, HeaderName, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
@@ -19,9 +13,10 @@ use hyper::body::Body;
 use super::{
     super::{
         outcome::{self, Accepted, SendError},
+        packing::Packing,
         transport::MAX_RESPONSE,
     },
-    GZIP, PROTOBUF,
+    PROTOBUF,
 };
 use crate::{causes::chain, counters::Signal};
 
@@ -51,8 +46,8 @@ where
         () = beginning(body, &mut explanation) => {}
         () = deadline => {}
     }
-    if header_is(&head.headers, &CONTENT_ENCODING, GZIP) {
-        explanation = gunzip(&explanation, MAX_EXPLANATION).0;
+    if let Some(packing) = packing(&head.headers) {
+        explanation = packing.unpack(&explanation, MAX_EXPLANATION).0;
     }
     Err(outcome::http_error(
         head.status,
@@ -79,17 +74,16 @@ where
 }
 
 fn accepted(signal: Signal, headers: &HeaderMap, body: Bytes) -> Result<Accepted, SendError> {
-    let body = if header_is(headers, &CONTENT_ENCODING, GZIP) {
-        match gunzip(&body, MAX_RESPONSE + 1) {
+    let body = match packing(headers) {
+        None => body,
+        Some(packing) => match packing.unpack(&body, MAX_RESPONSE + 1) {
             (_, Err(error)) => {
-                let detail = format!("the answer is not gzip: {error}");
+                let detail = format!("the answer is not {}: {error}", packing.name());
                 return Err(SendError::invalid(detail));
             }
             (plain, Ok(())) if plain.len() > MAX_RESPONSE => return Err(too_large()),
             (plain, Ok(())) => plain.into(),
-        }
-    } else {
-        body
+        },
     };
     if header_is(headers, &CONTENT_TYPE, PROTOBUF) {
         outcome::accepted(signal, &body)
@@ -128,13 +122,10 @@ fn too_large() -> SendError {
     SendError::invalid(format!("the answer is larger than {MAX_RESPONSE} bytes"))
 }
 
-/// Unpacks at most so many bytes: what could be unpacked, and whether anything was wrong.
-fn gunzip(packed: &[u8], limit: usize) -> (Vec<u8>, io::Result<()>) {
-    let mut plain = Vec::new();
-    let read = GzDecoder::new(packed)
-        .take(limit as u64)
-        .read_to_end(&mut plain);
-    (plain, read.map(drop))
+/// How a body is packed, if it is.
+fn packing(headers: &HeaderMap) -> Option<Packing> {
+    let mut known = Packing::ALL.into_iter();
+    known.find(|packing| header_is(headers, &CONTENT_ENCODING, packing.name()))
 }
 
 #[cfg(test)]

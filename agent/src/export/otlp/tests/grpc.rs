@@ -88,6 +88,8 @@ impl Receiver {
     fn serve(&self, listener: TcpListener) {
         let metrics = MetricsServiceServer::new(self.clone())
             .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
             .max_encoding_message_size(usize::MAX);
         let server = Server::builder()
@@ -107,8 +109,12 @@ async fn client(receiver: &Receiver, change: impl FnOnce(&mut SignalSettings)) -
 }
 
 #[tokio::test]
-async fn data_and_headers_arrive_with_and_without_gzip() {
-    for (compression, encoding) in [(Compression::None, None), (Compression::Gzip, Some("gzip"))] {
+async fn data_and_headers_arrive_packed_or_not() {
+    for (compression, encoding) in [
+        (Compression::None, None),
+        (Compression::Gzip, Some("gzip")),
+        (Compression::Zstd, Some("zstd")),
+    ] {
         let receiver = Receiver::default();
         let mut client = client(&receiver, |settings| settings.compression = compression).await;
         let (request, message) = metrics();

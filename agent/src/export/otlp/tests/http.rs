@@ -1,14 +1,12 @@
 //! HTTP against an axum server.
 
 use std::{
-    io::{Read as _, Write as _},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use ::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::{Router, body::Bytes as Body, extract::DefaultBodyLimit, response::IntoResponse as _};
-use flate2::{read::GzDecoder, write::GzEncoder};
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{
         ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -21,6 +19,7 @@ use tokio::net::TcpListener;
 use super::{
     super::{
         outcome::{Accepted, Retry},
+        packing::Packing,
         settings::{Compression, Protocol},
         transport::{Client, MAX_RESPONSE, Transport as _, USER_AGENT},
     },
@@ -88,14 +87,16 @@ async fn client(receiver: &Receiver, signal: Signal, compression: Compression) -
 }
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(plain).unwrap();
-    encoder.finish().unwrap()
+    Packing::Gzip.pack(plain).unwrap()
 }
 
 #[tokio::test]
-async fn data_and_headers_arrive_with_and_without_gzip() {
-    for (compression, encoding) in [(Compression::None, None), (Compression::Gzip, Some("gzip"))] {
+async fn data_and_headers_arrive_packed_or_not() {
+    for (compression, encoding, accepted) in [
+        (Compression::None, None, "gzip"),
+        (Compression::Gzip, Some("gzip"), "gzip"),
+        (Compression::Zstd, Some("zstd"), "zstd"),
+    ] {
         let receiver = Receiver::default();
         let mut client = client(&receiver, Signal::Metrics, compression).await;
         let (request, message) = metrics();
@@ -109,14 +110,14 @@ async fn data_and_headers_arrive_with_and_without_gzip() {
             assert_eq!((method.as_str(), uri.path()), ("POST", "/v1/metrics"));
             assert_eq!(header("content-type"), Some("application/x-protobuf"));
             assert_eq!(header("content-encoding"), encoding);
+            assert_eq!(header("accept-encoding"), Some(accepted));
             assert_eq!(header("user-agent"), Some(USER_AGENT));
             assert_eq!(header("x-tenant"), Some("blue"));
             assert_eq!(header("authorization"), Some("Bearer s3cret"));
-            let mut plain = Vec::new();
-            match encoding {
-                Some(_) => drop(GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap()),
-                None => plain.extend_from_slice(body),
-            }
+            let plain = match Packing::of(compression) {
+                Some(packing) => packing.unpack(body, 1 << 20).0,
+                None => body.to_vec(),
+            };
             assert_eq!(
                 ExportMetricsServiceRequest::decode(&plain[..]).unwrap(),
                 message
@@ -156,13 +157,18 @@ async fn successes_are_understood() {
         (200, vec![PROTOBUF, GZIP], gzip(&partial)),
         (
             200,
+            vec![PROTOBUF, ("content-encoding", "zstd")],
+            Packing::Zstd.pack(&partial).unwrap(),
+        ),
+        (
+            200,
             vec![("content-type", "application/json")],
             b"{}".to_vec(),
         ),
         (204, vec![], Vec::new()),
     ]);
     let mut client = client(&receiver, Signal::Metrics, Compression::None).await;
-    for rejected in [2, 2, 2, 0, 0] {
+    for rejected in [2, 2, 2, 2, 0, 0] {
         assert_eq!(client.send(&metrics().0).await.unwrap().rejected, rejected);
     }
 }

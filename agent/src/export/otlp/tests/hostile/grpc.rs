@@ -7,7 +7,7 @@ use super::{
     },
     *,
 };
-use crate::export::otlp::transport::MAX_RESPONSE;
+use crate::export::otlp::{packing::Packing, settings::Compression, transport::MAX_RESPONSE};
 
 const GRPC: Attempt = Attempt::of(Protocol::Grpc);
 
@@ -43,6 +43,10 @@ pub(super) fn success() -> Vec<u8> {
 
 /// Expects that these frames, after the server's first, are judged so.
 async fn check(what: &str, expected: Verdict, frames: &[Vec<u8>]) {
+    check_of(GRPC, what, expected, frames).await;
+}
+
+async fn check_of(attempt: Attempt, what: &str, expected: Verdict, frames: &[Vec<u8>]) {
     let bytes = [greeting(), frames.concat()].concat();
     let script = move |mut stream| {
         let bytes = bytes.clone();
@@ -52,7 +56,7 @@ async fn check(what: &str, expected: Verdict, frames: &[Vec<u8>]) {
             drain(stream).await;
         }
     };
-    GRPC.meets(what, expected, script).await;
+    attempt.meets(what, expected, script).await;
 }
 
 #[tokio::test]
@@ -127,8 +131,13 @@ async fn messages_that_cannot_be_read() {
         &[gzip_start.clone(), whole, end.clone()],
     )
     .await;
-    let bodies: [(&str, &[u8], &[u8]); 4] = [
+    let bomb = message(
+        true,
+        &Packing::Gzip.pack(&vec![0; MAX_RESPONSE + 1]).unwrap(),
+    );
+    let bodies: [(&str, &[u8], &[u8]); 5] = [
         ("gzip cut short", &gzip_start, &cut),
+        ("a bomb", &gzip_start, &bomb),
         ("no OTLP", &start, &bad),
         ("no flag of gRPC's", &start, &flag),
         ("four gigabytes", &start, &huge),
@@ -143,6 +152,27 @@ async fn messages_that_cannot_be_read() {
     check("no status", dropped(ExportFailure::Other), &no_status).await;
     let half = [start, data(END_STREAM, &message[..3])];
     check("half a message", dropped(ExportFailure::Other), &half).await;
+}
+
+#[tokio::test]
+async fn messages_packed_by_zstd() {
+    let start = headers(0, &[OK, TYPE, ("grpc-encoding", "zstd")]);
+    let end = headers(END_STREAM, &[("grpc-status", "0")]);
+    let pack = |plain: &[u8]| Packing::Zstd.pack(plain).unwrap();
+    let packed = pack(&TWO_REFUSED);
+    let cut = &packed[..packed.len() / 2];
+    let bomb = pack(&vec![0; MAX_RESPONSE + 1]);
+    let asking = GRPC.packed_by(Compression::Zstd);
+    for (what, attempt, expected, body) in [
+        ("whole zstd", asking, Ok(2), &packed[..]),
+        ("zstd cut short", asking, INVALID, cut),
+        ("a bomb", asking, INVALID, &bomb),
+        ("no zstd at all", asking, INVALID, b"plain"),
+        ("not asked for", GRPC, INVALID, &packed),
+    ] {
+        let frames = [start.clone(), data(0, &message(true, body)), end.clone()];
+        check_of(attempt, what, expected, &frames).await;
+    }
 }
 
 #[tokio::test]

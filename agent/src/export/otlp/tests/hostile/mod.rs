@@ -41,7 +41,7 @@ use super::{
     super::{
         delivery::{Delivery, Sender},
         outcome::{Accepted, Retry, SendError},
-        settings::Protocol,
+        settings::{Compression, Protocol},
         shutdown::Shutdown,
         transport::{Client, Encoded, Transport},
     },
@@ -78,6 +78,7 @@ struct Attempt {
     timeout: Duration,
     /// Bytes to send in place of the real request.
     padding: usize,
+    compression: Compression,
 }
 
 impl Attempt {
@@ -86,7 +87,13 @@ impl Attempt {
             protocol,
             timeout: PATIENCE,
             padding: 0,
+            compression: Compression::None,
         }
+    }
+
+    const fn packed_by(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
     }
 
     const fn impatient(mut self) -> Self {
@@ -133,6 +140,7 @@ impl Attempt {
             let receiver = Receiver::start(listener, Arc::clone(&script));
             let mut settings = settings(self.protocol, signal, address);
             settings.timeout = self.timeout;
+            settings.compression = self.compression;
             let mut exporter = Exporter::new(Client::new(&settings).unwrap(), signal);
             let request = self.request(signal);
             // The first attempt is made whenever that is; the next one would come too late.
