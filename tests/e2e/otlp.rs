@@ -58,6 +58,18 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.agent.memory.budget", "By", Kind::Gauge),
     ("wellhead.agent.memory.usage", "By", Kind::Gauge),
     ("wellhead.agent.feature", "{feature}", Kind::Gauge),
+    ("wellhead.agent.config.reloads", "{reload}", Kind::Counter),
+    (
+        "wellhead.agent.config.last_reload.successful",
+        "{reload}",
+        Kind::Gauge,
+    ),
+    (
+        "wellhead.agent.config.last_reload.success.timestamp",
+        "s",
+        Kind::Gauge,
+    ),
+    ("wellhead.agent.config.keys.waiting", "{key}", Kind::Gauge),
     ("wellhead.agent.export.items", "{item}", Kind::Counter),
     ("wellhead.agent.export.failures", "{item}", Kind::Counter),
     ("wellhead.agent.export.retries", "{item}", Kind::Counter),
