@@ -3,6 +3,7 @@
 mod reloads;
 mod volume;
 
+use std::array;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use self::reloads::{Reload, Reloads};
@@ -117,7 +118,7 @@ discards! {
     IdentityAddressesCut = Identity / "addresses_cut",
     /// The kernel did not say where a connection to a translated address really goes; it keeps the address that was dialled.
     IdentityConntrackFailed = Identity / "conntrack_failed",
-    /// The series limit was reached; the measurement went to the overflow series of its metric.
+    /// The series limit was reached, or memory was short (the step `series`); the measurement went to the overflow series of its metric.
     StoreSeriesLimit = Store / "series_limit",
     /// More series had ended than are kept until their end is exported; of the oldest it is not: over OTLP their last points go
     /// without a mark that they ended, and with delta temporality what was counted since the last export is lost.
@@ -132,6 +133,8 @@ discards! {
     QueueLogsFull = Queue / "logs_full",
     /// Too many spans and events waited for their pod's metadata; the oldest made room.
     QueuePodWaitFull = Queue / "pod_wait_full",
+    /// Too many of the agent's own spans or log records waited to be sent.
+    QueueOwnFull = Queue / "own_full",
     /// A subscriber of live events reads too slowly; the event was left out for it.
     QueueSubscriberSlow = Queue / "subscriber_slow",
     /// A single data point or span is larger than a whole request may be.
@@ -145,6 +148,8 @@ discards! {
     /// Something happened in a pod whose namespace is left out (`kubernetes.namespaces`): a fork, an execution, an exit, an
     /// out-of-memory kill, or an opened, closed or failed connection. It is counted here and nowhere else, and is not missing from completeness.
     PolicyNamespace = Policy / "namespace",
+    /// An event or span that was not made because memory was short (the step `details`).
+    PolicyMemory = Policy / "memory",
     /// Lines of the agent's own log beyond ten of the same kind within ten seconds; a line that sums them up follows.
     PolicyLogLines = Policy / "log_lines",
 }
@@ -216,7 +221,7 @@ impl LookUp {
 }
 
 /// The agent's own counters. Shared by reference between tasks; every cell only grows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     discards: [AtomicU64; Discard::ALL.len()],
     records: [AtomicU64; RecordKind::ALL.len()],
@@ -224,6 +229,26 @@ pub struct Counters {
     skipped: [AtomicU64; RecordKind::ALL.len()],
     look_ups: [AtomicU64; LookUp::ALL.len()],
     reloads: Reloads,
+    memory_steps: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            discards: cells(),
+            records: cells(),
+            lost: cells(),
+            skipped: cells(),
+            look_ups: cells(),
+            reloads: Reloads::default(),
+            memory_steps: AtomicU64::default(),
+        }
+    }
+}
+
+/// Zeros. The standard library makes no more than 32 of them.
+fn cells<const N: usize>() -> [AtomicU64; N] {
+    array::from_fn(|_| AtomicU64::default())
 }
 
 impl Counters {
@@ -264,6 +289,16 @@ impl Counters {
     /// Look-ups that came to this so far.
     pub fn look_ups(&self, outcome: LookUp) -> u64 {
         self.look_ups[outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Sets how many steps are taken to stay within the memory budget.
+    pub fn set_memory_steps(&self, steps: u64) {
+        self.memory_steps.store(steps, Ordering::Relaxed);
+    }
+
+    /// Steps that are taken now to stay within the memory budget.
+    pub fn memory_steps(&self) -> u64 {
+        self.memory_steps.load(Ordering::Relaxed)
     }
 
     /// What became of changed configurations.

@@ -36,6 +36,8 @@ mod lookup;
 
 mod memory;
 
+mod own_span;
+
 mod raw_codec;
 
 mod renewable;

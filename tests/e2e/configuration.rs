@@ -84,7 +84,7 @@ fn what_is_wrong_is_named_with_its_place() {
     );
     check(
         "memory_budget: 1MiB\n",
-        &["memory_budget", "at least `32MiB`"],
+        &["memory_budget", "at least `64MiB`"],
     );
     check(
         "features:\n  tls: on\n",

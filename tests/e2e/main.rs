@@ -35,6 +35,7 @@ mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod own;
 mod pins;
 #[cfg(test)]
 mod receivers;

@@ -15,10 +15,12 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 use crate::export::prometheus::negotiation::Exposition;
 use crate::export::prometheus::page::{Page, Scope};
 use crate::export::prometheus::standard::{self, BuildInfo};
+use crate::own_span::own_span;
 use crate::telemetry::handle::SnapshotHandle;
 
 /// A page holds a reading of the store from when it begins until it is read: more scrapes at once wait their turn.
@@ -55,6 +57,7 @@ impl Metrics {
 
     /// Begins a page; `None` once the pipeline has stopped.
     async fn page(self, exposition: Exposition) -> Option<Turn> {
+        let span = own_span!("wellhead.scrape");
         let pages = Arc::clone(&self.pages);
         let permit = self.pages.acquire_owned().await.ok()?;
         let snapshot = self.snapshots.take().await?;
@@ -64,6 +67,7 @@ impl Metrics {
             page: Page::new(exposition, self.scope, snapshot, standard),
             pages,
             begun: Instant::now(),
+            _span: span,
             _permit: permit,
         })
     }
@@ -74,6 +78,7 @@ struct Turn {
     page: Page,
     pages: Arc<Semaphore>,
     begun: Instant,
+    _span: Span,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -176,6 +181,7 @@ mod tests {
             page: page(),
             pages: Arc::clone(pages),
             begun: Instant::now(),
+            _span: Span::none(),
             _permit: Arc::clone(pages).acquire_owned().await.unwrap(),
         }
     }

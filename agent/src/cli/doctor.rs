@@ -15,6 +15,8 @@ use super::exit::{Exit, Failure};
 use super::files::{self, Fault, Files};
 use super::{Options, Threads, block_on, print};
 use crate::causes::chain;
+use crate::config::Config;
+use crate::config::budget::USUAL_BUDGET;
 use crate::daemon::{BUILD, Settings, socket_path};
 use crate::export::otlp::SignalSettings;
 use crate::identity::kube::{self, KubernetesMode};
@@ -60,9 +62,10 @@ pub(super) fn execute(options: &Options, doctor: &Doctor) -> Result<Exit, Failur
         exit = Exit::Degraded;
     }
     let mut environment = Environment::probe();
-    environment
-        .facts
-        .push(running_agent(&loaded.config.runtime_directory));
+    environment.facts.extend([
+        running_agent(&loaded.config.runtime_directory),
+        budget(&loaded.config),
+    ]);
     let report = Report {
         environment,
         abilities: Ability::all(Capabilities::current().ok()),
@@ -165,6 +168,16 @@ fn running_agent(directory: &Path) -> Fact {
         },
     };
     Fact::new("agent", value)
+}
+
+/// The memory budget, and whether it is a tight one.
+fn budget(config: &Config) -> Fact {
+    let fact = Fact::new("memory_budget", config.memory_budget.to_string());
+    if config.memory_budget < USUAL_BUDGET {
+        fact.with_hint("less than usual: tables are smaller, and events, spans and new series are given up sooner")
+    } else {
+        fact
+    }
 }
 
 async fn kubernetes(mode: KubernetesMode) -> String {

@@ -6,14 +6,22 @@ use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt, registry, reload};
+use tracing_subscriber::{Layer, fmt, registry, reload};
 
 use self::limit::Limit;
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::export::otlp::OwnTelemetry;
+use crate::own_span;
 
 /// Changes what is logged, once logging has started.
 static SET_LEVEL: OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>> = OnceLock::new();
@@ -22,7 +30,7 @@ static SET_LEVEL: OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>> = OnceLock::new(
 static LIMIT: OnceLock<Limit> = OnceLock::new();
 
 /// Starts logging. Other crates speak up only when something is wrong.
-pub(super) fn start(log: &Log) {
+pub(super) fn start(log: &Log, own: &OwnTelemetry) {
     let (filter, handle) = reload::Layer::new(targets(log.level));
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match log.format {
@@ -32,10 +40,12 @@ pub(super) fn start(log: &Log) {
             .boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
+    let layer = layer.and_then(own.loggers().map(OpenTelemetryTracingBridge::new));
     let limit = Limit::default();
     // A second start in one process (a test) keeps the first.
     if registry()
         .with(layer.with_filter(filter.and(limit.clone())))
+        .with(own.tracers().map(spans))
         .try_init()
         .is_ok()
     {
@@ -67,6 +77,23 @@ pub(super) async fn keep_telling() {
     }
 }
 
+/// Makes the agent's own spans, and nothing else that is traced.
+fn spans<S>(tracers: &SdkTracerProvider) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let scope = InstrumentationScope::builder("wellhead")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    tracing_opentelemetry::layer()
+        .with_tracer(tracers.tracer_with_scope(scope))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(own_span::TARGET, LevelFilter::INFO))
+}
+
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -84,6 +111,7 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_target("wellhead", level)
         .with_target("kube_client", kube)
+        .with_target(own_span::TARGET, LevelFilter::OFF)
         .with_default(level.min(LevelFilter::WARN))
 }
 

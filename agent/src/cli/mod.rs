@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
 use crate::config::Loaded;
+use crate::export::otlp::OwnTelemetry;
 
 /// Node telemetry from the kernel's own events, for OpenTelemetry and Prometheus.
 #[derive(Debug, Parser)]
@@ -99,11 +100,16 @@ impl Options {
     /// Reads the configuration and starts logging as it says.
     fn load(&self) -> Result<Loaded, Failure> {
         let loaded = self.load_quietly()?;
-        logging::start(&loaded.config.log);
+        Self::start_logging(&loaded, &OwnTelemetry::default());
+        Ok(loaded)
+    }
+
+    /// Starts logging, also to where the agent's own telemetry goes.
+    fn start_logging(loaded: &Loaded, own: &OwnTelemetry) {
+        logging::start(&loaded.config.log, own);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        Ok(loaded)
     }
 
     /// Reads the configuration for a command that tells about it, and says what was ignored.

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use super::exit::{Exit, Failure};
 use super::{Options, Threads, block_on, logging};
 use crate::config;
-use crate::daemon::{self, ConfigFile, ConfigSource, OwnLog};
+use crate::daemon::{self, ConfigFile, ConfigSource, DaemonError, OwnLog, Settings};
+use crate::export::otlp::OwnTelemetry;
+use crate::memory;
 
 pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
+    memory::keep_little();
     let source = source(options);
-    let loaded = options.load()?;
+    let loaded = options.load_quietly()?;
+    let settings = Settings::new(&loaded.config).map_err(DaemonError::from)?;
+    let own = OwnTelemetry::new(settings.own.clone(), &settings.own_resource());
+    Options::start_logging(&loaded, &own);
     block_on(&Threads::BESIDE_CAPTURE, async {
-        Ok(daemon::run(&loaded.config, source).await?)
+        Ok(daemon::run(&loaded.config, source, own).await?)
     })?;
     Ok(Exit::Success)
 }

@@ -25,8 +25,11 @@ use super::{ByteSize, Config, OtlpHistograms, OtlpTemporality};
 
 const DEFAULT_BUDGET: u64 = 128 << 20;
 
-/// Least budget the agent works with.
-pub const LEAST_BUDGET: ByteSize = ByteSize::from_mib(32);
+/// What nodes usually need, and the default.
+pub const USUAL_BUDGET: ByteSize = ByteSize::from_bytes(DEFAULT_BUDGET);
+
+/// Least budget the agent works with. While it starts, the kernel's type information alone takes about half of that.
+pub const LEAST_BUDGET: ByteSize = ByteSize::from_mib(64);
 
 /// Part of the budget the rings may take: one in this many bytes.
 pub const RING_SHARE: u64 = 4;
@@ -161,7 +164,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// The sizes for a budget: in proportion to it, with a floor that still works and a ceiling that no node needs more than.
+    /// The sizes for a budget: in proportion to it, and a ceiling that no node needs more than.
     /// Rings are powers of two and do not grow beyond their size at 128 MiB, as a ring only holds what comes between two drains.
     pub fn from_budget(budget: ByteSize) -> Self {
         Self {
@@ -341,13 +344,12 @@ mod tests {
 
     #[test]
     fn everything_full_fits_into_the_budget() {
-        for mib in [32, 64, 128, 256, 1_024] {
+        for mib in [64, 128, 256, 1_024] {
             let budget = ByteSize::from_mib(mib);
             let sizes = Sizes::from_budget(budget);
             let all = Component::ALL.map(|component| sizes.at_most(component));
             let all: u64 = all.iter().sum();
-            // Nobody shrinks a node's containers to fit the least budget.
-            let most = budget.bytes() * if mib < 64 { 100 } else { 90 } / 100;
+            let most = budget.bytes() * 90 / 100;
             assert!(all <= most, "{mib} MiB: {} MiB", all >> 20);
         }
     }

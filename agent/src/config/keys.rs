@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    budget::USUAL_BUDGET,
     kubernetes::{Kubernetes, Resolver},
     otlp::{Otlp, Signal},
     tls::ServerTls,
@@ -20,7 +21,7 @@ pub struct Config {
     /// Name of this node, as Kubernetes knows it.
     #[schemars(extend("x-default" = "`$NODE_NAME`, else the host name"))]
     pub node_name: String,
-    /// Memory the agent may use in all. Every map, ring, table and queue takes its size from it. At least `32MiB`.
+    /// Memory the agent may use in all. Every map, ring, table and queue takes its size from it. At least `64MiB`.
     pub memory_budget: ByteSize,
     /// How long the last export may take after SIGTERM or SIGINT before the agent gives it up.
     pub shutdown_grace: Duration,
@@ -88,7 +89,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             node_name: String::new(),
-            memory_budget: ByteSize::from_mib(128),
+            memory_budget: USUAL_BUDGET,
             shutdown_grace: Duration::from_secs(5),
             features: Features::default(),
             snapshot_interval: Duration::from_secs(10),
@@ -149,13 +150,25 @@ impl Default for Features {
 }
 
 /// The agent's own log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The least severe messages that are written. Taken up while the agent runs.
     pub level: LogLevel,
     /// How messages are written.
     pub format: LogFormat,
+    /// Whether messages are also exported over OTLP, as log records of the service `wellhead`, to where log records go.
+    pub export: Toggle,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::default(),
+            format: LogFormat::default(),
+            export: Toggle::Off,
+        }
+    }
 }
 
 /// Severity of log messages.
@@ -306,6 +319,8 @@ pub struct Traces {
     pub tcp: Toggle,
     /// One span per request. Not built in this version.
     pub l7: Toggle,
+    /// Spans of what the agent itself does, of the service `wellhead`: exports, scrapes, snapshots of what is open, and lists of the API server.
+    pub agent: Toggle,
     /// From what connect time on a TCP connection counts as slow. `0` makes a span of every connection opened from here.
     pub slow_connection: Duration,
 }
@@ -316,6 +331,7 @@ impl Default for Traces {
             process: Toggle::Off,
             tcp: Toggle::Off,
             l7: Toggle::Off,
+            agent: Toggle::Off,
             slow_connection: Duration::from_secs(1),
         }
     }

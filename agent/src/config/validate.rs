@@ -43,6 +43,7 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
     for (key, spans) in [
         ("traces.process", traces.process),
         ("traces.tcp", traces.tcp),
+        ("traces.agent", traces.agent),
     ] {
         checks.require(!(nowhere && spans.is_on()), key, || {
             "has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set".to_owned()
@@ -52,6 +53,11 @@ pub(super) fn advise(config: &Config, tree: &Node, warnings: &mut Vec<Problem>) 
     checks.require(!(nowhere && config.exports_events()), "events.export", || {
         "has no effect: events are exported over OTLP only, and neither `otlp.endpoint` nor `otlp.logs.endpoint` is set".to_owned()
     });
+    checks.require(
+        !(nowhere && config.log.export.is_on()),
+        "log.export",
+        || "has no effect: neither `otlp.endpoint` nor `otlp.logs.endpoint` is set".to_owned(),
+    );
     let unused = !config.exports_events() && !config.events.kinds.is_empty();
     checks.require(!unused, "events.kinds", || {
         "has no effect: `events.export` is not `on`".to_owned()

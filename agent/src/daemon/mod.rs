@@ -36,10 +36,11 @@ use self::sockets::Sockets;
 pub use self::sockets::socket_path;
 use crate::admin::{self, AccessSettings, Endpoints, Metrics, Readiness, Status};
 use crate::causes::chain;
+use crate::config::budget::USUAL_BUDGET;
 use crate::config::{Config, Toggle};
 use crate::counters::{Counters, ExportStats};
 use crate::export::console;
-use crate::export::otlp::OtlpExporter;
+use crate::export::otlp::{OtlpExporter, OwnTelemetry};
 use crate::export::prometheus::page::Scope;
 use crate::export::prometheus::standard::BuildInfo;
 use crate::identity::NodeFacts;
@@ -69,7 +70,11 @@ pub const BUILD: BuildInfo = BuildInfo {
 ///
 /// # Errors
 /// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
-pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonError> {
+pub async fn run(
+    config: &Config,
+    source: ConfigSource,
+    own: OwnTelemetry,
+) -> Result<(), DaemonError> {
     let settings = Settings::new(config)?;
     let (access, renewer) = AccessSettings::new(&config.prometheus).open()?;
     // Before anything else fails for the same reason with a less helpful message.
@@ -102,6 +107,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
         stop_exporters.clone(),
         config.shutdown_grace.get(),
     )?;
+    let own = own.start(&counters, config.shutdown_grace.get())?;
     let (subscriptions, subscribers) = mpsc::channel(16);
     let (take_up, changes) = mpsc::channel(1);
     let inputs = pipeline::Inputs {
@@ -119,6 +125,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     remove_unwanted_pins(config);
     let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
     capture.log_features();
+    tell_budget(config);
     let listener = bound
         .listen(BACKLOG)
         .map_err(|error| cannot_listen(listen, error))?;
@@ -153,9 +160,7 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     };
     tasks.spawn(reloader.run(stop_serving.clone()));
     sockets.serve(socket_routes(status, subscriptions), &tasks, &stop_serving);
-    if settings.otlp.metrics.is_none() {
-        show_table(&snapshots, &tasks, &stop_serving);
-    }
+    show_table(&settings, &snapshots, &tasks, &stop_serving);
     tracing::info!(%listen, version = BUILD.version, "capturing");
 
     stop_signal.await;
@@ -171,11 +176,30 @@ pub async fn run(config: &Config, source: ConfigSource) -> Result<(), DaemonErro
     }
     stop_serving.cancel();
     capture.stop().await;
+    own.finish().await;
     tasks.close();
     // Only clients that are slow to leave are still there; the listener they came from is gone.
     drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
     drop(lock);
     Ok(())
+}
+
+/// What there is room for, where that is less than usual.
+fn tell_budget(config: &Config) {
+    if config.memory_budget >= USUAL_BUDGET {
+        return;
+    }
+    let sizes = config.sizes();
+    tracing::info!(
+        memory_budget = %config.memory_budget,
+        usual = %USUAL_BUDGET,
+        series = sizes.series,
+        connections = sizes.connections,
+        processes = sizes.processes,
+        pods = sizes.pods,
+        cluster_objects = sizes.cluster_objects,
+        "memory_budget is less than usual: there is room for less"
+    );
 }
 
 /// Where nothing is to be kept, what an earlier agent kept goes: its programs would work beside this one's, and the next
@@ -235,9 +259,14 @@ fn socket_routes(
     admin::status_router(status).merge(admin::events_router(subscriptions))
 }
 
-/// Shows a table, where somebody may look at it.
-fn show_table(snapshots: &SnapshotHandle, tasks: &TaskTracker, stop: &CancellationToken) {
-    if io::stdout().is_terminal() {
+/// Shows a table, where somebody may look at it and nothing is sent elsewhere.
+fn show_table(
+    settings: &Settings,
+    snapshots: &SnapshotHandle,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    if settings.otlp.metrics.is_none() && io::stdout().is_terminal() {
         let table = console::run(snapshots.clone(), TABLE_INTERVAL, stop.clone());
         tasks.spawn(table);
     }

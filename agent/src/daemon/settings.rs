@@ -1,6 +1,7 @@
 //! From the configuration to what each part wants to know.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,16 +11,16 @@ use crate::config::budget::Component;
 use crate::config::{
     ByteSize, ClientTls, Config, ConntrackMode, KubernetesMode as ConfiguredMode, NamePattern,
     NamespacePattern, OtlpCompression, OtlpEndpoint, OtlpHistograms, OtlpProtocol, OtlpTemporality,
-    PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes,
+    PeerAddresses as ConfiguredAddresses, ProcessArgs, Signal as ConfiguredSignal, Sizes, Toggle,
 };
 use crate::counters::Signal;
 use crate::export::otlp::{
-    Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,
-    SignalSettings, SpillSettings, Temporality, header_map, resolve_endpoint,
+    Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, OwnSettings,
+    Protocol, SignalSettings, SpillSettings, Temporality, header_map, resolve_endpoint,
 };
 use crate::identity::kube::{AllowList, KubernetesMode};
 use crate::identity::remote::RemoteSettings;
-use crate::identity::{IdentityLimits, IdentitySettings, PeerAddresses};
+use crate::identity::{Identity, IdentityLimits, IdentitySettings, PeerAddresses, Resource};
 use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
 use crate::policy::Namespaces;
 use crate::telemetry::arguments::Arguments;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub pipeline: PipelineSettings,
     /// For the exporter.
     pub otlp: OtlpSettings,
+    /// For the agent's own telemetry.
+    pub own: OwnSettings,
     /// Whether to ask the Kubernetes API.
     pub kubernetes: KubernetesMode,
     /// Labels and annotations kept of pods.
@@ -109,6 +112,10 @@ impl Settings {
                     OtlpTemporality::LowMemory => Temporality::LowMemory,
                 },
             },
+            own: OwnSettings {
+                traces: wanted(config.traces.agent, config, Signal::Traces, &sizes)?,
+                logs: wanted(config.log.export, config, Signal::Logs, &sizes)?,
+            },
             kubernetes: match config.kubernetes.mode {
                 ConfiguredMode::Auto => KubernetesMode::Auto,
                 ConfiguredMode::Off => KubernetesMode::Off,
@@ -121,6 +128,11 @@ impl Settings {
             cluster_objects: cluster_objects(config),
             identity: identity(config, &sizes),
         })
+    }
+
+    /// Whose the agent's own telemetry is.
+    pub fn own_resource(&self) -> Arc<Resource> {
+        Identity::new(&self.identity, Arc::default()).node_resource()
     }
 
     /// For identity; `kubernetes` says whether pods are watched, `cluster` whether somebody tells of the rest of the cluster.
@@ -338,6 +350,23 @@ fn client_files(tls: ClientTls) -> ClientFiles {
         ca: tls.ca_file,
         own: Pair::of(tls.cert_file, tls.key_file),
     }
+}
+
+/// Where the agent's own telemetry of a signal goes, if it is wanted. It is not kept on disk.
+fn wanted(
+    toggle: Toggle,
+    config: &Config,
+    of: Signal,
+    sizes: &Sizes,
+) -> Result<Option<SignalSettings>, SettingsError> {
+    if !toggle.is_on() {
+        return Ok(None);
+    }
+    let settings = signal(config, of, sizes)?;
+    Ok(settings.map(|settings| SignalSettings {
+        spill: None,
+        ..settings
+    }))
 }
 
 fn spill(config: &Config, signal: Signal) -> Option<SpillSettings> {

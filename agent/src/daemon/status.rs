@@ -51,6 +51,7 @@ async fn read(parts: &Parts) -> Value {
         "abilities": Ability::all(Capabilities::current().ok()),
         "features": FeatureReport::all(&parts.features),
         "configuration": configuration(parts.counters.reloads()),
+        "memory_steps": parts.counters.memory_steps(),
         "kubernetes": parts.kube.as_ref().map(|status| kubernetes(&status.borrow())),
         "cluster": parts.cluster.as_ref().map(cluster),
         "otlp": {

@@ -36,6 +36,15 @@ impl Fact {
         }
     }
 
+    /// The fact, and what follows from it.
+    #[must_use]
+    pub fn with_hint(self, hint: &'static str) -> Self {
+        Self {
+            hint: Some(hint),
+            ..self
+        }
+    }
+
     /// The fact, and what follows from it if it is one of these values.
     fn but(self, values: &[&str], hint: &'static str) -> Self {
         let matters = values.contains(&self.value.as_str());

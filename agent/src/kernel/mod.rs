@@ -19,6 +19,7 @@ mod layout;
 mod live;
 mod live_tcp;
 mod load;
+mod map_memory;
 mod maps;
 mod netns;
 mod offsets;
@@ -51,6 +52,7 @@ pub use self::{
     live::{LiveIterators, NAMESPACES},
     live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
     load::embedded_object,
+    map_memory::map_memory,
     netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},
     pins::{PinError, remove_pins, restart_status},
     probes::{AttachError, ProbeSettings, Probes, check_privilege},

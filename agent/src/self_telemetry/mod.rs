@@ -254,6 +254,8 @@ fn memory_and_features(families: &mut Families, view: &SelfView<'_>) {
             families.int(Metric::AgentMemoryUsage, &component(share), usage);
         }
     }
+    let steps = view.counters.memory_steps();
+    families.int(Metric::AgentMemorySteps, &[], steps);
     for Feature {
         name,
         mechanism,

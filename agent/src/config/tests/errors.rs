@@ -33,7 +33,7 @@ peers:
             w.yaml:1:1: memory_budget: `lots` is no size; write a whole number with `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB` or, for bytes, nothing, such as `128MiB`
             w.yaml:2:1: snapshot_interval: `10` has no unit; write `10s` for seconds or `10ms` for milliseconds
             w.yaml:4:3: log.level: `loud` will not do; write one of `error`, `warn`, `info`, `debug`, `trace`
-            w.yaml:5:3: log.colour: no such key; allowed in `log` are level, format
+            w.yaml:5:3: log.colour: no such key; allowed in `log` are level, format, export
             w.yaml:6:12: features.udp: is not built in this version; only `off` is allowed
             w.yaml:6:21: features.tcp: `maybe` is neither `on` nor `off`
             w.yaml:7:1: otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
@@ -65,7 +65,7 @@ fn unknown_keys_get_a_hint() {
             w.yaml:5:1: otlp.endpoint: no such key; write the keys of a section below its name
             w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
             --set features.tpc: no such key; did you mean `features.tcp`?
-            --set log: is a section; set one of its keys: level, format
+            --set log: is a section; set one of its keys: level, format, export
         "#]],
     );
 }
@@ -84,7 +84,7 @@ fn shapes_that_will_not_do() {
             w.yaml:1:1: memory_budget: invalid type: sequence, expected a size such as `128MiB`
             w.yaml:2:1: resource_attributes: must be a map of names and texts
             w.yaml:3:9: peers.cidrs: must be a list
-            w.yaml:4:1: log: is a section; set one of its keys: level, format
+            w.yaml:4:1: log: is a section; set one of its keys: level, format, export
             w.yaml:5:1: resource_attributes.x: no such key; write the keys of a section below its name
             w.yaml:6:1: cluster_name: invalid type: map, expected a string
             w.yaml:7:1: series_limit: invalid value: string "1.5", expected a whole number up to 4294967295
@@ -126,7 +126,7 @@ peers: {cidrs: [{name: \"\", cidr: ::/0}]}
         &["WELLHEAD_RINGS_DRAIN_INTERVAL=500us"],
         &[],
         &expect![[r#"
-            w.yaml:2:1: memory_budget: `16MiB` is too little; at least `32MiB`
+            w.yaml:2:1: memory_budget: `16MiB` is too little; at least `64MiB`
             w.yaml:3:1: snapshot_interval: `999ms` is too little; at least `1s`
             w.yaml:4:1: series_limit: `99` is too little; at least `100`
             w.yaml:5:1: series_idle_timeout: `0s` is too little; at least `1s`
@@ -152,11 +152,11 @@ peers: {cidrs: [{name: \"\", cidr: ::/0}]}
 #[test]
 fn rings_stay_within_a_quarter_of_the_budget() {
     check_errors(
-        "memory_budget: 32MiB\nrings: {network_size: 8MiB}\n",
+        "memory_budget: 64MiB\nrings: {network_size: 16MiB}\n",
         &[],
         &[],
         &expect![[r#"
-            w.yaml:2:9: rings.network_size: the rings take `8768KiB` together; at most a quarter of `memory_budget`, which is `32MiB`
+            w.yaml:2:9: rings.network_size: the rings take `17536KiB` together; at most a quarter of `memory_budget`, which is `64MiB`
         "#]],
     );
     assert!(

@@ -52,6 +52,7 @@ fn the_defaults_are_those_of_the_contract() {
         log:
           level: info
           format: text
+          export: off
         peers:
           addresses: name
           kubernetes: off
@@ -79,6 +80,7 @@ fn the_defaults_are_those_of_the_contract() {
           process: off
           tcp: off
           l7: off
+          agent: off
           slow_connection: 1s
         events:
           kinds: []

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::Span;
 
 use crate::kernel::{AttachedPrograms, LiveIterators};
+use crate::own_span::own_span;
 
 /// Times a snapshot is taken up again because the ring had no room for all of it.
 const ROUNDS: u32 = 16;
@@ -18,6 +20,8 @@ pub(super) struct Snapshots {
     due: Interval,
     running: Option<JoinHandle<io::Result<()>>>,
     rounds: u32,
+    /// Of the running snapshot.
+    span: Span,
     /// Connections left out before the running round.
     deferred: u64,
     is_first: bool,
@@ -55,6 +59,7 @@ impl Snapshots {
             due,
             running: None,
             rounds: 0,
+            span: Span::none(),
             deferred: 0,
             is_first: true,
             broke_off: false,
@@ -82,6 +87,7 @@ impl Snapshots {
     pub(super) fn begin(&mut self, programs: &mut AttachedPrograms) {
         programs.begin_snapshot();
         self.rounds = 0;
+        self.span = own_span!("wellhead.snapshot");
         self.broke_off = false;
         self.run_round(programs);
     }
@@ -91,8 +97,10 @@ impl Snapshots {
         let left_out = programs.deferred() > self.deferred;
         if left_out && self.rounds < ROUNDS {
             self.run_round(programs);
-            Progress::Running
-        } else if left_out || self.broke_off || !self.iterators.tells_connections() {
+            return Progress::Running;
+        }
+        self.span = Span::none();
+        if left_out || self.broke_off || !self.iterators.tells_connections() {
             Progress::Incomplete
         } else {
             Progress::Complete

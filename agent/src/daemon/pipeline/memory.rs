@@ -1,7 +1,5 @@
 //! The memory budget, and what the parts of the agent take of it.
 
-use std::fs;
-
 use crate::config::budget::Component;
 use crate::self_telemetry::MemoryShare;
 
@@ -17,6 +15,8 @@ pub struct Budget {
 /// How much there is of what takes memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
+    /// Bytes; `None` where the kernel does not say.
+    pub(super) kernel_maps: Option<u64>,
     pub(super) connections: usize,
     pub(super) processes: usize,
     pub(super) cgroups: usize,
@@ -31,17 +31,17 @@ pub(super) struct Held {
 
 impl Budget {
     /// What each part may take and takes, and all of it together: of that, the pages of the process that are in memory.
-    pub(super) fn shares(&self, held: &Held) -> Vec<MemoryShare> {
+    pub(super) fn shares(&self, held: &Held, resident: Option<u64>) -> Vec<MemoryShare> {
         let total = MemoryShare {
             component: "total",
             budget: self.total,
-            usage: resident(),
+            usage: resident,
         };
         let part = |(component, budget): &(Component, u64)| MemoryShare {
             component: component.as_str(),
             budget: *budget,
             usage: Some(match held.amount(*component) {
-                Some(amount) => amount as u64,
+                Some(amount) => amount,
                 None => *budget,
             }),
         };
@@ -52,28 +52,22 @@ impl Budget {
 
 impl Held {
     /// Bytes, about; `None` for what has its full size from the start.
-    fn amount(&self, component: Component) -> Option<usize> {
+    fn amount(&self, component: Component) -> Option<u64> {
         let entries = match component {
-            Component::Rings | Component::KernelMaps => return None,
+            Component::Rings => return None,
+            Component::KernelMaps => return self.kernel_maps,
             Component::Connections => self.connections,
             Component::Processes => self.processes,
             Component::Cgroups => self.cgroups,
             Component::Pods => self.pods,
             Component::Owners => self.owners,
             Component::Cluster => self.cluster,
-            Component::Series => return Some(self.series),
+            Component::Series => return Some(self.series as u64),
             Component::Spans => self.spans,
             Component::Logs => self.logs,
         };
-        Some(entries.saturating_mul(usize::try_from(component.entry()).unwrap_or(usize::MAX)))
+        Some((entries as u64).saturating_mul(component.entry()))
     }
-}
-
-/// The process's pages in memory, bytes.
-fn resident() -> Option<u64> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]
@@ -94,7 +88,7 @@ mod tests {
             spans: 7,
             ..Held::default()
         };
-        let shares = budget.shares(&held);
+        let shares = budget.shares(&held, Some(1 << 25));
         let of = |name: &str| {
             let share = shares.iter().find(|share| share.component == name);
             share.and_then(|share| share.usage)
@@ -103,7 +97,12 @@ mod tests {
         assert_eq!(of("series"), Some(12_345));
         assert_eq!(of("spans"), Some(7));
         assert_eq!(of("rings"), Some(2 * sizes.rings().bytes()));
-        assert!(of("total").is_some_and(|bytes| bytes > 1 << 20));
+        // Computed where the kernel does not say.
+        assert_eq!(
+            of("kernel_maps"),
+            Some(sizes.at_most(Component::KernelMaps))
+        );
+        assert_eq!(of("total"), Some(1 << 25));
         assert_eq!(shares.len(), 1 + Component::ALL.len());
     }
 }

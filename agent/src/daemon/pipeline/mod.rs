@@ -12,6 +12,7 @@ mod marks;
 mod memory;
 mod outbox;
 mod own;
+mod pressure;
 mod rescan;
 mod seam;
 mod settings;
@@ -282,7 +283,9 @@ impl Pipeline {
             return;
         }
         for _ in 0..BATCHES {
-            if !self.drain_batch() {
+            let more = self.drain_batch();
+            self.state.mind_memory();
+            if !more {
                 return;
             }
             tokio::task::yield_now().await;

@@ -2,6 +2,7 @@
 
 mod admit;
 mod losses;
+mod memory;
 mod policy;
 mod reading;
 mod reconcile;
@@ -15,6 +16,7 @@ use super::crossed::Crossed;
 use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
+use super::pressure::Pressure;
 use super::seam::Seam;
 use super::settings::{PipelineSettings, Reconfigured};
 use super::suspects::Suspects;
@@ -28,8 +30,8 @@ use crate::identity::scan::Scanned;
 use crate::identity::{
     Identity, NodeFacts, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource,
 };
-use crate::kernel::{AttachedPrograms, Clock, Conntrack, Ring};
-use crate::memory;
+use crate::kernel::{AttachedPrograms, Clock, Conntrack, Ring, map_memory};
+use crate::memory::release_freed;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
 use crate::telemetry::span::{FinishedSpan, Span};
@@ -38,11 +40,11 @@ use crate::telemetry::store::Store;
 /// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
 const ROOT_CGROUP: u64 = 1;
 
-/// Seconds between two warnings of the same kind.
-const WARNING_SECONDS: u32 = 60;
-
 /// Seconds between two searches for idle series and owners nobody refers to.
 const EXPIRY_SECONDS: u32 = 10;
+
+/// Records that are handled until somebody looks at what memory is taken.
+const UNMINDED: u32 = 256;
 
 pub(super) struct State {
     settings: PipelineSettings,
@@ -68,6 +70,11 @@ pub(super) struct State {
     suspects: Suspects,
     crossed: Crossed,
     opened_late: bool,
+    pressure: Pressure,
+    /// Records since somebody looked at it.
+    unminded: u32,
+    /// What the kernel's maps take, as it says.
+    map_memory: Option<u64>,
     identity_lost: u64,
     overflowed: u64,
     seconds: u32,
@@ -84,6 +91,8 @@ impl State {
     ) -> Self {
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
         identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
+        // What attaching the programs took is not needed any more.
+        release_freed();
         Self {
             clock: Clock::new(),
             own: OwnProcess::new(),
@@ -109,6 +118,9 @@ impl State {
             suspects: Suspects::new(settings.missing_patience),
             crossed: Crossed::default(),
             opened_late: false,
+            pressure: Pressure::new(settings.live.budget.total),
+            unminded: 0,
+            map_memory: map_memory(),
             identity_lost: 0,
             overflowed: 0,
             seconds: 0,
@@ -132,6 +144,10 @@ impl State {
     /// A record of any other ring. `identity` is asked again if the record's cgroup is not known: it may have been made
     /// since that ring was drained.
     pub(super) fn handle(&mut self, record: &[u8], identity: &mut Ring) {
+        self.unminded += 1;
+        if self.unminded >= UNMINDED {
+            self.mind_memory();
+        }
         let Some(event) = self.decode(record) else {
             return;
         };
@@ -239,23 +255,10 @@ impl State {
         self.seconds += 1;
         if self.seconds.is_multiple_of(EXPIRY_SECONDS) {
             self.expire();
+            self.map_memory = map_memory();
+        } else {
+            self.save_memory();
         }
-    }
-
-    /// Once a minute while it goes on: series beyond the limit are easily overlooked among many.
-    fn warn_of_overflow(&mut self) {
-        if !self.seconds.is_multiple_of(WARNING_SECONDS) {
-            return;
-        }
-        let overflowed = self.counters.discards(Discard::StoreSeriesLimit);
-        if overflowed > self.overflowed {
-            tracing::warn!(
-                measurements = overflowed - self.overflowed,
-                series = self.store.limit(),
-                "series_limit, or series_limit_per_metric, is reached: what is new is counted in overflow series"
-            );
-        }
-        self.overflowed = overflowed;
     }
 
     /// From now on nothing waits for metadata: what waits, and what still comes, goes as it is known.
@@ -354,17 +357,11 @@ impl State {
             .flatten()
             .map(Item::Event);
         let items: Vec<Item> = [span, live].into_iter().flatten().collect();
+        if self.gives_up_details(items.len()) {
+            return;
+        }
         for item in items {
             self.deliver(owner, item);
-        }
-    }
-
-    /// While tables are copied an entry may be made of a connection after its end.
-    fn forget_unmet(&mut self, event: &Event<'_>) {
-        if let Body::TcpClose(end) = &event.body
-            && end.connection.unmet
-        {
-            self.about.programs.forget(end.connection.socket_id);
         }
     }
 
@@ -471,8 +468,7 @@ impl State {
 
     fn expire(&mut self) {
         self.end_left_out();
-        let idle =
-            u64::try_from(self.settings.live.series_idle_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let idle = u64::try_from(self.idle_timeout().as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(Clock::boot_ns());
         self.aggregator.names_changed();
@@ -484,6 +480,6 @@ impl State {
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
         self.identity.retain_owners(is_used, Clock::boot_ns());
         // What a burst took is not kept for the next one.
-        memory::release_freed();
+        release_freed();
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
+use tracing::Instrument as _;
 
 use super::{
     backlog::{Backlog, Lost},
@@ -13,6 +14,7 @@ use super::{
     transport::{Encoded, Transport},
 };
 use crate::counters::{Counters, Discard};
+use crate::own_span::own_span;
 
 /// What one request may weigh. It is what is sent again after a failure, and what makes room in a full backlog.
 const MAX_REQUEST: usize = 512 * 1024;
@@ -71,7 +73,13 @@ impl<T: Transport, I: Finished> BatchTask<T, I> {
                 continue;
             };
             let until = Instant::now() + NO_LIMIT;
-            let delivery = sender.deliver(&request, until);
+            let (signal, items) = (request.signal.as_str(), request.items);
+            let span = own_span!(
+                "wellhead.export",
+                wellhead.signal = signal,
+                wellhead.items = items
+            );
+            let delivery = sender.deliver(&request, until).instrument(span);
             tokio::pin!(delivery);
             let outcome = loop {
                 tokio::select! {

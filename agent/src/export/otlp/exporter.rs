@@ -36,6 +36,12 @@ pub struct OtlpError {
     source: TransportError,
 }
 
+impl OtlpError {
+    pub(super) const fn new(signal: Signal, source: TransportError) -> Self {
+        Self { signal, source }
+    }
+}
+
 /// Room for what the pipeline has just handed over, which comes on top of what waits encoded: a burst of a few thousand items.
 const HANDED_OVER: usize = 1 << 20;
 

@@ -10,6 +10,7 @@ use tokio::{
     task::spawn_blocking,
     time::{self, Instant},
 };
+use tracing::Instrument as _;
 
 use super::{
     delivery::{Delivery, Sender},
@@ -20,6 +21,7 @@ use super::{
     size::MAX_REQUEST,
     transport::{Encoded, Transport},
 };
+use crate::own_span::own_span;
 use crate::{
     counters::{Counters, Discard, ExportStats, Signal},
     telemetry::{handle::SnapshotHandle, snapshot::Snapshot},
@@ -80,6 +82,11 @@ impl<T: Transport> MetricsTask<T> {
         if !self.sender.wait_for_turn(until).await {
             return false;
         }
+        let span = own_span!("wellhead.export", wellhead.signal = "metrics");
+        self.read_and_send(until).instrument(span).await
+    }
+
+    async fn read_and_send(&mut self, until: Instant) -> bool {
         let ends = lock(&self.ledger).ends().to_vec();
         let Some(reading) = self.snapshots.take_for_export(ends.clone()).await else {
             return false;

@@ -18,6 +18,7 @@ mod logs;
 mod metrics;
 mod metrics_task;
 mod outcome;
+mod own;
 mod packing;
 mod queue;
 mod renewed;
@@ -36,6 +37,7 @@ pub use self::{
     exporter::{OtlpError, OtlpExporter},
     ledger::DeltaRequests,
     metrics::metric_requests,
+    own::{OwnExport, OwnSettings, OwnTelemetry},
     queue::{Finished, Queue},
     settings::{
         Compression, ConfiguredEndpoint, EndpointError, HeaderError, OtlpSettings, Protocol,

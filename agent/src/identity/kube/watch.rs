@@ -11,11 +11,13 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, InitialListStrategy, ListSemantic};
 use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
+use tracing::Span;
 
 use super::failure::{describe, has_expired, is_not_served, is_too_long, refuses_streaming};
 use super::guarded::Guarded;
 use super::status::KubeStatus;
 use super::translate::Translate;
+use crate::own_span::own_span;
 
 /// A request that has neither failed nor answered for this long is a watch where nothing happens: connecting may take 30 s.
 const QUIET: Duration = Duration::from_secs(31);
@@ -36,6 +38,7 @@ pub struct Watch<T: Translate, B = DefaultBackoff> {
     status: watch::Sender<KubeStatus>,
     /// What is being listed, until the list is complete.
     listed: Option<Vec<T::Item>>,
+    listing: Span,
     known: HashSet<Arc<str>>,
 }
 
@@ -84,6 +87,7 @@ impl<T: Translate, B: Backoff> Watch<T, B> {
             updates,
             status,
             listed: None,
+            listing: Span::none(),
             known: HashSet::new(),
         };
         (watch, receiver)
@@ -180,6 +184,7 @@ impl<T: Translate, B: Backoff> Watch<T, B> {
         if matches!(event, Event::Init) {
             // Says only that a list begins; it may still fail.
             self.listed = Some(Vec::new());
+            self.listing = own_span!("wellhead.kube.list", wellhead.kind = T::OBJECTS);
             return None;
         }
         self.backoff.reset();
@@ -208,6 +213,7 @@ impl<T: Translate, B: Backoff> Watch<T, B> {
 
     fn finish_list(&mut self) -> T::Update {
         let items = self.listed.take().unwrap_or_default();
+        self.listing = Span::none();
         self.known = items.iter().map(|item| Arc::clone(T::uid(item))).collect();
         let objects = self.known.len();
         self.status.send_modify(|status| {

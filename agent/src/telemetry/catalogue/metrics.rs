@@ -165,8 +165,10 @@ metrics! {
     AgentSeriesLimit = "wellhead.agent.series.limit", Gauge Int "{series}", plain [Metric];
     /// Memory a part of the agent may take; of `total`, all of it: `memory_budget`.
     AgentMemoryBudget = "wellhead.agent.memory.budget", Gauge Int "By", plain [Component];
-    /// Memory a part of the agent takes, estimated by what it holds; of `total`, the pages of the process that are in memory, rings included and the kernel's maps not.
+    /// Memory a part of the agent takes, estimated by what it holds; of `kernel_maps`, what the kernel says, or their size where it says nothing; of `total`, the pages of the process that are in memory, rings included and the kernel's maps not.
     AgentMemoryUsage = "wellhead.agent.memory.usage", Gauge Int "By", plain [Component];
+    /// Steps taken to stay within `memory_budget`: 0 for none, 4 for all. What they are is in operations.md, "Memory".
+    AgentMemorySteps = "wellhead.agent.memory.steps", Gauge Int "{step}", plain [];
     /// Constant 1 for the state each feature is in.
     AgentFeature = "wellhead.agent.feature", Gauge Int "{feature}", plain [Feature, Mechanism, State];
     /// Times the configuration was read again, by what came of it.

@@ -92,6 +92,8 @@ pub struct Store {
     /// Series of any one metric.
     metric_limit: usize,
     buckets: Buckets,
+    /// Whether new series may be made at all.
+    admits_new: bool,
     counters: Arc<Counters>,
     sets: Sets,
     index: HashMap<Key, u32>,
@@ -118,6 +120,7 @@ impl Store {
             limit,
             metric_limit: limit,
             buckets: Buckets::Explicit,
+            admits_new: true,
             counters,
             sets: Sets::new(room_for_sets(limit)),
             index: HashMap::new(),
@@ -162,7 +165,21 @@ impl Store {
     pub fn set_limits(&mut self, limit: usize, metric_limit: usize) {
         self.limit = limit;
         self.metric_limit = metric_limit;
-        self.sets.set_capacity(room_for_sets(limit));
+        self.make_room_for_sets();
+    }
+
+    /// Whether new series may be made from now on, within the limits, and whether new attribute sets are named.
+    pub fn admit_new_series(&mut self, admits: bool) {
+        self.admits_new = admits;
+        self.make_room_for_sets();
+    }
+
+    fn make_room_for_sets(&mut self) {
+        self.sets.set_capacity(if self.admits_new {
+            room_for_sets(self.limit)
+        } else {
+            0
+        });
     }
 
     /// Names an attribute set. Given in key order, a known set costs one look-up and no allocation.
@@ -379,7 +396,8 @@ impl Store {
         if let Some(slot) = self.find(metric, owner, attributes) {
             return Some(slot);
         }
-        let room = self.held < self.limit
+        let room = self.admits_new
+            && self.held < self.limit
             && self.held_of(metric) < self.metric_limit
             && attributes != AttributesId::OVERFLOW
             && self.sets.is_valid(attributes);

@@ -26,7 +26,8 @@ impl State {
             Some(told) => store.read_for_export(told, now, resolve, node),
         };
         let invariants = self.invariants.all(&self.aggregator, &self.store);
-        let memory = self.settings.live.budget.shares(&self.held());
+        let resident = self.pressure.measure();
+        let memory = self.settings.live.budget.shares(&self.held(), resident);
         self.about.append(
             reading.rest_mut(),
             &self.counters,
@@ -41,6 +42,7 @@ impl State {
     fn held(&self) -> Held {
         let known = self.identity.sizes();
         Held {
+            kernel_maps: self.map_memory,
             connections: self.aggregator.open_connections().len()
                 + self.aggregator.left_out_connections().len(),
             processes: self.processes.len(),

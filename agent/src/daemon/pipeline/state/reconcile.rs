@@ -6,10 +6,19 @@ use super::super::crossed::Crossing;
 use super::super::suspects::Whereabouts;
 use super::State;
 use crate::counters::Discard;
-use crate::events::Event;
+use crate::events::{Body, Event};
 use crate::kernel::{Clock, LiveTcp};
 
 impl State {
+    /// While tables are copied an entry may be made of a connection after its end.
+    pub(super) fn forget_unmet(&mut self, event: &Event<'_>) {
+        if let Body::TcpClose(end) = &event.body
+            && end.connection.unmet
+        {
+            self.about.programs.forget(end.connection.socket_id);
+        }
+    }
+
     /// A count of the kernel's connections is done, and everything is read that happened meanwhile: who was missing again is
     /// gone.
     pub(in super::super) fn reconcile(&mut self, counted: Option<&LiveTcp>) {
