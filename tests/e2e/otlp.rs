@@ -57,6 +57,7 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.agent.series.limit", "{series}", Kind::Gauge),
     ("wellhead.agent.memory.budget", "By", Kind::Gauge),
     ("wellhead.agent.memory.usage", "By", Kind::Gauge),
+    ("wellhead.agent.memory.steps", "{step}", Kind::Gauge),
     ("wellhead.agent.feature", "{feature}", Kind::Gauge),
     ("wellhead.agent.config.reloads", "{reload}", Kind::Counter),
     (
