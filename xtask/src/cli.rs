@@ -22,7 +22,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what this machine lacks for building
-    Setup(setup::Wanted),
+    Setup {
+        /// Also what the kernel tests and those of the chart use
+        #[arg(long)]
+        tests: bool,
+        /// Also what virtual machines need
+        #[arg(long)]
+        vm: bool,
+        /// Also a Kubernetes, which takes ten minutes to build
+        #[arg(long)]
+        kube: bool,
+    },
     /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
     BuildEbpf,
     /// Build everything and start the agent, as root
@@ -83,7 +93,7 @@ enum Task {
 /// Does what the command line says.
 pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().task {
-        Task::Setup(wanted) => setup::run(wanted)?,
+        Task::Setup { tests, vm, kube } => setup::run(tests, vm, kube)?,
         Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
         Task::Run { args } => agent::run(args)?,
         Task::Test {

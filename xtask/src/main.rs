@@ -12,7 +12,6 @@ mod ebpf;
 mod kube;
 mod only_one;
 mod paths;
-mod receivers;
 mod setup;
 mod test;
 mod test_again;
