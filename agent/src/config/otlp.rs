@@ -216,7 +216,7 @@ pub enum OtlpCompression {
     None,
     /// gzip
     Gzip,
-    /// zstd: smaller and faster than gzip. The OpenTelemetry Collector takes it; the OTLP specification asks no receiver to
+    /// zstd: small like gzip, much faster. The OpenTelemetry Collector takes it; the OTLP specification asks no receiver to
     Zstd,
 }
 
