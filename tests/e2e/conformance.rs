@@ -125,10 +125,7 @@ fn every_row_holds(protocol: &str, rows: Vec<Row>) {
     }
     let mut receiver = Receiver::start();
     let agent = Agent::builder()
-        .export_to(&receiver, protocol)
-        .set("traces.process", "on")
-        // Every process of the machine makes a span: room for those of a busy one.
-        .set("otlp.queue_size", "64MiB")
+        .export_spans_to(&receiver, protocol)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .start();
     let programs = Programs::new();

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::{Agent, Need, Programs, Receiver, attribute, eventually, ready, text, until};
-
-/// Every process and connection of the machine makes events. Room for those of a busy one beside ours.
-const ROOM: &str = "64MiB";
+use crate::support::{
+    Agent, Need, Programs, ROOM, Receiver, attribute, eventually, ready, text, until,
+};
 
 /// How many records there are of each name and severity, of a program.
 fn told(receiver: &Receiver, program: &str) -> BTreeMap<(String, String), usize> {

@@ -119,9 +119,7 @@ fn exemplars_point_to_spans_that_were_exported() {
     }
     let receiver = Receiver::start();
     let agent = Agent::builder()
-        .export_to(&receiver, "http/protobuf")
-        .set("traces.process", "on")
-        .set("otlp.queue_size", "64MiB")
+        .export_spans_to(&receiver, "http/protobuf")
         .set(
             "otlp.metrics.histogram_aggregation",
             "base2_exponential_bucket_histogram",

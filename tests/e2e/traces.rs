@@ -6,9 +6,6 @@ use crate::support::{
     Agent, Need, Program, Programs, Receiver, attribute, ready, refused, text, until,
 };
 
-/// Every process of the machine makes a span. Room for those of a busy one beside ours.
-const ROOM: &str = "64MiB";
-
 #[test]
 fn processes_make_a_tree() {
     if !ready(&[Need::Python]) {
@@ -16,9 +13,7 @@ fn processes_make_a_tree() {
     }
     let receiver = Receiver::start();
     let agent = Agent::builder()
-        .export_to(&receiver, "http/protobuf")
-        .set("traces.process", "on")
-        .set("otlp.queue_size", ROOM)
+        .export_spans_to(&receiver, "http/protobuf")
         .start();
     let programs = Programs::new();
     let (root, well, ill, killed) = (
@@ -117,9 +112,7 @@ fn a_refused_connection_belongs_to_its_process() {
     }
     let receiver = Receiver::start();
     let _agent = Agent::builder()
-        .export_to(&receiver, "grpc")
-        .set("traces.process", "on")
-        .set("otlp.queue_size", ROOM)
+        .export_spans_to(&receiver, "grpc")
         .set("traces.tcp", "on")
         .start();
     let programs = Programs::new();

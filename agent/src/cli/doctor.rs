@@ -209,11 +209,10 @@ fn reach(signal: &SignalSettings) -> String {
         .host()
         .unwrap_or_default()
         .trim_matches(['[', ']']);
-    let https = signal.endpoint.scheme_str() == Some("https");
     let port = signal
         .endpoint
         .port_u16()
-        .unwrap_or(if https { 443 } else { 80 });
+        .unwrap_or(if signal.is_secure() { 443 } else { 80 });
     let shown = format!("{host}:{port}");
     let addresses = match (host, port).to_socket_addrs() {
         Ok(addresses) => addresses,

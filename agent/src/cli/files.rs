@@ -6,7 +6,7 @@ use crate::config::{Config, Loaded, OtlpSignalTls, Problem, Signal};
 use crate::daemon::Settings;
 use crate::export::otlp::SignalSettings;
 use crate::resolver::ResolverSettings;
-use crate::tls::{ClientFiles, ServerFiles, TlsError};
+use crate::tls::{ClientFiles, TlsError};
 
 /// The files of a section.
 #[derive(Debug)]
@@ -27,6 +27,14 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    fn of(error: &TlsError) -> Self {
+        let text = chain(error);
+        match error {
+            TlsError::Lapsed { .. } => Self::Lapsed(text),
+            _ => Self::Useless(text),
+        }
+    }
+
     pub(super) fn text(&self) -> &str {
         let (Self::Useless(text) | Self::Lapsed(text)) = self;
         text
@@ -36,44 +44,39 @@ impl Fault {
 /// Reads all that are used.
 pub(super) fn look(config: &Config, settings: &Settings) -> Vec<Files> {
     let mut all = Vec::new();
-    let mut add = |key: String, checked: Result<(), Fault>| {
+    let mut add = |key: String, fault: Option<Fault>| {
         if all.iter().all(|files: &Files| files.key != key) {
-            let fault = checked.err();
             all.push(Files { key, fault });
         }
     };
+    let fault = |checked: Result<(), TlsError>| checked.err().map(|error| Fault::of(&error));
     for (signal, settings) in [
         (Signal::Metrics, &settings.otlp.metrics),
         (Signal::Traces, &settings.otlp.traces),
         (Signal::Logs, &settings.otlp.logs),
     ] {
         if let Some(files) = settings.as_ref().and_then(used) {
-            add(
-                section(config, signal),
-                files.check().map_err(|error| fault(&error)),
-            );
+            add(section(config, signal), fault(files.check()));
         }
     }
     let resolver = settings.resolver.as_ref();
-    if let Some(resolver) =
-        resolver.filter(|resolver| resolver.is_secure() && resolver.tls.is_any())
-    {
+    let resolver = resolver.filter(|resolver| resolver.is_secure() && resolver.tls.is_any());
+    if let Some(resolver) = resolver {
         add(
             "kubernetes.resolver_tls".to_owned(),
-            resolver.tls.check().map_err(|error| fault(&error)),
+            fault(resolver.tls.check()),
         );
     }
     let access = AccessSettings::new(&config.prometheus);
-    let server = |files: &ServerFiles| files.check().map_err(|error| fault(&error));
     if let Some(files) = &access.tls {
-        add("prometheus.tls".to_owned(), server(files));
+        add("prometheus.tls".to_owned(), fault(files.check()));
     }
     if let Some(checked) = access.check_token() {
-        let checked = checked.map_err(|error| Fault::Useless(chain(&error)));
-        add("prometheus.bearer_token_file".to_owned(), checked);
+        let fault = checked.err().map(|error| Fault::Useless(chain(&error)));
+        add("prometheus.bearer_token_file".to_owned(), fault);
     }
     if let Some(files) = &ResolverSettings::new(config).tls {
-        add("resolver.tls".to_owned(), server(files));
+        add("resolver.tls".to_owned(), fault(files.check()));
     }
     all
 }
@@ -97,8 +100,7 @@ pub(super) fn problems(loaded: &Loaded, settings: &Settings) -> (Vec<Problem>, V
 }
 
 fn used(settings: &SignalSettings) -> Option<&ClientFiles> {
-    let secure = settings.endpoint.scheme_str() == Some("https");
-    Some(&settings.tls).filter(|files| secure && files.is_any())
+    Some(&settings.tls).filter(|files| settings.is_secure() && files.is_any())
 }
 
 /// Where what a signal uses is set.
@@ -113,14 +115,6 @@ fn section(config: &Config, signal: Signal) -> String {
         Signal::Logs => "logs",
     };
     format!("otlp.{name}.tls")
-}
-
-fn fault(error: &TlsError) -> Fault {
-    let text = chain(error);
-    match error {
-        TlsError::Lapsed { .. } => Fault::Lapsed(text),
-        _ => Fault::Useless(text),
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@ mod limit;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -20,6 +18,7 @@ use tracing_subscriber::{Layer, fmt, registry, reload};
 
 use self::limit::Limit;
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::daemon::OwnLog;
 use crate::export::otlp::OwnTelemetry;
 use crate::own_span;
 
@@ -56,24 +55,17 @@ pub(super) fn start(log: &Log, own: &OwnTelemetry) {
 }
 
 /// Logs at another level from now on.
-pub(super) fn set_level(level: LogLevel) {
+fn set_level(level: LogLevel) {
     if let Some(set) = SET_LEVEL.get() {
         set(level);
     }
 }
 
-/// Logs what is to be said of lines that were left out, and says how many were in all. Until the first time, none are.
-pub(super) fn tell_left_out() -> u64 {
-    LIMIT.get().map_or(0, Limit::tell)
-}
-
-/// Does so once a second, for ever.
-pub(super) async fn keep_telling() {
-    let mut tell = interval(Duration::from_secs(1));
-    tell.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tell.tick().await;
-        tell_left_out();
+/// What whoever runs can do about the log. Until it tells of lines that were left out for the first time, none are.
+pub(super) fn own_log() -> OwnLog {
+    OwnLog {
+        set_level: Box::new(set_level),
+        tell_left_out: Box::new(|| LIMIT.get().map_or(0, Limit::tell)),
     }
 }
 

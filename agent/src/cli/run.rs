@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::exit::{Exit, Failure};
 use super::{Options, Threads, block_on, logging};
 use crate::config;
-use crate::daemon::{self, ConfigFile, ConfigSource, DaemonError, OwnLog, Settings};
+use crate::daemon::{self, ConfigFile, ConfigSource, DaemonError, Settings};
 use crate::export::otlp::OwnTelemetry;
 use crate::memory;
 
@@ -18,7 +18,7 @@ pub(super) fn execute(options: &Options) -> Result<Exit, Failure> {
     let own = OwnTelemetry::new(settings.own.clone(), &settings.own_resource());
     Options::start_logging(&loaded, &own);
     block_on(&Threads::BESIDE_CAPTURE, async {
-        Ok(daemon::run(&loaded.config, source, own).await?)
+        Ok(daemon::run(&loaded.config, settings, source, own).await?)
     })?;
     Ok(Exit::Success)
 }
@@ -34,9 +34,6 @@ fn source(options: &Options) -> ConfigSource {
         load: Arc::new(move || {
             config::load(options.config.as_deref(), std::env::vars_os(), &options.set)
         }),
-        log: Arc::new(OwnLog {
-            set_level: Box::new(logging::set_level),
-            tell_left_out: Box::new(logging::tell_left_out),
-        }),
+        log: Arc::new(logging::own_log()),
     }
 }

@@ -273,9 +273,7 @@ impl Config {
             ..usual
         }
     }
-}
 
-impl Config {
     /// About what a series takes, bytes.
     fn series_entry(&self) -> u64 {
         let metrics = &self.otlp.metrics;

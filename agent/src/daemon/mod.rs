@@ -72,10 +72,10 @@ pub const BUILD: BuildInfo = BuildInfo {
 /// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
 pub async fn run(
     config: &Config,
+    settings: Settings,
     source: ConfigSource,
     own: OwnTelemetry,
 ) -> Result<(), DaemonError> {
-    let settings = Settings::new(config)?;
     let (access, renewer) = AccessSettings::new(&config.prometheus).open()?;
     // Before anything else fails for the same reason with a less helpful message.
     check_privilege().map_err(DaemonError::Attach)?;

@@ -28,8 +28,8 @@ impl fmt::Debug for OwnLog {
 }
 
 impl OwnLog {
-    /// Tells of lines that were left out, for ever.
-    pub(super) async fn keep_telling(self: Arc<Self>, counters: Arc<Counters>) {
+    /// Tells of lines that were left out, and counts them, for ever.
+    pub(crate) async fn keep_telling(self: Arc<Self>, counters: Arc<Counters>) {
         let mut tell = interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::pipeline::Reconfigured;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::counters::{Counters, Reload};
 use crate::file_stamp::FileStamp;
+use crate::kernel::Clock;
 
 /// How often the file is looked at. Kubernetes takes a minute to bring a changed ConfigMap to a pod.
 const LOOK: Duration = Duration::from_secs(5);
@@ -117,9 +118,7 @@ impl Reloader {
     }
 
     fn count(&self, outcome: Reload) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        self.counters.reloads().count(outcome, now);
+        self.counters.reloads().count(outcome, Clock::wall_ns());
     }
 
     /// A configuration with a mistake changes nothing.

@@ -132,7 +132,7 @@ impl Settings {
 
     /// Whose the agent's own telemetry is.
     pub fn own_resource(&self) -> Arc<Resource> {
-        Identity::new(&self.identity, Arc::default()).node_resource()
+        Identity::own_resource(&self.identity)
     }
 
     /// For identity; `kubernetes` says whether pods are watched, `cluster` whether somebody tells of the rest of the cluster.

@@ -106,6 +106,11 @@ impl Identity {
         }
     }
 
+    /// The node's own resource by itself, as it is before anything is known of the node.
+    pub fn own_resource(settings: &IdentitySettings) -> Arc<Resource> {
+        Arc::new(Describer::new(settings).node())
+    }
+
     /// A cgroup of the unified hierarchy was made. While no more owners fit, it counts for the node.
     pub fn cgroup_created(&mut self, id: u64, path: &str, now: u64) {
         let owner = self.cgroup_found(id, path, now);

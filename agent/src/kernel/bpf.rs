@@ -44,7 +44,8 @@ pub(super) fn is_link_of(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> bool 
         && id == field(&program, "prog_id")
 }
 
-fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
+/// A line of the kernel's description of a descriptor (`/proc/self/fdinfo`).
+pub(super) fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = about.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = lines.find(|(key, _)| *key == name)?;
     Some(value.trim())

@@ -43,6 +43,14 @@ impl Clock {
         nanoseconds(clock_gettime(ClockId::Boottime))
     }
 
+    /// Now on the wall clock, nanoseconds since the Unix epoch.
+    pub fn wall_ns() -> u64 {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Now on the wall clock as the records see it.
     pub fn now_unix_nano(&self) -> u64 {
         self.unix_nano(Self::boot_ns())
@@ -50,10 +58,7 @@ impl Clock {
 }
 
 fn measure() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let wall = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+    let wall = i64::try_from(Clock::wall_ns()).unwrap_or(i64::MAX);
     wall.saturating_sub_unsigned(Clock::boot_ns())
 }
 

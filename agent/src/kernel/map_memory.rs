@@ -5,6 +5,8 @@ use std::fs;
 
 use aya::maps::MapType;
 
+use super::bpf::field;
+
 /// Bytes the kernel holds for the maps of this process, rings left out, whose pages are the process's as well. `None` where the
 /// kernel does not say it of all of them.
 pub fn map_memory() -> Option<u64> {
@@ -40,11 +42,7 @@ struct MapInfo {
 impl MapInfo {
     /// Its id and the rest; `None` for whatever is no map.
     fn parse(text: &str) -> Option<(u64, Self)> {
-        let number = |name: &str| {
-            let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-            let (_, value) = lines.find(|(key, _)| *key == name)?;
-            value.trim().parse::<u64>().ok()
-        };
+        let number = |name: &str| field(text, name)?.parse::<u64>().ok();
         let kind = number("map_type")?;
         let bytes = number("memlock").filter(|bytes| *bytes > 0);
         Some((number("map_id")?, Self { kind, bytes }))

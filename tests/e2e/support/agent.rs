@@ -19,6 +19,9 @@ use super::pins::Pins;
 use super::wait::until;
 use wellhead_tests::receiver::Receiver;
 
+/// What waits for its export where the machine is busy with other things: spans and events of all it does.
+pub(crate) const ROOM: &str = "64MiB";
+
 /// An agent to be.
 #[derive(Debug, Default)]
 pub(crate) struct AgentBuilder {
@@ -40,6 +43,13 @@ impl AgentBuilder {
         self.set("otlp.endpoint", receiver.endpoint(protocol))
             .set("otlp.protocol", protocol)
             .set("otlp.interval", "300ms")
+    }
+
+    /// The same, with spans of processes. Every process of the machine makes one: there is room for those of a busy one.
+    pub(crate) fn export_spans_to(self, receiver: &Receiver, protocol: &str) -> Self {
+        self.export_to(receiver, protocol)
+            .set("traces.process", "on")
+            .set("otlp.queue_size", ROOM)
     }
 
     /// Sets an environment variable.

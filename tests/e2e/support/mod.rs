@@ -10,7 +10,7 @@ mod requirements;
 mod wait;
 mod work;
 
-pub(crate) use self::agent::{Agent, AgentBuilder};
+pub(crate) use self::agent::{Agent, AgentBuilder, ROOM};
 pub(crate) use self::cgroup::Container;
 pub(crate) use self::command::{Finished, finish, kill, wellhead, wrapped};
 pub(crate) use self::exposition::{Format, Page, judged};

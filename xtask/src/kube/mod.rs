@@ -18,7 +18,7 @@ mod watch;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,8 +32,8 @@ use self::programs::{ControlPlane, Node};
 use self::rig::{Extent, NODE, Rig};
 pub(crate) use self::test::run as test;
 use crate::cmd::{Cmd, is_root, say};
-use crate::setup;
 use crate::test::mount_what_the_kernel_shows;
+use crate::{only_one, setup};
 
 /// What to do with the rig.
 #[derive(Debug, Subcommand)]
@@ -136,14 +136,7 @@ fn clear() -> Result<()> {
 
 /// Waits until nobody else builds, starts or ends a rig, and keeps others from it until it is dropped.
 fn one_at_a_time() -> Result<File> {
-    let directory = programs::directory()?;
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let lock =
-        File::open(&directory).with_context(|| format!("cannot open {}", directory.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", directory.display()))?;
-    Ok(lock)
+    only_one::hold(&programs::directory()?.join("lock"), "a rig")
 }
 
 /// Imports an image into a cluster that runs.

@@ -1,6 +1,6 @@
 //! One guest, from its start to its end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use super::accel::Accelerator;
 use super::kernels::{Cgroups, Image};
 use super::report::{Line, Reports};
-use crate::cmd::{Cmd, say};
+use crate::cmd::Cmd;
+use crate::only_one;
 
 const QEMU: &str = "qemu-system-x86_64";
 const MEMORY: &str = "1024";
@@ -60,14 +61,8 @@ impl Guest<'_> {
         fs::create_dir_all(self.logs)
             .with_context(|| format!("cannot create {}", self.logs.display()))?;
         // Two guests would write over each other's files.
-        let mine = File::create(self.logs.join("lock"))?;
-        if mine.try_lock().is_err() {
-            say(format!(
-                "waiting for another guest in {}",
-                self.logs.display()
-            ));
-            mine.lock()?;
-        }
+        let guest = format!("a guest in {}", self.logs.display());
+        let _mine = only_one::hold(&self.logs.join("lock"), &guest)?;
         let mut report = Reports::new(&self.logs.join("report"))?;
         let mut running = Running(self.command().start(self.stdin(), None)?);
         let start = Instant::now();

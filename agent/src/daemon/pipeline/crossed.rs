@@ -19,11 +19,10 @@ pub(super) struct Crossed {
 
 /// A connection whose end crossed a snapshot: the table may have it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Crossing {
-    /// The snapshot told of it before its end did.
-    Ended(u64),
-    /// It was over before the snapshot told of it.
-    Met(u64),
+pub(super) struct Crossing {
+    pub(super) socket: u64,
+    /// Its end was told before the snapshot told of it.
+    pub(super) was_over: bool,
 }
 
 impl Crossed {
@@ -42,12 +41,18 @@ impl Crossed {
 
     fn ended(&mut self, socket: u64) -> Option<Crossing> {
         self.ended.note(socket);
-        self.met.has(socket).then_some(Crossing::Ended(socket))
+        self.met.has(socket).then_some(Crossing {
+            socket,
+            was_over: false,
+        })
     }
 
     fn met(&mut self, socket: u64) -> Option<Crossing> {
         self.met.note(socket);
-        self.ended.has(socket).then_some(Crossing::Met(socket))
+        self.ended.has(socket).then_some(Crossing {
+            socket,
+            was_over: true,
+        })
     }
 }
 
@@ -72,13 +77,17 @@ impl Lately {
 mod tests {
     use super::*;
 
+    const fn crossing(socket: u64, was_over: bool) -> Crossing {
+        Crossing { socket, was_over }
+    }
+
     #[test]
     fn whichever_is_told_first() {
         let mut crossed = Crossed::default();
         assert_eq!(crossed.met(1), None);
-        assert_eq!(crossed.ended(1), Some(Crossing::Ended(1)));
+        assert_eq!(crossed.ended(1), Some(crossing(1, false)));
         assert_eq!(crossed.ended(2), None);
-        assert_eq!(crossed.met(2), Some(Crossing::Met(2)));
+        assert_eq!(crossed.met(2), Some(crossing(2, true)));
         assert_eq!(crossed.met(3), None);
         assert_eq!(crossed.met(3), None);
     }
@@ -91,7 +100,7 @@ mod tests {
             crossed.ended(socket);
         }
         assert_eq!(crossed.met(0), None);
-        assert_eq!(crossed.met(1), Some(Crossing::Met(1)));
+        assert_eq!(crossed.met(1), Some(crossing(1, true)));
         assert_eq!(crossed.ended.0.len(), REMEMBERED);
     }
 }

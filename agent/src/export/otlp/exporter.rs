@@ -36,10 +36,26 @@ pub struct OtlpError {
     source: TransportError,
 }
 
-impl OtlpError {
-    pub(super) const fn new(signal: Signal, source: TransportError) -> Self {
-        Self { signal, source }
-    }
+/// Where is counted what becomes of telemetry, and when its export ends.
+pub(super) type About<'a> = (&'a Arc<Counters>, &'a Arc<ExportStats>, &'a Arc<Shutdown>);
+
+/// What sends a signal to its receiver.
+pub(super) fn sender(
+    signal: Signal,
+    settings: &SignalSettings,
+    (counters, stats, shutdown): About<'_>,
+) -> Result<Sender<Renewed>, OtlpError> {
+    let client = Renewed::new(settings).map_err(|source| OtlpError { signal, source })?;
+    let receiver = settings.endpoint.authority();
+    let receiver = receiver.map(ToString::to_string).unwrap_or_default();
+    Ok(Sender::new(
+        client,
+        signal,
+        receiver,
+        Arc::clone(counters),
+        Arc::clone(stats),
+        Arc::clone(shutdown),
+    ))
 }
 
 /// Room for what the pipeline has just handed over, which comes on top of what waits encoded: a burst of a few thousand items.
@@ -71,13 +87,8 @@ impl OtlpExporter {
             let Some(settings) = settings else {
                 return Ok(None);
             };
-            let client = Renewed::new(settings).map_err(|source| OtlpError { signal, source })?;
-            let receiver = settings.endpoint.authority();
-            let receiver = receiver.map(ToString::to_string).unwrap_or_default();
-            let (counters, stats) = (Arc::clone(counters), Arc::clone(stats));
-            let shutdown = Arc::clone(&shutdown);
-            let sender = Sender::new(client, signal, receiver, counters, stats, shutdown);
-            Ok(Some((sender, settings)))
+            let about = (counters, stats, &shutdown);
+            Ok(Some((sender(signal, settings, about)?, settings)))
         };
         // All clients first, so that a failure leaves no task behind.
         let metrics = with_sender(Signal::Metrics, &settings.metrics)?;
@@ -112,7 +123,7 @@ impl OtlpExporter {
     fn spawn_batches<I: Finished>(
         &mut self,
         (sender, settings): (Sender<Renewed>, &SignalSettings),
-        (counters, stats, shutdown): (&Arc<Counters>, &Arc<ExportStats>, &Arc<Shutdown>),
+        (counters, stats, shutdown): About<'_>,
     ) -> Queue<I> {
         let limit = settings.queue_size;
         let handed_over = HANDED_OVER.max(limit / 4);

@@ -106,7 +106,7 @@ fn endpoint(settings: &SignalSettings) -> Result<Endpoint, TransportError> {
         .map_err(TransportError::Grpc)?
         // The attempt's own timeout strikes first. This one ends connections that nobody waits for any more.
         .connect_timeout(settings.timeout.saturating_mul(2));
-    if settings.endpoint.scheme_str() != Some("https") {
+    if !settings.is_secure() {
         return Ok(endpoint);
     }
     let tls = settings.tls.tonic()?;

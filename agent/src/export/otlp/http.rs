@@ -43,7 +43,7 @@ pub(super) struct HttpClient {
 impl HttpClient {
     pub(super) fn new(settings: &SignalSettings) -> Result<Self, TransportError> {
         let tcp = lookup::connector();
-        let connector = if settings.endpoint.scheme_str() == Some("https") {
+        let connector = if settings.is_secure() {
             let tls = settings.tls.rustls()?;
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::common::SCHEMA_URL;
 use super::delivery::{Delivery, Sender};
-use super::exporter::OtlpError;
+use super::exporter::{OtlpError, sender};
 use super::renewed::Renewed;
 use super::settings::SignalSettings;
 use super::shutdown::Shutdown;
@@ -156,21 +156,9 @@ impl OwnTelemetry {
         let stats = Arc::<ExportStats>::default();
         let mut tasks = Vec::new();
         for way in mem::take(&mut self.ways) {
-            let signal = way.signal;
-            let client =
-                Renewed::new(&way.settings).map_err(|source| OtlpError::new(signal, source))?;
-            let receiver = way.settings.endpoint.authority();
-            let receiver = receiver.map(ToString::to_string).unwrap_or_default();
-            let (counters, stats) = (Arc::clone(counters), Arc::clone(&stats));
-            let sender = Sender::new(
-                client,
-                signal,
-                receiver,
-                Arc::clone(&counters),
-                stats,
-                Arc::clone(&shutdown),
-            );
-            let sending = send(way, sender, counters, Arc::clone(&shutdown));
+            let about = (counters, &stats, &shutdown);
+            let sender = sender(way.signal, &way.settings, about)?;
+            let sending = send(way, sender, Arc::clone(counters), Arc::clone(&shutdown));
             tasks.push(tokio::spawn(sending));
         }
         Ok(OwnExport {

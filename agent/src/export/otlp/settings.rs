@@ -77,6 +77,13 @@ pub struct SignalSettings {
     pub tls: ClientFiles,
 }
 
+impl SignalSettings {
+    /// Whether TLS is spoken.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.endpoint.scheme_str() == Some("https")
+    }
+}
+
 /// Where what waits may go on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpillSettings {

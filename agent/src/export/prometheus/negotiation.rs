@@ -183,6 +183,7 @@ mod tests {
         );
         check(&[&protobuf], OpenMetrics);
     }
+
     #[test]
     fn protobuf_is_not_offered() {
         let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";

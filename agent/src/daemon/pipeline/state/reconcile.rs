@@ -56,13 +56,14 @@ impl State {
     /// there in the moment of the end.
     pub(super) fn was_over(&mut self, event: &Event<'_>) -> bool {
         // An address may be another's by now.
-        let crossing = self.crossed.see(event);
-        let crossing = crossing.filter(|_| self.about.programs.know_sockets_by_cookie());
-        let Some(Crossing::Ended(socket) | Crossing::Met(socket)) = crossing else {
+        if !self.about.programs.know_sockets_by_cookie() {
+            return false;
+        }
+        let Some(Crossing { socket, was_over }) = self.crossed.see(event) else {
             return false;
         };
         self.about.programs.forget(socket);
-        matches!(crossing, Some(Crossing::Met(_)))
+        was_over
     }
 
     fn let_go(&mut self, sockets: &[u64]) {
