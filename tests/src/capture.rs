@@ -215,6 +215,8 @@ impl Live {
             .build()?;
         let mut settings = Settings::new(&Config::default())?;
         settings.probes = probes;
+        // All tests share one process: what it takes says nothing about this pipeline.
+        settings.pipeline.live.budget.total = u64::MAX;
         change(&mut settings.pipeline);
         let (snapshots, requests) = SnapshotHandle::channel(1);
         let (subscriptions, subscribers) = mpsc::channel(1);
