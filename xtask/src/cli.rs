@@ -22,17 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what this machine lacks for building
-    Setup {
-        /// Also what the kernel tests and those of the chart use
-        #[arg(long)]
-        tests: bool,
-        /// Also what virtual machines need
-        #[arg(long)]
-        vm: bool,
-        /// Also a Kubernetes, which takes ten minutes to build
-        #[arg(long)]
-        kube: bool,
-    },
+    Setup(setup::Wanted),
     /// Build the kernel programs into target/ebpf/wellhead-ebpf.o
     BuildEbpf,
     /// Build everything and start the agent, as root
@@ -93,7 +83,7 @@ enum Task {
 /// Does what the command line says.
 pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().task {
-        Task::Setup { tests, vm, kube } => setup::run(tests, vm, kube)?,
+        Task::Setup(wanted) => setup::run(wanted)?,
         Task::BuildEbpf => ebpf::build(Warnings::Shown)?,
         Task::Run { args } => agent::run(args)?,
         Task::Test {

@@ -86,6 +86,21 @@ impl Suite {
             .with_context(|| format!("Debian's {} has no package {package}", self.name))
     }
 
+    /// These packages and all that they depend on, after [`Self::update`]. Virtual ones are left out.
+    pub(crate) fn needed_by(&self, directory: &Path, packages: &[&str]) -> Result<Vec<String>> {
+        let listed = self
+            .apt("apt-cache", directory)
+            .args(["depends", "--recurse", "--important", "--no-pre-depends"])
+            .args(packages)
+            .ask()
+            .with_context(|| format!("Debian's {} has not all of {packages:?}", self.name))?;
+        // A package begins a line, what it depends on is indented.
+        let names = listed
+            .lines()
+            .filter(|line| !line.starts_with([' ', '<', '|']));
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Downloads packages, each a name or `name=version`, and unpacks them all into `tree`. `work` is for the
     /// packages themselves.
     pub(crate) fn unpack<S: AsRef<str>>(

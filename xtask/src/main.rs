@@ -12,6 +12,7 @@ mod ebpf;
 mod kube;
 mod only_one;
 mod paths;
+mod receivers;
 mod setup;
 mod test;
 mod test_again;

@@ -1,5 +1,5 @@
 //! `cargo xtask setup`: what the machine needs for building, with `--tests` for the kernel tests, with `--vm` for virtual
-//! machines, with `--kube` for a Kubernetes.
+//! machines, with `--kube` for a Kubernetes, with `--collector` for an OpenTelemetry Collector.
 //! It looks before it acts, so it is quick where nothing is missing.
 
 use anyhow::{Result, bail};
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::test_tools::{self, TestTools};
 use crate::toolchain::{self, Toolchain};
-use crate::{dist, kube};
+use crate::{dist, kube, receivers};
 
 /// One thing the machine must have.
 struct Need {
@@ -151,18 +151,40 @@ const KUBE: [Need; 3] = [
     },
 ];
 
+/// What `cargo xtask setup` is asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Wanted {
+    /// Also what the kernel tests and those of the chart use
+    #[arg(long)]
+    tests: bool,
+    /// Also what virtual machines need
+    #[arg(long)]
+    vm: bool,
+    /// Also a Kubernetes, which takes ten minutes to build
+    #[arg(long)]
+    kube: bool,
+    /// Also an OpenTelemetry Collector, which takes five minutes to build
+    #[arg(long)]
+    collector: bool,
+}
+
 /// The build's needs, and those of what is named.
-pub(crate) fn run(with_tests: bool, with_vm: bool, with_kube: bool) -> Result<()> {
+pub(crate) fn run(wanted: Wanted) -> Result<()> {
     build()?;
-    if with_tests {
+    if wanted.tests {
         tests()?;
         test_tools::helm()?;
+        receivers::ensure()?;
     }
-    if with_vm {
+    if wanted.vm {
         vm()?;
     }
-    if with_kube {
+    if wanted.kube {
         kube::prepare()?;
+    }
+    if wanted.collector {
+        receivers::collector()?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless};
-use crate::{agent, chart, kube, paths, setup, test_again};
+use crate::{agent, chart, kube, paths, receivers, setup, test_again};
 
 /// Which tests to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +99,7 @@ pub(crate) fn unit() -> Result<()> {
 /// and skip themselves; in CI, they fail.
 pub(crate) fn kernel() -> Result<()> {
     let tools = setup::tests()?;
+    let receivers = receivers::ensure()?;
     let binary = agent::build()?;
     mount_what_the_kernel_shows()?;
     let root = paths::root()?;
@@ -111,6 +112,9 @@ pub(crate) fn kernel() -> Result<()> {
             .env("WELLHEAD_BIN", &binary)
             .env("WELLHEAD_TEST_PYTHON", &tools.python)
             .env("WELLHEAD_TEST_PROMTOOL", &tools.promtool);
+        for (variable, program) in &receivers.variables {
+            cargo = cargo.env(variable, program);
+        }
         if env::var_os("CI").is_some() {
             cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
         }

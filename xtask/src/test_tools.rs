@@ -46,7 +46,7 @@ pub(crate) fn helm() -> Result<PathBuf> {
 }
 
 /// A Python that has these packages.
-fn python(packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn python(packages: &[&str]) -> Result<PathBuf> {
     let venv = paths::tool(&directory_name(packages))?;
     let python = venv.join("bin/python");
     // Written last: an interrupted installation is done again.
@@ -76,20 +76,25 @@ fn python(packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The one on `PATH`, or the one out of Debian's Prometheus package. That package is unpacked and
-/// not installed, because installing it starts a Prometheus server.
+/// The one on `PATH`, or the one out of Debian's Prometheus package.
 fn promtool() -> Result<PathBuf> {
     if let Some(promtool) = which("promtool") {
         return Ok(promtool);
     }
+    Ok(prometheus()?.with_file_name("promtool"))
+}
+
+/// A Prometheus server, with `promtool` beside it, out of Debian's package. That is unpacked and not installed, because
+/// installing it starts a server.
+pub(crate) fn prometheus() -> Result<PathBuf> {
     let dir = paths::tool("promtool")?;
-    let promtool = dir.join("usr/bin/promtool");
-    if promtool.is_file() {
-        return Ok(promtool);
+    let prometheus = dir.join("usr/bin/prometheus");
+    if prometheus.is_file() {
+        return Ok(prometheus);
     }
     let _mine = only_one::wait("promtool")?;
-    if promtool.is_file() {
-        return Ok(promtool);
+    if prometheus.is_file() {
+        return Ok(prometheus);
     }
     if which("apt-get").is_none() {
         bail!("promtool is missing; install it with: dnf install golang-github-prometheus");
@@ -109,11 +114,11 @@ fn promtool() -> Result<PathBuf> {
         .run()?;
     fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
     ensure!(
-        promtool.is_file(),
+        prometheus.is_file(),
         "{} is still missing",
-        promtool.display()
+        prometheus.display()
     );
-    Ok(promtool)
+    Ok(prometheus)
 }
 
 fn downloaded(dir: &Path) -> Result<PathBuf> {
