@@ -35,6 +35,8 @@ mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod pins;
 #[cfg(test)]
 mod receivers;
