@@ -36,6 +36,9 @@ mod metrics;
 mod otlp;
 #[cfg(test)]
 mod own;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod pins;
 #[cfg(test)]
 mod receivers;

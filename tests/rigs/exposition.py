@@ -22,7 +22,8 @@ PARSERS = {
 
 def labels(sample):
     """The formats differ in how a whole number is written: `le="1"` and `le="1.0"`."""
-    bound = {"le": repr(float(sample.labels["le"]))} if "le" in sample.labels else {}
+    is_bucket = sample.name.endswith("_bucket") and "le" in sample.labels
+    bound = {"le": repr(float(sample.labels["le"]))} if is_bucket else {}
     return {**sample.labels, **bound}
 
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless};
-use crate::{chart, docs, kube, paths, setup, test, tidy};
+use crate::{chart, docs, kube, paths, receivers, setup, test, tidy};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -64,6 +64,17 @@ const STEPS: [Step; 11] = [
     },
 ];
 
+/// Without an OpenTelemetry Collector where none has been built.
+const RECEIVERS: Step = Step {
+    name: "test receivers",
+    run: || receivers::test(&[]),
+};
+
+const ALL_RECEIVERS: Step = Step {
+    name: "test receivers",
+    run: || receivers::collector().and_then(|_| receivers::test(&[])),
+};
+
 /// What only machines run that have a Kubernetes already, or are told to make one.
 const KUBE: Step = Step {
     name: "test kube",
@@ -74,7 +85,9 @@ const KUBE: Step = Step {
 pub(crate) fn run(full: bool) -> Result<()> {
     let with_kube = full || kube::is_here();
     let mut times = Vec::new();
-    for Step { name, run } in STEPS.into_iter().chain(with_kube.then_some(KUBE)) {
+    let receivers = if full { ALL_RECEIVERS } else { RECEIVERS };
+    let steps = STEPS.into_iter().chain([receivers]);
+    for Step { name, run } in steps.chain(with_kube.then_some(KUBE)) {
         say(format!("==> {name}"));
         let start = Instant::now();
         run().with_context(|| format!("ci failed at `{name}`"))?;
@@ -85,6 +98,7 @@ pub(crate) fn run(full: bool) -> Result<()> {
             "==> SKIPPED: test kube, because no Kubernetes has been built here: `setup --kube` does, or `ci --full`",
         );
     }
+    receivers::tell_of_collector();
     say("==> all passed");
     for (name, time) in &times {
         say(line(name, *time));

@@ -40,7 +40,7 @@ enum Task {
         /// How long (`test soak`)
         #[arg(long, default_value_t = 10)]
         minutes: u32,
-        /// Only tests with this in their name (`test vm`, `test kube`)
+        /// Only tests with this in their name (`test vm`, `test kube`, `test receivers`)
         #[arg(last = true)]
         filter: Vec<OsString>,
     },
@@ -74,7 +74,7 @@ enum Task {
     Tidy,
     /// Run everything that a change has to pass
     Ci {
-        /// Also what has to be built for ten minutes first
+        /// Also what has to be built for minutes first
         #[arg(long)]
         full: bool,
     },

@@ -155,7 +155,7 @@ const KUBE: [Need; 3] = [
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Wanted {
-    /// Also what the kernel tests and those of the chart use
+    /// Also what the kernel tests and those of the chart and with receivers use
     #[arg(long)]
     tests: bool,
     /// Also what virtual machines need
@@ -175,7 +175,7 @@ pub(crate) fn run(wanted: Wanted) -> Result<()> {
     if wanted.tests {
         tests()?;
         test_tools::helm()?;
-        receivers::ensure()?;
+        receivers::ensure_if_possible()?;
     }
     if wanted.vm {
         vm()?;

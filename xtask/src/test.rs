@@ -2,7 +2,7 @@
 //! the agent's programs into the kernel of this machine or of virtual machines.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
+use crate::test_tools::TestTools;
 use crate::vm::{self, Bless};
 use crate::{agent, chart, kube, paths, receivers, setup, test_again};
 
@@ -27,6 +28,8 @@ pub(crate) enum Suite {
     Vm,
     /// What needs a Kubernetes, in one with a real node on this machine
     Kube,
+    /// Receivers that are not ours, and whether all have the same numbers; needs root
+    Receivers,
     /// Minutes of mixed load on this machine, with a look at memory and counts every ten seconds
     Soak,
     /// All of these but the soak
@@ -53,9 +56,9 @@ pub(crate) fn run(
     minutes: u32,
     filter: &[OsString],
 ) -> Result<ExitCode> {
-    let may_filter = matches!(suite, Some(Suite::Vm | Suite::Kube));
+    let may_filter = matches!(suite, Some(Suite::Vm | Suite::Kube | Suite::Receivers));
     if !may_filter && !filter.is_empty() {
-        say("error: filters are for `test vm` and `test kube`");
+        say("error: filters are for `test vm`, `test kube` and `test receivers`");
         return Ok(ExitCode::from(USAGE));
     }
     if suite != Some(Suite::Vm) && bless {
@@ -74,10 +77,12 @@ pub(crate) fn run(
         Some(Suite::Vm) => vm::test(filter, bless)?,
         Some(Suite::Soak) => soak(minutes)?,
         Some(Suite::Kube) => kube::test(filter)?,
+        Some(Suite::Receivers) => receivers::test(filter)?,
         Some(Suite::All) => {
             unit()?;
             chart::test()?;
             kernel()?;
+            receivers::test(filter)?;
             vm::test(filter, bless)?;
             kube::test(filter)?;
         }
@@ -98,34 +103,48 @@ pub(crate) fn unit() -> Result<()> {
 /// Runs the agent's release build on this machine's kernel. Where that cannot work the tests say so
 /// and skip themselves; in CI, they fail.
 pub(crate) fn kernel() -> Result<()> {
-    let tools = setup::tests()?;
-    let receivers = receivers::ensure()?;
-    let binary = agent::build()?;
-    mount_what_the_kernel_shows()?;
-    let root = paths::root()?;
-    let runner = runner()?;
-    let cargo = |targets: &[&str]| {
+    let tests = RealTests::prepare()?;
+    tests.cargo("--lib").run()?;
+    test_again::run(|| tests.cargo("--test=kernel"))?;
+    test_again::run(|| tests.cargo("--test=e2e"))
+}
+
+/// What tests of the agent on this machine's kernel need, gathered.
+pub(crate) struct RealTests {
+    tools: TestTools,
+    binary: PathBuf,
+    root: PathBuf,
+    runner: Option<String>,
+}
+
+impl RealTests {
+    pub(crate) fn prepare() -> Result<Self> {
+        let tests = Self {
+            tools: setup::tests()?,
+            binary: agent::build()?,
+            root: paths::root()?,
+            runner: runner()?,
+        };
+        mount_what_the_kernel_shows()?;
+        Ok(tests)
+    }
+
+    /// The command that runs those of one target.
+    pub(crate) fn cargo(&self, target: &str) -> Cmd {
         let mut cargo = Cmd::cargo()
-            .dir(&root)
-            .args(["test", "--package", "wellhead-tests"])
-            .args(targets)
-            .env("WELLHEAD_BIN", &binary)
-            .env("WELLHEAD_TEST_PYTHON", &tools.python)
-            .env("WELLHEAD_TEST_PROMTOOL", &tools.promtool);
-        for (variable, program) in &receivers.variables {
-            cargo = cargo.env(variable, program);
-        }
+            .dir(&self.root)
+            .args(["test", "--package", "wellhead-tests", target])
+            .env("WELLHEAD_BIN", &self.binary)
+            .env("WELLHEAD_TEST_PYTHON", &self.tools.python)
+            .env("WELLHEAD_TEST_PROMTOOL", &self.tools.promtool);
         if env::var_os("CI").is_some() {
             cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
         }
-        match &runner {
+        match &self.runner {
             Some(runner) => cargo.env(runner, SUDO),
             None => cargo,
         }
-    };
-    cargo(&["--lib"]).run()?;
-    test_again::run(|| cargo(&["--test", "kernel"]))?;
-    test_again::run(|| cargo(&["--test", "e2e"]))
+    }
 }
 
 /// Runs the agent's release build under mixed load for so many minutes.

@@ -76,25 +76,20 @@ pub(crate) fn python(packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The one on `PATH`, or the one out of Debian's Prometheus package.
+/// The one on `PATH`, or the one out of Debian's Prometheus package. That package is unpacked and
+/// not installed, because installing it starts a Prometheus server.
 fn promtool() -> Result<PathBuf> {
     if let Some(promtool) = which("promtool") {
         return Ok(promtool);
     }
-    Ok(prometheus()?.with_file_name("promtool"))
-}
-
-/// A Prometheus server, with `promtool` beside it, out of Debian's package. That is unpacked and not installed, because
-/// installing it starts a server.
-pub(crate) fn prometheus() -> Result<PathBuf> {
     let dir = paths::tool("promtool")?;
-    let prometheus = dir.join("usr/bin/prometheus");
-    if prometheus.is_file() {
-        return Ok(prometheus);
+    let promtool = dir.join("usr/bin/promtool");
+    if promtool.is_file() {
+        return Ok(promtool);
     }
     let _mine = only_one::wait("promtool")?;
-    if prometheus.is_file() {
-        return Ok(prometheus);
+    if promtool.is_file() {
+        return Ok(promtool);
     }
     if which("apt-get").is_none() {
         bail!("promtool is missing; install it with: dnf install golang-github-prometheus");
@@ -114,11 +109,11 @@ pub(crate) fn prometheus() -> Result<PathBuf> {
         .run()?;
     fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
     ensure!(
-        prometheus.is_file(),
+        promtool.is_file(),
         "{} is still missing",
-        prometheus.display()
+        promtool.display()
     );
-    Ok(prometheus)
+    Ok(promtool)
 }
 
 fn downloaded(dir: &Path) -> Result<PathBuf> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use super::requirements::tool;
 
@@ -117,17 +118,13 @@ pub(crate) fn judged(
         Format::Text => "text",
         Format::OpenMetrics => "openmetrics",
     };
-    let mut child = Command::new(tool("WELLHEAD_TEST_PYTHON"))
-        .args([rig, format])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Python");
-    let mut input = child.stdin.take().expect("a pipe");
-    input.write_all(page.as_bytes()).expect("written");
-    drop(input);
-    let output = child.wait_with_output().expect("an end");
-    assert!(output.status.success(), "{format} is not accepted:\n{page}");
+    let mut python = Command::new(tool("WELLHEAD_TEST_PYTHON"));
+    let output = fed(python.args([rig, format]), page);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{format} is not accepted: {complaint}\n{page}"
+    );
     let samples: Vec<(String, BTreeMap<String, String>, String)> =
         serde_json::from_slice(&output.stdout).expect("JSON");
     let count = samples.len();
@@ -137,4 +134,28 @@ pub(crate) fn judged(
         .collect();
     assert_eq!(samples.len(), count, "a series occurs twice");
     samples
+}
+
+/// What `promtool`, Prometheus' own checker, complains of in a page in the text format: bad syntax, and bad style.
+pub(crate) fn linted(page: &str) -> Option<String> {
+    let mut promtool = Command::new(tool("WELLHEAD_TEST_PROMTOOL"));
+    let output = fed(promtool.args(["check", "metrics"]), page);
+    (!output.status.success()).then(|| format!("{output:?}"))
+}
+
+/// What a program makes of a page.
+fn fed(command: &mut Command, page: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let output = thread::scope(|scope| {
+        // It may write before it has read all. One that gives up early says why.
+        scope.spawn(move || drop(input.write_all(page.as_bytes())));
+        child.wait_with_output()
+    });
+    output.expect("an end")
 }

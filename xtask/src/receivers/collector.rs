@@ -14,8 +14,8 @@ use crate::{only_one, paths};
 /// Only there are all parts of it new enough to fit together.
 const SUITE: Suite = Suite::unstable("sid");
 const SOURCE: &str = "golang-opentelemetry-collector-dev";
-const GO: [&str; 2] = ["golang-1.26-go", "golang-1.26-src"];
-const GO_ROOT: &str = "usr/lib/go-1.26";
+/// The release's own Go, whichever that is.
+const GO: &str = "golang-go";
 /// Its parts, put together.
 const MAIN: &str = include_str!("collector.go");
 
@@ -65,17 +65,28 @@ fn fetched(directory: &Path, work: &Path) -> Result<PathBuf> {
         return Ok(tree);
     }
     SUITE.update(directory)?;
-    let needed = SUITE.needed_by(directory, &[&GO[..], &[SOURCE]].concat())?;
-    let sources = needed.into_iter().filter(|name| is_source(name));
-    let packages: BTreeSet<String> = sources.chain(GO.map(str::to_owned)).collect();
+    let needed = SUITE.needed_by(directory, &[GO, SOURCE])?;
+    let packages: BTreeSet<String> = needed.into_iter().filter(|name| is_used(name)).collect();
     SUITE.unpack(directory, packages, &work.join("packages"), &tree)?;
     fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
     Ok(tree)
 }
 
-/// Packages of Go's sources; the programs some of them ask for beside are of no use here.
-fn is_source(package: &str) -> bool {
-    package.starts_with("golang-") && package.ends_with("-dev")
+/// Libraries in Go, and Go itself (`golang-1.27-go`); the programs some of them ask for beside are of no use here.
+fn is_used(package: &str) -> bool {
+    package.strip_prefix("golang-").is_some_and(|name| {
+        name.ends_with("-dev") || name.starts_with(|first: char| first.is_ascii_digit())
+    })
+}
+
+/// Where Go is among what was unpacked.
+fn go_root(tree: &Path) -> Result<PathBuf> {
+    let place = tree.join("usr/lib");
+    let found = fs::read_dir(&place)
+        .with_context(|| format!("cannot read {}", place.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.join("bin/go").is_file());
+    found.context("there is no Go among the packages")
 }
 
 fn build(work: &Path, tree: &Path) -> Result<PathBuf> {
@@ -83,7 +94,7 @@ fn build(work: &Path, tree: &Path) -> Result<PathBuf> {
     let source = go_path.join("src/otelcol");
     fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
     fs::write(source.join("main.go"), MAIN)?;
-    let go_root = tree.join(GO_ROOT);
+    let go_root = go_root(tree)?;
     let paths = std::env::join_paths([go_path, tree.join("usr/share/gocode")])?;
     let out = work.join("otelcol");
     Cmd::new(go_root.join("bin/go"))
@@ -109,9 +120,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_sources_are_fetched() {
-        assert!(is_source("golang-google-grpc-dev"));
-        assert!(!is_source("protobuf-compiler"));
-        assert!(!is_source("golang-1.26-go"));
+    fn only_libraries_and_go_are_fetched() {
+        for used in [
+            "golang-google-grpc-dev",
+            "golang-1.27-go",
+            "golang-1.27-src",
+        ] {
+            assert!(is_used(used), "{used}");
+        }
+        for other in [
+            "protobuf-compiler",
+            "golang-golang-x-tools",
+            GO,
+            "zlib1g-dev",
+        ] {
+            assert!(!is_used(other), "{other}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Others' programs that take in telemetry, so that what the agent exports is also read by those who will read it.
 
 mod collector;
+mod test;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,41 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cmd::say;
 use crate::debian::Suite;
-use crate::{only_one, paths, test_tools};
+use crate::{only_one, paths, setup, test_tools};
 
 pub(crate) use self::collector::{ensure as collector, is_built as collector_is_here};
+pub(crate) use self::test::{run as test, tell_of_collector};
 
-/// The first release of Debian whose VictoriaMetrics takes OTLP.
-const SUITE: Suite = Suite::stable("trixie");
-const VICTORIA_METRICS: &str = "victoria-metrics";
+/// A program out of a package of its own.
+#[derive(Debug)]
+struct Packaged {
+    /// What program and package are called.
+    name: &'static str,
+    suite: Suite,
+    /// Where it is kept.
+    place: &'static str,
+}
+
+const PACKAGED: [(&str, Packaged); 2] = [
+    (
+        "WELLHEAD_TEST_VICTORIA_METRICS",
+        Packaged {
+            name: "victoria-metrics",
+            // The first release whose VictoriaMetrics takes OTLP.
+            suite: Suite::stable("trixie"),
+            place: "victoria-metrics-trixie",
+        },
+    ),
+    (
+        "WELLHEAD_TEST_PROMETHEUS",
+        Packaged {
+            name: "prometheus",
+            // Only there it is a Prometheus 3, which asks for more formats than those before.
+            suite: Suite::unstable("sid"),
+            place: "prometheus-sid",
+        },
+    ),
+];
 
 /// A collector written in Rust, as a program in a package for Python.
 const ROTEL: [&str; 1] = ["rotel==0.0.1a15"];
@@ -30,18 +59,29 @@ pub(crate) struct Receivers {
 /// Finds them, and installs what is missing. The Collector takes minutes to build, so it is among them only where it has been
 /// built.
 pub(crate) fn ensure() -> Result<Receivers> {
-    let mut variables = vec![
-        ("WELLHEAD_TEST_ROTEL", rotel()?),
-        ("WELLHEAD_TEST_VICTORIA_METRICS", victoria_metrics()?),
-        ("WELLHEAD_TEST_PROMETHEUS", test_tools::prometheus()?),
-    ];
+    let mut variables = vec![("WELLHEAD_TEST_ROTEL", rotel()?)];
+    for (variable, program) in &PACKAGED {
+        variables.push((variable, program.ensure()?));
+    }
     if collector_is_here() {
         variables.push(("WELLHEAD_TEST_COLLECTOR", collector()?));
     }
     Ok(Receivers { variables })
 }
 
+/// Where there is something in the way, that is said, and is no error.
+pub(crate) fn ensure_if_possible() -> Result<()> {
+    match obstacle() {
+        None => ensure().map(drop),
+        Some(obstacle) => {
+            say(format!("no receivers for tests to be had here: {obstacle}"));
+            Ok(())
+        }
+    }
+}
+
 fn rotel() -> Result<PathBuf> {
+    setup::python()?;
     let python = test_tools::python(&ROTEL)?;
     let venv = python.parent().and_then(Path::parent).context("a place")?;
     let libraries = venv.join("lib");
@@ -52,28 +92,49 @@ fn rotel() -> Result<PathBuf> {
     found.with_context(|| format!("there is no rotel in {}", venv.display()))
 }
 
-fn victoria_metrics() -> Result<PathBuf> {
-    let directory = paths::tool("victoria-metrics-trixie")?;
-    let program = directory.join("tree/usr/bin/victoria-metrics");
-    if program.is_file() {
-        return Ok(program);
+impl Packaged {
+    fn ensure(&self) -> Result<PathBuf> {
+        let program = self.program()?;
+        if program.is_file() {
+            return Ok(program);
+        }
+        let _mine = only_one::wait(self.name)?;
+        if program.is_file() {
+            return Ok(program);
+        }
+        say(format!("fetching {}, once", self.name));
+        let directory = paths::tool(self.place)?;
+        let (work, tree) = (directory.join("packages"), directory.join("unpacked"));
+        self.suite.update(&directory)?;
+        self.suite.unpack(&directory, [self.name], &work, &tree)?;
+        // Of all that is in the package only this.
+        let found = tree.join("usr/bin").join(self.name);
+        fs::rename(&found, &program)
+            .with_context(|| format!("cannot make {}", program.display()))?;
+        for rest in [work, tree, directory.join("apt")] {
+            fs::remove_dir_all(&rest)
+                .with_context(|| format!("cannot remove {}", rest.display()))?;
+        }
+        Ok(program)
     }
-    let _mine = only_one::wait("victoria-metrics")?;
-    if program.is_file() {
-        return Ok(program);
+
+    fn program(&self) -> Result<PathBuf> {
+        Ok(paths::tool(self.place)?.join(self.name))
     }
-    say("fetching VictoriaMetrics, once");
-    SUITE.update(&directory)?;
-    let work = directory.join("packages");
-    SUITE.unpack(
-        &directory,
-        [VICTORIA_METRICS],
-        &work,
-        &directory.join("tree"),
-    )?;
-    for rest in [work, directory.join("apt")] {
-        fs::remove_dir_all(&rest).with_context(|| format!("cannot remove {}", rest.display()))?;
+
+    fn is_here(&self) -> bool {
+        self.program().is_ok_and(|program| program.is_file())
     }
-    ensure!(program.is_file(), "{} is still missing", program.display());
-    Ok(program)
+}
+
+/// Why they cannot be had on this machine.
+fn obstacle() -> Option<String> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return Some("the programs are for Linux on x86-64".to_owned());
+    }
+    let mut missing = PACKAGED.iter().filter(|(_, program)| !program.is_here());
+    missing.find_map(|(_, program)| {
+        let asked = paths::tool(program.place).and_then(|place| program.suite.update(&place));
+        asked.err().map(|error| format!("{error:#}"))
+    })
 }
