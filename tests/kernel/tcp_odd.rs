@@ -1,9 +1,9 @@
 //! Sockets that live other than by connect, accept and close: each of their connections is told once, and whole.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
     thread,
     time::Duration,
 };
@@ -59,6 +59,10 @@ fn never_accepted(ends: &mut Ends) -> Result<()> {
     let server = listener.local_addr()?.port();
     let mut stream = TcpStream::connect(local(server))?;
     stream.write_all(&[0; 30])?;
+    // The other end has them all, which on a slow machine takes a moment.
+    while not_acknowledged(&stream)? > 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
     drop(listener);
     ensure!(stream.read(&mut [0]).is_err(), "no reset came");
     both_ends(ends, stream.local_addr()?.port(), server, 30, 0);
@@ -87,6 +91,15 @@ fn socket_used_again(ends: &mut Ends) -> Result<u16> {
         ensure!(accepted.read(&mut [0]).is_err(), "no reset came");
     }
     Ok(refused)
+}
+
+/// Bytes that were sent and not yet acknowledged (`SIOCOUTQ`, tcp(7)).
+fn not_acknowledged(stream: &TcpStream) -> Result<libc::c_int> {
+    let mut bytes = 0;
+    // SAFETY: the socket is open, and the kernel writes one `int` where the last argument points.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    ensure!(result == 0, "{}", io::Error::last_os_error());
+    Ok(bytes)
 }
 
 fn tcp_socket() -> Result<OwnedFd> {
