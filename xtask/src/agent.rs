@@ -11,10 +11,21 @@ use crate::paths;
 
 /// Builds the agent as users run it, with its kernel programs.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_and(&[])
+}
+
+/// The same, together with what the tests of it are made of: its library is then built once for both.
+pub(crate) fn build_for_tests() -> Result<PathBuf> {
+    build_and(&["--package", "wellhead-tests"])
+}
+
+fn build_and(more: &[&str]) -> Result<PathBuf> {
     ebpf::ensure(Warnings::Shown)?;
     Cmd::cargo()
         .dir(&paths::root()?)
         .args(["build", "--release", "--package", "wellhead"])
+        .args(more)
+        .args(["--lib", "--bins"])
         .run()?;
     let binary = paths::agent_binary()?;
     ensure!(binary.is_file(), "cargo did not build {}", binary.display());

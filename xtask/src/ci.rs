@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
-use crate::vm::{self, Bless};
+use crate::vm::{self, Bless, Kernels};
 use crate::{chart, docs, kube, paths, receivers, setup, test, tidy};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -60,7 +60,7 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "test vm",
-        run: || vm::test(&[], Bless::No),
+        run: || vm::test(Kernels::Guests, &[], Bless::No),
     },
 ];
 

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::test_tools::TestTools;
-use crate::vm::{self, Bless};
+use crate::vm::{self, Bless, Kernels};
 use crate::{agent, chart, kube, paths, receivers, setup, test_again};
 
 /// Which tests to run.
@@ -74,7 +74,7 @@ pub(crate) fn run(
         Some(Suite::Unit) => unit()?,
         Some(Suite::Chart) => chart::test()?,
         Some(Suite::Kernel) => kernel()?,
-        Some(Suite::Vm) => vm::test(filter, bless)?,
+        Some(Suite::Vm) => vm::test(Kernels::All, filter, bless)?,
         Some(Suite::Soak) => soak(minutes)?,
         Some(Suite::Kube) => kube::test(filter)?,
         Some(Suite::Receivers) => receivers::test(filter)?,
@@ -83,7 +83,7 @@ pub(crate) fn run(
             chart::test()?;
             kernel()?;
             receivers::test(filter)?;
-            vm::test(filter, bless)?;
+            vm::test(Kernels::Guests, filter, bless)?;
             kube::test(filter)?;
         }
     }
@@ -104,7 +104,6 @@ pub(crate) fn unit() -> Result<()> {
 /// and skip themselves; in CI, they fail.
 pub(crate) fn kernel() -> Result<()> {
     let tests = RealTests::prepare()?;
-    tests.cargo("--lib").run()?;
     test_again::run(|| tests.cargo("--test=kernel"))?;
     test_again::run(|| tests.cargo("--test=e2e"))
 }
@@ -121,7 +120,7 @@ impl RealTests {
     pub(crate) fn prepare() -> Result<Self> {
         let tests = Self {
             tools: setup::tests()?,
-            binary: agent::build()?,
+            binary: agent::build_for_tests()?,
             root: paths::root()?,
             runner: runner()?,
         };
@@ -133,7 +132,7 @@ impl RealTests {
     pub(crate) fn cargo(&self, target: &str) -> Cmd {
         let mut cargo = Cmd::cargo()
             .dir(&self.root)
-            .args(["test", "--package", "wellhead-tests", target])
+            .args(["test", "--release", "--package", "wellhead-tests", target])
             .env("WELLHEAD_BIN", &self.binary)
             .env("WELLHEAD_TEST_PYTHON", &self.tools.python)
             .env("WELLHEAD_TEST_PROMTOOL", &self.tools.promtool);
@@ -149,12 +148,19 @@ impl RealTests {
 
 /// Runs the agent's release build under mixed load for so many minutes.
 fn soak(minutes: u32) -> Result<()> {
-    let binary = agent::build()?;
+    let binary = agent::build_for_tests()?;
     mount_what_the_kernel_shows()?;
     let mut cargo = Cmd::cargo()
         .dir(&paths::root()?)
-        .args(["test", "--package", "wellhead-tests", "--test", "e2e"])
-        .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["test", "--release", "--package", "wellhead-tests"])
+        .args([
+            "--test",
+            "e2e",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("WELLHEAD_BIN", binary)
         .env("WELLHEAD_REQUIRE_KERNEL", "1")
         .env("WELLHEAD_SOAK_MINUTES", minutes.to_string());

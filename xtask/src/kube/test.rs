@@ -72,7 +72,8 @@ fn test(rig: &Rig, tools: &Tools, filter: &[std::ffi::OsString]) -> Result<()> {
 fn cargo(root: &Path) -> Cmd {
     Cmd::cargo()
         .dir(root)
-        .args(["test", "--package", "wellhead-tests", "--test", "kube"])
+        .args(["test", "--release", "--package", "wellhead-tests"])
+        .args(["--test", "kube"])
 }
 
 /// What keeps a rig from being made on this machine.

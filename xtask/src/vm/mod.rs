@@ -25,7 +25,7 @@ use self::accel::Accelerator;
 pub(crate) use self::golden::{Bless, document};
 use self::image::Program;
 pub(crate) use self::kernels::Cgroups;
-pub(crate) use self::matrix::run as test;
+pub(crate) use self::matrix::{Kernels, run as test};
 use self::qemu::{End, Guest, Terminal};
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
@@ -98,7 +98,7 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
     if named("wellhead") {
         programs.push(Program {
             name: "wellhead",
-            file: agent::build()?,
+            file: agent::build_for_tests()?,
         });
     }
     Ok(programs)
@@ -112,13 +112,13 @@ fn companions() -> Result<[Program; 2]> {
     ])
 }
 
-/// The program of the kernel tests, built as `cargo test` builds it.
+/// The program of the kernel tests, built as `cargo test --release` builds it: emulated processors are slow enough.
 fn kernel_tests() -> Result<Program> {
     ebpf::ensure(Warnings::Shown)?;
     let messages = Cmd::cargo()
         .dir(&paths::root()?)
-        .args(["test", "--no-run", "--package", "wellhead-tests"])
-        .args(["--test", "kernel"])
+        .args(["test", "--release", "--no-run"])
+        .args(["--package", "wellhead-tests", "--test", "kernel"])
         .args(["--message-format", "json-render-diagnostics"])
         .output()?;
     let file = messages.lines().find_map(executable);
