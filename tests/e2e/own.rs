@@ -74,6 +74,35 @@ fn what_the_agent_does_and_says_arrives_where_it_is_asked_for() {
 }
 
 #[test]
+fn where_it_cannot_be_sent_nothing_else_suffers() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let mut gone = Receiver::start();
+    let nowhere = gone.endpoint("grpc");
+    gone.kill();
+    let receiver = Receiver::start();
+    let agent = Agent::builder()
+        .export_to(&receiver, "grpc")
+        .set("otlp.traces.endpoint", &nowhere)
+        .set("otlp.logs.endpoint", &nowhere)
+        .set("traces.agent", "on")
+        .set("log.export", "on")
+        .start();
+    // Each page is a span: more than have room.
+    for _ in 0..2_000 {
+        agent.metrics();
+    }
+    let before = receiver.requests_of("metrics").len();
+    until("metrics after them", || {
+        (receiver.requests_of("metrics").len() > before).then_some(())
+    });
+    let stopped = agent.stop(Signal::TERM, Duration::from_secs(20));
+    assert_eq!(stopped.code, Some(0), "{}", stopped.log);
+    assert!(stopped.log.contains(&nowhere), "{}", stopped.log);
+}
+
+#[test]
 fn nothing_of_it_is_sent_unless_asked_for() {
     if !ready(&[Need::Python]) {
         return;

@@ -15,7 +15,7 @@ use wellhead_tests::{
     netns, snapshot, workload,
 };
 
-const CONNECTIONS: i64 = 2_000;
+const CONNECTIONS: i64 = 500;
 const REFUSED: i64 = 100;
 const UP: u8 = 100;
 const DOWN: u8 = 200;

@@ -12,7 +12,7 @@ use wellhead_tests::{
     execute, snapshot, workload,
 };
 
-const TRUE: i64 = 1_000;
+const TRUE: i64 = 300;
 const SHELLS: i64 = 50;
 /// Children that execute nothing: their name is their parent's.
 const COPIES: i64 = 20;

@@ -141,9 +141,8 @@ impl Served {
                 Some((name, value)) if name.eq_ignore_ascii_case("accept") => {
                     value.clone_into(&mut accept);
                 }
-                Some(_) => {}
                 None if line.is_empty() => break,
-                None => {}
+                _ => {}
             }
         }
         let asked = Exposition::negotiate([accept.as_str()]);

@@ -81,30 +81,50 @@ const KUBE: Step = Step {
     run: || kube::test(&[]),
 };
 
-/// Stops at the first step that fails. `full` leaves nothing out because it takes long to build.
+/// After so long the cluster, which takes up to half an hour, is left out: a run may take ninety minutes.
+const TOO_LATE_FOR_KUBE: Duration = Duration::from_mins(50);
+
+/// Stops at the first step that fails. `full` leaves nothing out because it takes long.
 pub(crate) fn run(full: bool) -> Result<()> {
-    let with_kube = full || kube::is_here();
+    let start = Instant::now();
     let mut times = Vec::new();
     let receivers = if full { ALL_RECEIVERS } else { RECEIVERS };
-    let steps = STEPS.into_iter().chain([receivers]);
-    for Step { name, run } in steps.chain(with_kube.then_some(KUBE)) {
-        say(format!("==> {name}"));
-        let start = Instant::now();
-        run().with_context(|| format!("ci failed at `{name}`"))?;
-        times.push((name, start.elapsed()));
+    for step in STEPS.into_iter().chain([receivers]) {
+        times.push(step.run()?);
     }
-    if !with_kube {
-        say(
-            "==> SKIPPED: test kube, because no Kubernetes has been built here: `setup --kube` does, or `ci --full`",
-        );
+    match why_not_kube(kube::is_here(), start.elapsed()).filter(|_| !full) {
+        None => times.push(KUBE.run()?),
+        Some(why) => say(format!(
+            "==> SKIPPED: test kube, because {why}; `ci --full` has it"
+        )),
     }
     receivers::tell_of_collector();
     say("==> all passed");
     for (name, time) in &times {
         say(line(name, *time));
     }
-    say(line("total", times.iter().map(|(_, time)| *time).sum()));
+    say(line("total", start.elapsed()));
     Ok(())
+}
+
+impl Step {
+    fn run(self) -> Result<(&'static str, Duration)> {
+        let Self { name, run } = self;
+        say(format!("==> {name}"));
+        let start = Instant::now();
+        run().with_context(|| format!("ci failed at `{name}`"))?;
+        Ok((name, start.elapsed()))
+    }
+}
+
+fn why_not_kube(is_here: bool, taken: Duration) -> Option<&'static str> {
+    if !is_here {
+        Some("no Kubernetes has been built here (`setup --kube` does)")
+    } else if taken >= TOO_LATE_FOR_KUBE {
+        Some("this machine was too slow to have time left for it")
+    } else {
+        None
+    }
 }
 
 fn line(name: &str, time: Duration) -> String {
@@ -152,6 +172,14 @@ fn deny() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_needs_to_be_there_and_time() {
+        let why_not = |is_here, minutes| why_not_kube(is_here, Duration::from_mins(minutes));
+        assert_eq!(why_not(true, 49), None);
+        assert!(why_not(true, 50).is_some_and(|why| why.contains("too slow")));
+        assert!(why_not(false, 1).is_some_and(|why| why.contains("setup --kube")));
+    }
 
     #[test]
     fn times_line_up() {

@@ -68,6 +68,102 @@ const OTLP: [(&str, &str, Form, &str); 9] = [
     ("CLIENT_KEY", "tls.key_file", Form::Text, "PEM file"),
 ];
 
+/// A variable of the specification that sets nothing here.
+pub(super) struct NotHonoured {
+    pub(super) name: &'static str,
+    /// Values that say what is done anyway.
+    done_anyway: &'static [&'static str],
+    /// What there is instead.
+    pub(super) instead: &'static str,
+}
+
+/// All of them that a user might expect to be honoured.
+pub(super) const NOT_HONOURED: [NotHonoured; 15] = [
+    not_honoured(
+        "OTEL_SDK_DISABLED",
+        &["false"],
+        "do not run the agent, or set no endpoint",
+    ),
+    not_honoured("OTEL_LOG_LEVEL", &[], "`log.level`"),
+    not_honoured(
+        "OTEL_METRICS_EXPORTER",
+        &["otlp", "prometheus", "otlp,prometheus", "prometheus,otlp"],
+        "OTLP goes to `otlp.metrics.endpoint` if that or `otlp.endpoint` is set, and Prometheus is always served",
+    ),
+    not_honoured(
+        "OTEL_TRACES_EXPORTER",
+        &["otlp"],
+        "`traces.process`, `traces.tcp`, `traces.agent`",
+    ),
+    not_honoured(
+        "OTEL_LOGS_EXPORTER",
+        &["otlp"],
+        "`events.export`, `log.export`",
+    ),
+    not_honoured(
+        "OTEL_METRICS_EXEMPLAR_FILTER",
+        &["trace_based"],
+        "exemplars are those of spans that were exported",
+    ),
+    not_honoured(
+        "OTEL_TRACES_SAMPLER",
+        &["always_on", "parentbased_always_on"],
+        "every process or connection that is selected makes a span",
+    ),
+    not_honoured(
+        "OTEL_METRIC_EXPORT_TIMEOUT",
+        &[],
+        "`otlp.metrics.timeout`, for one attempt",
+    ),
+    not_honoured(
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        &[],
+        "`otlp.traces.timeout`, for one attempt",
+    ),
+    not_honoured(
+        "OTEL_BLRP_EXPORT_TIMEOUT",
+        &[],
+        "`otlp.logs.timeout`, for one attempt",
+    ),
+    not_honoured(
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        &[],
+        "`otlp.queue_size`, in bytes",
+    ),
+    not_honoured(
+        "OTEL_BLRP_MAX_QUEUE_SIZE",
+        &[],
+        "`otlp.queue_size`, in bytes",
+    ),
+    not_honoured(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        &[],
+        "requests are cut at 4 MiB",
+    ),
+    not_honoured(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        &[],
+        "requests are cut at 4 MiB",
+    ),
+    not_honoured(
+        "OTEL_SERVICE_NAME",
+        &[],
+        "that of a workload's own process is, and the agent is `wellhead`",
+    ),
+];
+
+const fn not_honoured(
+    name: &'static str,
+    done_anyway: &'static [&'static str],
+    instead: &'static str,
+) -> NotHonoured {
+    NotHonoured {
+        name,
+        done_anyway,
+        instead,
+    }
+}
+
 /// Resource attributes that hold for everything in a cluster; any other describes the agent's own process.
 const CLUSTER_WIDE: [&str; 3] = ["k8s.cluster.", "deployment.", "cloud."];
 
@@ -153,6 +249,11 @@ pub(super) fn layer(
             .find(|(known, text)| known == name && !text.is_empty());
         found.map(|(_, text)| text.as_str())
     };
+    let asked_in_vain = |variable: &NotHonoured| {
+        let text = get(variable.name)?;
+        variable.warning(text)
+    };
+    warnings.extend(NOT_HONOURED.iter().filter_map(asked_in_vain));
     let mut layer = Node::empty();
     for variable in variables() {
         let Some(text) = get(&variable.name) else {
@@ -180,6 +281,21 @@ pub(super) fn layer(
         layer.lay(Node::nested(["prometheus", "listen"].into_iter(), listen));
     }
     layer
+}
+
+impl NotHonoured {
+    /// What is said if it is set to this.
+    fn warning(&self, text: &str) -> Option<Problem> {
+        let mut values = self.done_anyway.iter();
+        if values.any(|value| value.eq_ignore_ascii_case(text)) {
+            return None;
+        }
+        Some(Problem {
+            origin: Origin::Variable(self.name.to_owned()),
+            key: String::new(),
+            message: format!("is not honoured: {}", self.instead),
+        })
+    }
 }
 
 impl Form {

@@ -53,6 +53,13 @@ A key of one signal (`otlp.metrics.*`, `otlp.traces.*`) wins over the general on
 |---|---|---|
 ";
 
+const NOT_HONOURED: &str = "
+These set nothing; one that asks for something else than what is done anyway is logged as a warning.
+
+| variable | instead |
+|---|---|
+";
+
 const OTHER_VARIABLES: &str = "
 ## Other variables
 
@@ -98,6 +105,13 @@ pub fn reference_markdown() -> String {
         push(
             &mut page,
             format_args!("| `{name}` | `prometheus.listen` | {note} |\n"),
+        );
+    }
+    page.push_str(NOT_HONOURED);
+    for variable in otel::NOT_HONOURED {
+        push(
+            &mut page,
+            format_args!("| `{}` | {} |\n", variable.name, variable.instead),
         );
     }
     page.push_str(OTHER_VARIABLES);

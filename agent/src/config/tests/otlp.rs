@@ -76,6 +76,27 @@ fn the_case_of_opentelemetrys_choices_does_not_matter() {
 }
 
 #[test]
+fn a_variable_asks_in_vain_unless_for_what_is_done_anyway() {
+    check(
+        "",
+        &[
+            "OTEL_TRACES_EXPORTER=none",
+            "OTEL_LOGS_EXPORTER=otlp",
+            "OTEL_SDK_DISABLED=False",
+            "OTEL_METRICS_EXEMPLAR_FILTER=always_off",
+            "OTEL_BSP_MAX_QUEUE_SIZE=",
+        ],
+        &[],
+        &["otlp.traces"],
+        &expect![[r#"
+            otlp.traces = null ()
+            warning: OTEL_TRACES_EXPORTER: is not honoured: `traces.process`, `traces.tcp`, `traces.agent`
+            warning: OTEL_METRICS_EXEMPLAR_FILTER: is not honoured: exemplars are those of spans that were exported
+        "#]],
+    );
+}
+
+#[test]
 fn what_opentelemetry_wants_ignored_is_a_warning() {
     check(
         "otlp: {protocol: grpc}",

@@ -19,6 +19,7 @@ mod metrics;
 mod metrics_task;
 mod outcome;
 mod own;
+mod own_room;
 mod packing;
 mod queue;
 mod renewed;

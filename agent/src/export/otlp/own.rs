@@ -2,7 +2,6 @@
 //! bounds; they are sent as all other telemetry is, to the same receivers. Sending them makes no spans.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::common::SCHEMA_URL;
 use super::delivery::{Delivery, Sender};
 use super::exporter::{OtlpError, sender};
+use super::own_room::{Bounded, QUEUE, Room};
 use super::renewed::Renewed;
 use super::settings::SignalSettings;
 use super::shutdown::Shutdown;
@@ -38,8 +38,7 @@ use super::transport::Encoded;
 use crate::counters::{Counters, Discard, ExportStats, Signal};
 use crate::identity::Resource;
 
-/// Spans, and log records, that wait to be put into a batch.
-const QUEUE: usize = 512;
+/// Spans, or log records, of a batch at most.
 const BATCH: usize = 128;
 
 /// Batches that wait to be sent.
@@ -74,7 +73,7 @@ struct Way {
     signal: Signal,
     settings: SignalSettings,
     batches: mpsc::Receiver<Encoded>,
-    lost: Arc<AtomicU64>,
+    room: Arc<Room>,
 }
 
 impl OwnTelemetry {
@@ -83,27 +82,31 @@ impl OwnTelemetry {
         let mut own = Self::default();
         let resource = sdk_resource(agent);
         if let Some(traces) = settings.traces {
-            let exporter = own.way(Signal::Traces, traces, &resource);
+            let (exporter, room) = own.way(Signal::Traces, traces, &resource);
             let config = SpanConfig::default()
                 .with_max_queue_size(QUEUE)
                 .with_max_export_batch_size(BATCH)
                 .with_scheduled_delay(DELAY);
-            let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config.build());
+            let processor = BatchSpanProcessor::builder(exporter)
+                .with_batch_config(config.build())
+                .build();
             let tracers = SdkTracerProvider::builder()
                 .with_resource(resource.clone())
-                .with_span_processor(processor.build());
+                .with_span_processor(Bounded { processor, room });
             own.tracers = Some(tracers.build());
         }
         if let Some(logs) = settings.logs {
-            let exporter = own.way(Signal::Logs, logs, &resource);
+            let (exporter, room) = own.way(Signal::Logs, logs, &resource);
             let config = LogConfig::default()
                 .with_max_queue_size(QUEUE)
                 .with_max_export_batch_size(BATCH)
                 .with_scheduled_delay(DELAY);
-            let processor = BatchLogProcessor::builder(exporter).with_batch_config(config.build());
+            let processor = BatchLogProcessor::builder(exporter)
+                .with_batch_config(config.build())
+                .build();
             let loggers = SdkLoggerProvider::builder()
                 .with_resource(resource)
-                .with_log_processor(processor.build());
+                .with_log_processor(Bounded { processor, room });
             own.loggers = Some(loggers.build());
         }
         own
@@ -124,21 +127,22 @@ impl OwnTelemetry {
         signal: Signal,
         settings: SignalSettings,
         resource: &SdkResource,
-    ) -> HandOver {
+    ) -> (HandOver, Arc<Room>) {
         let (sender, batches) = mpsc::channel(BATCHES);
-        let lost = Arc::<AtomicU64>::default();
+        let room = Arc::<Room>::default();
         self.ways.push(Way {
             signal,
             settings,
             batches,
-            lost: Arc::clone(&lost),
+            room: Arc::clone(&room),
         });
-        HandOver {
+        let exporter = HandOver {
             signal,
             batches: Mutex::new(Some(sender)),
-            lost,
+            room: Arc::clone(&room),
             resource: resource.into(),
-        }
+        };
+        (exporter, room)
     }
 
     /// Starts to send what there is. Needs a running tokio runtime.
@@ -223,9 +227,9 @@ async fn send(
         if outcome == Delivery::GaveUp {
             counters.discard(Discard::ExportFailed, request.items);
         }
-        let lost = way.lost.swap(0, Ordering::Relaxed);
-        counters.discard(Discard::QueueOwnFull, lost);
+        counters.discard(Discard::QueueOwnFull, way.room.take_lost());
     }
+    counters.discard(Discard::QueueOwnFull, way.room.take_lost());
 }
 
 /// Takes batches from the SDK and never waits.
@@ -234,12 +238,13 @@ struct HandOver {
     signal: Signal,
     /// `None` once there are no more.
     batches: Mutex<Option<mpsc::Sender<Encoded>>>,
-    lost: Arc<AtomicU64>,
+    room: Arc<Room>,
     resource: ResourceAttributesWithSchema,
 }
 
 impl HandOver {
     fn push(&self, body: Vec<u8>, items: usize) {
+        self.room.leave(items);
         let items = items as u64;
         let request = Encoded {
             signal: self.signal,
@@ -252,7 +257,7 @@ impl HandOver {
             .is_some_and(|to| to.try_send(request).is_ok());
         drop(batches);
         if !taken {
-            self.lost.fetch_add(items, Ordering::Relaxed);
+            self.room.lose(items);
         }
     }
 
