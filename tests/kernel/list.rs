@@ -193,3 +193,12 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("restart_of_open_connections", restart::of_open_connections),
     ("restart_only_one", restart::only_one),
 ];
+
+/// Of these, what takes a minute or more on emulated processors.
+pub(crate) const LONG: [&str; 5] = [
+    "pods_nobody_tells_of",
+    "spill_full",
+    "restart_killed_in_between",
+    "heartbeat_stands_still",
+    "restart_with_more_connections",
+];

@@ -76,7 +76,12 @@ fn main() -> ExitCode {
 fn trial(name: &'static str, test: list::Test) -> Trial {
     let run = move || {
         report::test(name, || {
-            if require::kernel(name)? {
+            if require::is_brief() && list::LONG.contains(&name) {
+                require::skip(
+                    name,
+                    &"it takes a minute or more, and it has to be brief here",
+                );
+            } else if require::kernel(name)? {
                 attempt(name, test)?;
             }
             Ok(())

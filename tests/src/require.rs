@@ -71,6 +71,14 @@ pub fn is_bare() -> bool {
     is_set(BARE)
 }
 
+/// Set to `1` where there is no time for tests that take a minute or more on such a machine.
+pub const BRIEF: &str = "WELLHEAD_TEST_BRIEF";
+
+/// Whether there is none.
+pub fn is_brief() -> bool {
+    is_set(BRIEF)
+}
+
 /// Says that a test does not apply to this machine, whatever is required.
 pub fn skip(test: &str, reason: &dyn Display) {
     report::note_skip(reason.to_string());

@@ -60,7 +60,7 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "test vm",
-        run: || vm::test(Kernels::Guests, &[], Bless::No),
+        run: || vm::test(Kernels::GuestsInBrief, &[], Bless::No),
     },
 ];
 

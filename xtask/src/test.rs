@@ -83,7 +83,7 @@ pub(crate) fn run(
             chart::test()?;
             kernel()?;
             receivers::test(filter)?;
-            vm::test(Kernels::Guests, filter, bless)?;
+            vm::test(Kernels::All, filter, bless)?;
             kube::test(filter)?;
         }
     }
