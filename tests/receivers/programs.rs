@@ -64,15 +64,12 @@ impl Collecting {
 }
 
 impl Onward {
-    fn signals(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        let signals = [
-            ("metrics", &self.metrics),
-            ("traces", &self.traces),
-            ("logs", &self.logs),
-        ];
-        signals
-            .into_iter()
-            .filter_map(|(signal, url)| Some((signal, url.as_ref()?)))
+    fn signals(&self) -> [(&'static str, Option<&String>); 3] {
+        [
+            ("metrics", self.metrics.as_ref()),
+            ("traces", self.traces.as_ref()),
+            ("logs", self.logs.as_ref()),
+        ]
     }
 }
 
@@ -92,6 +89,7 @@ pub(crate) fn collector(onward: &Onward) -> Option<Collecting> {
     );
     let mut pipelines = String::new();
     for (signal, url) in onward.signals() {
+        let Some(url) = url else { continue };
         writeln!(text, "    {signal}_endpoint: '{url}'").expect("written");
         writeln!(
             pipelines,
@@ -121,7 +119,10 @@ pub(crate) fn rotel(onward: &Onward) -> Collecting {
         .args(["--otlp-http-endpoint", &format!("127.0.0.1:{port}")])
         .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
         .args(["--pid-file", "pid", "--log-file", "own-log"]);
+    // It wants to know of every signal where to send it, also of those that nobody sends to it.
+    let nowhere = "http://127.0.0.1:9".to_owned();
     for (signal, url) in onward.signals() {
+        let url = url.unwrap_or(&nowhere);
         command.args([&format!("--otlp-exporter-{signal}-endpoint"), url]);
     }
     let server = Server::start(directory, &mut command, port);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::OwnerId;
 use super::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
-use crate::events::ProcessId;
+use crate::events::{Body, Event, ProcessId};
 
 /// One in this many of the processes remembered may be one that has ended.
 const ENDED_SHARE: usize = 8;
@@ -152,6 +152,23 @@ impl ProcessTable {
         })
     }
 
+    /// The process that an event names by its process id alone: an OOM victim, or who connected or listened. One that began
+    /// after the connection did is another, which got the same id.
+    pub fn named_by(&self, event: &Event<'_>) -> Option<(ProcessId, &Process)> {
+        let connection = match &event.body {
+            Body::OomKill(kill) => return self.by_pid(kill.pid),
+            Body::TcpOpen(connection) => connection,
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
+            _ => return None,
+        };
+        let found = self.by_pid(connection.owner?.pid)?;
+        let is_newer = match (found.0.started_ns(), connection.started_ns) {
+            (Some(process), Some(connection)) => process > connection,
+            _ => false,
+        };
+        (!is_newer).then_some(found)
+    }
+
     /// Whose processes are held; an owner may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
         let live = self.processes.iter().map(|(_, process)| process.owner);
@@ -202,6 +219,7 @@ fn line_of_child(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{Connection, Role, SocketOwner};
 
     const HOST: OwnerId = OwnerId(1);
     const CONTAINER: OwnerId = OwnerId(2);
@@ -288,5 +306,41 @@ mod tests {
         assert!(table.by_pid(1).is_none());
         assert_eq!(table.len(), 2);
         assert_eq!(counters.discards(Discard::IdentityTableFull), 1);
+    }
+
+    #[test]
+    fn who_connected_is_no_process_that_began_later() {
+        let (mut table, _) = table(8);
+        table.executed(id(7), 70, HOST, "curl".into(), "/bin/curl".into());
+        let check = |pid: Option<u32>, started_ns: Option<u64>, expected: Option<&str>| {
+            let comm = *b"resolver\0\0\0\0\0\0\0\0";
+            let event = Event {
+                boot_ns: 200,
+                cgroup_id: 1,
+                body: Body::TcpOpen(Connection {
+                    socket_id: 1,
+                    netns: 1,
+                    local: ([127, 0, 0, 1], 40_000).into(),
+                    remote: ([127, 0, 0, 1], 80).into(),
+                    role: Some(Role::Source),
+                    owner: pid.map(|pid| SocketOwner { pid, comm }),
+                    started_ns,
+                    established_ns: None,
+                    older_than_agent: false,
+                    unmet: false,
+                    open_lost: false,
+                    shut_down: false,
+                }),
+            };
+            let found = table.named_by(&event).map(|(_, process)| process);
+            let name = found.and_then(|process| process.executable.as_deref());
+            assert_eq!(name, expected, "{pid:?} {started_ns:?}");
+        };
+        check(Some(7), Some(100), Some("curl"));
+        check(Some(7), Some(70), Some("curl"));
+        check(Some(7), Some(69), None);
+        check(Some(7), None, Some("curl"));
+        check(Some(8), Some(100), None);
+        check(None, Some(100), None);
     }
 }

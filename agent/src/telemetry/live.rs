@@ -103,7 +103,7 @@ impl LiveEvent {
             Body::Exec(exec) => exec_attributes(exec, arguments),
             Body::Exit(exit) => exit_attributes(occurrence, exit),
             Body::OomKill(kill) => oom_attributes(occurrence, kill),
-            Body::TcpOpen(connection) => open_attributes(connection),
+            Body::TcpOpen(connection) => open_attributes(occurrence, connection),
             Body::TcpClose(end) => close_attributes(occurrence, end),
             Body::TcpConnectFailed(end) => failure_attributes(occurrence, end),
             _ => return None,
@@ -199,8 +199,8 @@ fn push_executable(attributes: &mut Attributes, occurrence: &Occurrence<'_>, com
     }
 }
 
-fn open_attributes(connection: &Connection) -> Attributes {
-    let mut attributes = connection_attributes(connection);
+fn open_attributes(occurrence: &Occurrence<'_>, connection: &Connection) -> Attributes {
+    let mut attributes = connection_attributes(occurrence, connection);
     if let Some(took) = connection.connect_ns() {
         attributes.push(("wellhead.duration", nanoseconds(took)));
     }
@@ -208,7 +208,7 @@ fn open_attributes(connection: &Connection) -> Attributes {
 }
 
 fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
-    let mut attributes = connection_attributes(&end.connection);
+    let mut attributes = connection_attributes(occurrence, &end.connection);
     if !end.lifecycle_only {
         attributes.extend([
             ("wellhead.tcp.bytes_sent", large(end.totals.bytes_sent)),
@@ -233,7 +233,7 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
 }
 
 fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
-    let mut attributes = connection_attributes(&end.connection);
+    let mut attributes = connection_attributes(occurrence, &end.connection);
     attributes.push(("error.type", Value::Static(connect_failure(end))));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
@@ -245,8 +245,12 @@ fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attri
     attributes
 }
 
-/// Attributes of every connection event and span.
-pub(super) fn connection_attributes(connection: &Connection) -> Attributes {
+/// Attributes of every connection event and span. What connected or listened was a thread, whose name may be its own: where the
+/// process is known, its program is named.
+pub(super) fn connection_attributes(
+    occurrence: &Occurrence<'_>,
+    connection: &Connection,
+) -> Attributes {
     let text = |address: SocketAddr| Value::Str(address.ip().to_string().into());
     let port = |address: SocketAddr| Value::Int(i64::from(address.port()));
     let mut attributes = vec![
@@ -258,8 +262,8 @@ pub(super) fn connection_attributes(connection: &Connection) -> Attributes {
     ];
     if let Some(owner) = connection.owner {
         attributes.push(("process.pid", number(owner.pid)));
-        let name = executable_name(&[], false, &owner.comm);
-        attributes.push(("process.executable.name", Value::Str(name.into())));
+        let name = occurrence.executable(&owner.comm);
+        attributes.push(("process.executable.name", name));
     }
     attributes
 }

@@ -125,7 +125,7 @@ impl SpanBuilder {
             occurrence.event.boot_ns,
         );
         let root = line.map(|(root, _)| root);
-        let mut attributes = connection_attributes(connection);
+        let mut attributes = connection_attributes(occurrence, connection);
         if let Some(took) = connection.connect_ns() {
             attributes.push((
                 "wellhead.duration",

@@ -22,7 +22,7 @@ use super::settings::{PipelineSettings, Reconfigured};
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
-use crate::events::{Body, ConnectionEnd, Event, Exec, ProcessId, decode, executable_name};
+use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
 use crate::identity::cluster::ClusterUpdate;
@@ -329,16 +329,13 @@ impl State {
         self.forget_unmet(event);
         let ended = self.follow_process(event, owner);
         let backend = self.backend(event);
-        let victim = match &event.body {
-            Body::OomKill(kill) => self.processes.by_pid(kill.pid).map(|(_, process)| process),
-            _ => None,
-        };
+        let process = self.processes.named_by(event);
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         let occurrence = Occurrence {
             event,
             unix_nano,
             owner,
-            process: victim.or(ended.as_ref()),
+            process: process.map(|(_, process)| process).or(ended.as_ref()),
             backend,
         };
         self.store.forget_observed();
@@ -347,7 +344,7 @@ impl State {
         if self.own.caused(event) {
             return;
         }
-        let span = self.finished_span(&occurrence).map(|span| {
+        let span = self.finished_span(&occurrence, process).map(|span| {
             let observed = self.store.observed().to_vec();
             Item::Span(span, observed)
         });
@@ -398,16 +395,13 @@ impl State {
             .executed(exec.process, at, owner, name.into(), path.into());
     }
 
-    fn finished_span(&self, occurrence: &Occurrence<'_>) -> Option<Span> {
+    fn finished_span(
+        &self,
+        occurrence: &Occurrence<'_>,
+        process: Option<(ProcessId, &Process)>,
+    ) -> Option<Span> {
         self.spans.as_ref()?;
         let builder = self.settings.spans.as_ref()?;
-        let owner = match &occurrence.event.body {
-            Body::TcpClose(ConnectionEnd { connection, .. })
-            | Body::TcpConnectFailed(ConnectionEnd { connection, .. }) => connection.owner,
-            _ => None,
-        };
-        let process: Option<(ProcessId, &Process)> =
-            owner.and_then(|owner| self.processes.by_pid(owner.pid));
         builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 

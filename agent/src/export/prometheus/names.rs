@@ -86,9 +86,13 @@ impl FamilyName {
     }
 }
 
-/// A label name from an attribute key.
+/// A label name from an attribute key. `_name_`, whose underscores one way of escaping doubles, would be the metric's own name.
 pub fn label_name(key: &str) -> String {
-    sanitize(key, false)
+    let name = sanitize(key, false);
+    if name == "_name_" {
+        return format!("key{name}");
+    }
+    name
 }
 
 /// Everything but letters, digits and (in metric names) colons becomes `_`, runs of it one; a leading
@@ -245,6 +249,7 @@ mod tests {
         check("9lives", "", Kind::Gauge, "_9lives");
         check("", "", Kind::Gauge, "_");
         assert_eq!(label_name("a:b..c"), "a_b_c");
+        assert_eq!(label_name("__name__"), "key_name_");
         assert_eq!(label_name("k8s.pod.name"), "k8s_pod_name");
     }
 
