@@ -86,10 +86,11 @@ impl FamilyName {
     }
 }
 
-/// A label name from an attribute key. `_name_`, whose underscores one way of escaping doubles, would be the metric's own name.
+/// A label name from an attribute key. None begins with `_`: one way of escaping doubles it, and names that begin so are
+/// Prometheus' own, `__name__` above all. `key` goes in front, as where Prometheus itself takes OTLP.
 pub fn label_name(key: &str) -> String {
     let name = sanitize(key, false);
-    if name == "_name_" {
+    if name.starts_with('_') {
         return format!("key{name}");
     }
     name
@@ -250,6 +251,7 @@ mod tests {
         check("", "", Kind::Gauge, "_");
         assert_eq!(label_name("a:b..c"), "a_b_c");
         assert_eq!(label_name("__name__"), "key_name_");
+        assert_eq!(label_name("9lives"), "key_9lives");
         assert_eq!(label_name("k8s.pod.name"), "k8s_pod_name");
     }
 

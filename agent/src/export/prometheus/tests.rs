@@ -277,7 +277,7 @@ fn labels_that_become_one_are_joined_and_empty_ones_left_out() {
         &expect![[r#"
             # TYPE target info
             # HELP target Resource of the agent itself.
-            target_info{_9="digit",b_c="1;2"} 1
+            target_info{key_9="digit",b_c="1;2"} 1
             # TYPE wellhead_tcp_connection_failures counter
             # HELP wellhead_tcp_connection_failures Connections that never reached ESTABLISHED.
             wellhead_tcp_connection_failures_total{error_type="first;second",process_exit_code="-1",source_k8s_workload_name="[\"a\\\"b\",\"c\"]"} 1
@@ -286,7 +286,7 @@ fn labels_that_become_one_are_joined_and_empty_ones_left_out() {
         &expect![[r#"
             # HELP target_info Resource of the agent itself.
             # TYPE target_info gauge
-            target_info{_9="digit",b_c="1;2"} 1
+            target_info{key_9="digit",b_c="1;2"} 1
             # HELP wellhead_tcp_connection_failures_total Connections that never reached ESTABLISHED.
             # TYPE wellhead_tcp_connection_failures_total counter
             wellhead_tcp_connection_failures_total{error_type="first;second",process_exit_code="-1",source_k8s_workload_name="[\"a\\\"b\",\"c\"]"} 1
