@@ -143,7 +143,7 @@ discards! {
     ExportSpillTorn = Export / "spill_torn",
     /// The receiver accepted the request only in part.
     ExportRejected = Export / "rejected",
-    /// The receiver refused the request, or could not be reached before it was given up.
+    /// The receiver refused the request, or could not be reached before it was given up. Of metrics nothing is lost by that alone: the next export tells their totals, or what of them was not told.
     ExportFailed = Export / "failed",
     /// Something happened in a pod whose namespace is left out (`kubernetes.namespaces`): a fork, an execution, an exit, an
     /// out-of-memory kill, or an opened, closed or failed connection. It is counted here and nowhere else, and is not missing from completeness.

@@ -42,4 +42,6 @@ mod raw_codec;
 
 mod renewable;
 
+mod small_file;
+
 pub mod tls;

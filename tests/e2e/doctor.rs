@@ -262,7 +262,7 @@ fn receivers_are_tried() {
     assert!(
         human
             .stdout
-            .contains(&format!("127.0.0.1:{}: reachable", receiver.http)),
+            .contains(&format!("127.0.0.1:{}: accepts connections", receiver.http)),
         "{human:?}"
     );
     assert!(
@@ -273,10 +273,13 @@ fn receivers_are_tried() {
     );
     let json = report(&doctor(&[], &[&all[..], &["--json"]].concat()));
     assert!(
-        text(&json["otlp"], "metrics").ends_with("reachable"),
+        text(&json["otlp"], "metrics").ends_with("accepts connections"),
         "{json}"
     );
-    assert!(text(&json["otlp"], "logs").ends_with("reachable"), "{json}");
+    assert!(
+        text(&json["otlp"], "logs").ends_with("accepts connections"),
+        "{json}"
+    );
     assert!(
         text(&json["otlp"], "traces").contains("Connection refused"),
         "{json}"

@@ -5,7 +5,7 @@ use wellhead::export::prometheus::escaping::Escaping;
 use wellhead::export::prometheus::negotiation::{Exposition, Format as Written};
 use wellhead_tests::hostile::{HostilePage, Samples, with_bound};
 
-use crate::support::{Format, Need, judged, linted, ready};
+use crate::support::{Format, Need, judged, ready, refused_syntax};
 
 const CASES: u32 = 24;
 
@@ -39,7 +39,7 @@ fn check(page: &HostilePage) {
     let text = page.written(Written::Text.into());
     let plain = page.samples(Escaping::default());
     assert_eq!(read(Format::Text, &text), plain, "{text}");
-    assert_eq!(linted(&text), None, "{text}");
+    assert_eq!(refused_syntax(&text), None, "{text}");
 }
 
 fn read(format: Format, page: &str) -> Samples {

@@ -221,7 +221,7 @@ fn reach(signal: &SignalSettings) -> String {
     let mut last = "no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, REACH) {
-            Ok(_) => return format!("{shown}: reachable"),
+            Ok(_) => return format!("{shown}: accepts connections"),
             Err(error) => last = error.to_string(),
         }
     }

@@ -24,7 +24,8 @@ A setting is looked for in this order; the first place that has it wins:
 Maps are joined key by key over these places; everything else is replaced as a whole. A key without a value (`key:`, `null`)
 and an empty variable count as not set. Everything is checked before anything starts: an unknown key or a value that
 will not do ends the agent with exit code 64 and one line for each problem. `wellhead config check FILE` does only that,
-and reads the files of certificates and keys that it names (the file may be `/dev/stdin`), `wellhead config print` shows what is in effect, and `wellhead config schema` prints the JSON schema.
+and reads the files of certificates and keys that it names (the file may be `/dev/stdin`), `wellhead config print` shows what is in effect
+(not what follows from other keys, such as the interval of a signal), and `wellhead config schema` prints the JSON schema.
 
 Keys that are \"taken up while the agent runs\" are in effect as soon as the file [has changed](operations.md#changing-the-configuration); all others
 wait for the next start.

@@ -2,6 +2,7 @@
 
 mod resolver;
 
+use std::num::NonZeroU16;
 use std::path::{Path as FilePath, PathBuf};
 
 use http::{HeaderName, HeaderValue, Uri};
@@ -407,6 +408,10 @@ impl Checks<'_> {
             let message = "must not hold a user or password; use `otlp.headers`, whose values are never shown";
             return self.report(&Path::of(key), message.to_owned());
         }
+        if authority.is_some_and(|authority| has_no_port(authority.as_str())) {
+            let message = format!("`{endpoint}` has no port from 1 to 65535 after its colon");
+            return self.report(&Path::of(key), message);
+        }
         let has =
             |uri: &Uri, schemes: &[&str]| schemes.contains(&uri.scheme_str().unwrap_or_default());
         let has_host = uri
@@ -467,4 +472,11 @@ impl Checks<'_> {
             "the rings take `{rings}` together; at most a quarter of `memory_budget`, which is `{budget}`"
         ));
     }
+}
+
+/// Whether what stands where an authority (RFC 3986 section 3.2) has its port is none.
+fn has_no_port(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    // The last colon of an IPv6 address without a port is within its brackets.
+    port.is_some_and(|port| !port.ends_with(']') && port.parse::<NonZeroU16>().is_err())
 }

@@ -172,7 +172,7 @@ pub async fn run(
     // Exporters read the pipeline a last time, so it goes on until they are done.
     stop_exporters.cancel();
     if !exporter.finished().await {
-        tracing::warn!("not everything could be exported within the grace");
+        tracing::warn!("not everything could be exported before the end");
     }
     stop_serving.cancel();
     capture.stop().await;

@@ -1,6 +1,5 @@
 //! Reading PEM files, so that what is wrong with one is said of it by name.
 
-use std::fs;
 use std::path::Path;
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -11,6 +10,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
 
 use super::{Pair, TlsError, provider};
+use crate::small_file;
+
+/// More than a bundle of all public authorities has.
+const LARGEST: u64 = 1 << 20;
 
 /// A pair that belongs together.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File {
+    small_file::whole(path, LARGEST).map_err(|source| TlsError::File {
         path: path.to_owned(),
         source,
     })

@@ -138,9 +138,21 @@ pub(crate) fn judged(
 
 /// What `promtool`, Prometheus' own checker, complains of in a page in the text format: bad syntax, and bad style.
 pub(crate) fn linted(page: &str) -> Option<String> {
-    let mut promtool = Command::new(tool("WELLHEAD_TEST_PROMTOOL"));
-    let output = fed(promtool.args(["check", "metrics"]), page);
+    let output = checked(page);
     (!output.status.success()).then(|| format!("{output:?}"))
+}
+
+/// What it complains of in the syntax alone.
+pub(crate) fn refused_syntax(page: &str) -> Option<String> {
+    // Its exit status where there is nothing but bad style.
+    const STYLE: i32 = 3;
+    let output = checked(page);
+    (!matches!(output.status.code(), Some(0 | STYLE))).then(|| format!("{output:?}"))
+}
+
+fn checked(page: &str) -> Output {
+    let mut promtool = Command::new(tool("WELLHEAD_TEST_PROMTOOL"));
+    fed(promtool.args(["check", "metrics"]), page)
 }
 
 /// What a program makes of a page.

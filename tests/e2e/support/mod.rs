@@ -13,7 +13,7 @@ mod work;
 pub(crate) use self::agent::{Agent, AgentBuilder, ROOM};
 pub(crate) use self::cgroup::Container;
 pub(crate) use self::command::{Finished, finish, kill, wellhead, wrapped};
-pub(crate) use self::exposition::{Format, Page, judged, linted};
+pub(crate) use self::exposition::{Format, Page, judged, linted, refused_syntax};
 pub(crate) use self::http::{request, send};
 pub(crate) use self::pins::Pins;
 pub(crate) use self::requirements::{Need, ready};

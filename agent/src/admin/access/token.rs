@@ -1,12 +1,13 @@
 //! The token that readers present.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
+
+use crate::small_file;
 
 /// The longest token, whatever surrounds it included: what a request's head has room for.
 const LONGEST: usize = 8 << 10;
@@ -49,10 +50,11 @@ impl Token {
     /// Reads a file with one token, and white space around it.
     pub(super) fn read(path: &Path) -> Result<Self, TokenError> {
         let path_of = || path.to_owned();
-        let content = beginning(path).map_err(|source| TokenError::File {
-            path: path_of(),
-            source,
-        })?;
+        let content =
+            small_file::beginning(path, LONGEST as u64 + 1).map_err(|source| TokenError::File {
+                path: path_of(),
+                source,
+            })?;
         if content.len() > LONGEST {
             return Err(TokenError::Long { path: path_of() });
         }
@@ -74,14 +76,6 @@ impl Token {
         let presented = words.next().unwrap_or_default().trim_ascii();
         scheme.eq_ignore_ascii_case(b"bearer") && presented.ct_eq(&self.0).into()
     }
-}
-
-/// A little more than the longest token may be.
-fn beginning(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let most = LONGEST as u64 + 1;
-    File::open(path)?.take(most).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 impl fmt::Debug for Token {

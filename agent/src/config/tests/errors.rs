@@ -208,6 +208,17 @@ fn endpoints_are_urls() {
     good("otlp: {endpoint: https://collector.example/base/}");
     good("otlp: {endpoint: \"http://[::1]:4318\"}");
     good("otlp: {endpoint: collector:4317, protocol: grpc}");
+    good("otlp: {endpoint: \"http://[::1]\"}");
+    for endpoint in [
+        "http://c:99999",
+        "http://c:0",
+        "http://c:",
+        "http://[::1]:70000",
+    ] {
+        let refused = load(&format!("otlp: {{endpoint: \"{endpoint}\"}}"), &[], &[]).err();
+        let said = refused.expect("an error").to_string();
+        assert!(said.contains("has no port from 1 to 65535"), "{said}");
+    }
     good("otlp: {endpoint: http://c:4318, metrics: {endpoint: c:4317, protocol: grpc}}");
     let bad = |yaml: &str, expected: &Expect| check_errors(yaml, &[], &[], expected);
     bad(

@@ -119,8 +119,9 @@ impl Backlog {
         let Some(spill) = &mut self.spill else {
             return request.items;
         };
-        match spill.append(request) {
-            Ok(dropped) => {
+        let mut dropped = 0;
+        match spill.append(request, &mut dropped) {
+            Ok(()) => {
                 self.is_failing = false;
                 dropped
             }
@@ -130,7 +131,7 @@ impl Backlog {
                     tracing::warn!(error, "what waits for its export cannot be kept on disk");
                 }
                 self.is_failing = true;
-                request.items
+                dropped + request.items
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{
     backlog::{Backlog, Lost},
@@ -77,9 +77,10 @@ impl<T: Transport, I: Finished> BatchTask<T, I> {
             let span = own_span!(
                 "wellhead.export",
                 wellhead.signal = signal,
-                wellhead.items = items
+                wellhead.items = items,
+                otel.status_code = Empty
             );
-            let delivery = sender.deliver(&request, until).instrument(span);
+            let delivery = sender.deliver(&request, until).instrument(span.clone());
             tokio::pin!(delivery);
             let outcome = loop {
                 tokio::select! {
@@ -88,6 +89,9 @@ impl<T: Transport, I: Finished> BatchTask<T, I> {
                     () = waiting.due() => waiting.take_in(),
                 }
             };
+            if outcome != Delivery::Done {
+                span.record("otel.status_code", "ERROR");
+            }
             waiting.delivered(&request, outcome);
         }
     }
@@ -166,7 +170,7 @@ impl<I: Finished> Waiting<I> {
         match outcome {
             Delivery::Done => {}
             // Is counted already.
-            Delivery::Refused => self.complete = self.complete.map(|_| false),
+            Delivery::Refused | Delivery::Unclear => self.complete = self.complete.map(|_| false),
             Delivery::GaveUp => self.leave_out(Discard::ExportFailed, request.items),
         }
         self.publish();

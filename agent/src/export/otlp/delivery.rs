@@ -12,7 +12,7 @@ use super::{
     transport::{Encoded, Transport},
     volume,
 };
-use crate::counters::{Counters, Discard, ExportStats, Signal, SignalStats};
+use crate::counters::{Counters, Discard, ExportFailure, ExportStats, Signal, SignalStats};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub(super) enum Delivery {
     Done,
     /// The receiver will never take it; counted as discarded.
     Refused,
+    /// The receiver took it, for all that its answer says that can be read: it may have it or not, and is not asked again.
+    /// Counted as discarded.
+    Unclear,
     /// There was no time for another attempt. Nothing is counted: the caller knows whether anything is lost.
     GaveUp,
 }
@@ -82,7 +85,10 @@ impl<T: Transport> Sender<T> {
                     self.failed(request, &error);
                     if error.retry == Retry::Never {
                         self.counters.discard(Discard::ExportFailed, request.items);
-                        return Delivery::Refused;
+                        return match error.failure {
+                            ExportFailure::InvalidResponse => Delivery::Unclear,
+                            _ => Delivery::Refused,
+                        };
                     }
                 }
             }

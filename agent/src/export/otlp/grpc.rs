@@ -31,6 +31,8 @@ use crate::{
     raw_codec::RawCodec,
 };
 
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
+
 /// An OTLP/gRPC client for one receiver.
 pub(super) struct GrpcClient {
     endpoint: Endpoint,
@@ -74,7 +76,8 @@ impl GrpcClient {
 
         let mut message = Request::new(request.body.clone());
         *message.metadata_mut() = self.metadata.clone();
-        message.set_timeout(self.timeout);
+        // Longer ones cannot be written in a request (tonic panics), and mean nothing else.
+        message.set_timeout(self.timeout.min(LONGEST_TIMEOUT));
         let answer = client
             .unary(message, method(request.signal), RawCodec)
             .await

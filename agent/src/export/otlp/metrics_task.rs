@@ -11,6 +11,7 @@ use tokio::{
     time::{self, Instant},
 };
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::{
     delivery::{Delivery, Sender},
@@ -82,8 +83,16 @@ impl<T: Transport> MetricsTask<T> {
         if !self.sender.wait_for_turn(until).await {
             return false;
         }
-        let span = own_span!("wellhead.export", wellhead.signal = "metrics");
-        self.read_and_send(until).instrument(span).await
+        let span = own_span!(
+            "wellhead.export",
+            wellhead.signal = "metrics",
+            otel.status_code = Empty
+        );
+        let delivered = self.read_and_send(until).instrument(span.clone()).await;
+        if !delivered {
+            span.record("otel.status_code", "ERROR");
+        }
+        delivered
     }
 
     async fn read_and_send(&mut self, until: Instant) -> bool {
@@ -116,9 +125,11 @@ impl<T: Transport> MetricsTask<T> {
                 items: request.items,
             };
             match self.sender.deliver(&request, until).await {
-                Delivery::Done => {
+                outcome @ (Delivery::Done | Delivery::Unclear) => {
+                    // A difference that the receiver may have must not be told twice.
                     let mut ledger = lock(&self.ledger);
                     requests.told().for_each(|told| ledger.told(told));
+                    delivered &= outcome == Delivery::Done;
                 }
                 Delivery::Refused => delivered = false,
                 Delivery::GaveUp => return false,

@@ -155,7 +155,10 @@ fn is_unreadable(status: &Status) -> bool {
     match status.code() {
         Code::OutOfRange => says("decoded message length too large"),
         Code::ResourceExhausted => says("exceeded while decompressing message"),
-        Code::Unimplemented => says("Content is compressed with"),
+        // Of what is sent compressed so, and accepted so, it is the receiver's word that it cannot unpack it.
+        Code::Unimplemented => {
+            says("Content is compressed with") && !says("`gzip`") && !says("`zstd`")
+        }
         Code::Internal => says("while receiving response with status"),
         _ => false,
     }

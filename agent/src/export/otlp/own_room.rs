@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::logs::Severity;
+use opentelemetry::logs::{LogRecord as _, Severity};
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -85,9 +85,13 @@ impl<P: SpanProcessor> SpanProcessor for Bounded<P> {
 
 impl<P: LogProcessor> LogProcessor for Bounded<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.room.enter() {
-            self.processor.emit(record, scope);
+        if !self.room.enter() {
+            return;
         }
+        // The name that tracing gives a line says where it is in the code. It is no event's, and a name would make one of it.
+        record.set_event_name("");
+        record.set_timestamp(SystemTime::now());
+        self.processor.emit(record, scope);
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -74,18 +74,22 @@ impl SpillSettings {
     }
 }
 
+fn make(directory: &Path) -> Result<(), SpillError> {
+    DirBuilder::new()
+        .recursive(true)
+        // Events carry the arguments of processes.
+        .mode(0o700)
+        .create(directory)
+        .map_err(SpillError::of(Operation::CreateDirectory, directory))
+}
+
 impl Spill {
     /// Opens a directory, made if it is not there, for at most `limit` bytes.
     ///
     /// # Errors
     /// The directory cannot be made or read, or another agent uses it.
     pub(super) fn open(directory: &Path, limit: u64) -> Result<(Self, Found), SpillError> {
-        DirBuilder::new()
-            .recursive(true)
-            // Events carry the arguments of processes.
-            .mode(0o700)
-            .create(directory)
-            .map_err(SpillError::of(Operation::CreateDirectory, directory))?;
+        make(directory)?;
         let lock = File::open(directory).map_err(SpillError::of(Operation::Open, directory))?;
         lock.try_lock().map_err(|error| SpillError::InUse {
             path: directory.to_owned(),
@@ -103,29 +107,33 @@ impl Spill {
         Ok((spill, found))
     }
 
-    /// Puts a request in as the newest. Returns how many items had to make room for it.
+    /// Puts a request in as the newest. Adds to `dropped` how many items had to make room for it, whether it found some or not.
     ///
     /// # Errors
     /// It could not be written, and is not in there.
-    pub(super) fn append(&mut self, request: &Request) -> Result<u64, SpillError> {
+    pub(super) fn append(
+        &mut self,
+        request: &Request,
+        dropped: &mut u64,
+    ) -> Result<(), SpillError> {
         let bytes = segment::record_len(request);
-        let mut dropped = 0;
         while self.bytes().saturating_add(bytes) > self.limit && !self.segments.is_empty() {
-            dropped += self.drop_oldest();
+            *dropped += self.drop_oldest();
         }
         let has_room = |last: &Segment| last.is_open() && last.bytes() < SEGMENT;
         if !self.segments.back().is_some_and(has_room) {
             // A number is tried once: what stands in the way of one segment does not of the next.
             let number = self.next;
-            self.next += 1;
+            self.next = self.next.wrapping_add(1);
+            // Somebody may have removed it.
+            make(&self.directory)?;
             let segment = Segment::create(&self.directory, number)?;
             self.segments.push_back(segment);
         }
         match self.segments.back_mut() {
-            Some(last) => last.append(request)?,
+            Some(last) => last.append(request),
             None => unreachable!("one was put there"),
         }
-        Ok(dropped)
     }
 
     /// The oldest request, which stays in there until it is settled. Adds to `torn` the items of those that cannot be read.
@@ -183,7 +191,7 @@ impl Spill {
         };
         let left = oldest.items().saturating_sub(out);
         if let Err(error) = oldest.remove() {
-            tracing::warn!(%error, "what was delivered stays on disk, and may be sent again by the next agent");
+            tracing::warn!(%error, "what is done with stays on disk, and may be sent again by the next agent");
         }
         left
     }
@@ -201,7 +209,7 @@ impl Spill {
             .collect();
         numbered.sort_unstable();
         for (number, path) in numbered {
-            self.next = self.next.max(number + 1);
+            self.next = self.next.max(number.wrapping_add(1));
             match Segment::find(&path, number)? {
                 Some((segment, is_torn)) => {
                     found.torn += u64::from(is_torn);

@@ -66,7 +66,7 @@ attributes! {
     SourceWorkloadKind = "source.k8s.workload.kind" / "source_k8s_workload_kind",
     /// Workload that opened the connection.
     SourceWorkload = "source.k8s.workload.name" / "source_k8s_workload_name",
-    /// Part of the agent.
+    /// Part of the agent that takes memory: `rings`, `kernel_maps` (which the kernel measures, and may take a few per cent more than it is given), `connections`, `processes`, `cgroups`, `pods`, `owners`, `cluster`, `series`, `spans`, `logs`; `total` is the whole process.
     Component = "wellhead.component" / "wellhead_component",
     /// Something the agent captures or can do, as `doctor` lists it.
     Feature = "wellhead.feature" / "wellhead_feature",

@@ -77,11 +77,20 @@ impl Segment {
         })
     }
 
-    /// One that an earlier agent wrote, and whether its last record is torn. `None` if it is of another version.
+    /// One that an earlier agent wrote, and whether its last record is torn. `None` if it is of another version, or no file.
     pub(super) fn find(path: &Path, number: u64) -> Result<Option<(Self, bool)>, SpillError> {
-        let file = File::open(path).map_err(SpillError::of(Operation::Open, path))?;
+        // A named pipe would be waited for.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(SpillError::of(Operation::Open, path))?;
         let read_error = |error| SpillError::of(Operation::Read, path)(error);
-        let length = file.metadata().map_err(read_error)?.len();
+        let metadata = file.metadata().map_err(read_error)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let length = metadata.len();
         let mut segment = Self {
             path: path.to_owned(),
             number,

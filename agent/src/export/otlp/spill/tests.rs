@@ -7,6 +7,13 @@ use tempfile::TempDir;
 
 use super::*;
 
+/// Returns how many items had to make room.
+fn append(spill: &mut Spill, request: &Request) -> Result<u64, SpillError> {
+    let mut dropped = 0;
+    spill.append(request, &mut dropped)?;
+    Ok(dropped)
+}
+
 fn request(number: usize, bytes: usize) -> Request {
     let byte = u8::try_from(number % 251).unwrap();
     Request {
@@ -43,7 +50,7 @@ fn what_one_agent_leaves_the_next_one_sends() {
     let path = directory.path().join("a/b");
     let mut spill = Spill::open(&path, 1 << 30).unwrap().0;
     for number in 0..9 {
-        assert_eq!(spill.append(&request(number, 300 << 10)).unwrap(), 0);
+        assert_eq!(append(&mut spill, &request(number, 300 << 10)).unwrap(), 0);
     }
     assert_eq!(spill.items(), 45);
     for file in fs::read_dir(&path).unwrap() {
@@ -75,7 +82,7 @@ fn the_oldest_segment_makes_room() {
     let mut spill = open(&directory, 3 << 20);
     let mut dropped = 0;
     for number in 0..12 {
-        dropped += spill.append(&request(number, 512 << 10)).unwrap();
+        dropped += append(&mut spill, &request(number, 512 << 10)).unwrap();
     }
     let (left, torn) = drain(&mut spill);
     assert_eq!(torn, 0);
@@ -87,10 +94,10 @@ fn the_oldest_segment_makes_room() {
 fn what_is_given_out_is_not_counted_as_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let mut spill = open(&directory, 2 << 20);
-    spill.append(&request(0, 1 << 20)).unwrap();
+    append(&mut spill, &request(0, 1 << 20)).unwrap();
     assert_eq!(spill.next(&mut 0).map(|it| it.items), Some(1));
     let dropped: u64 = (1..4)
-        .map(|number| spill.append(&request(number, 1 << 20)).unwrap())
+        .map(|number| append(&mut spill, &request(number, 1 << 20)).unwrap())
         .sum();
     // It went with its segment.
     spill.settle();
@@ -107,7 +114,7 @@ fn files_of_other_versions_and_of_others_stay() {
     fs::write(path("7.seg"), b"mine").unwrap();
     let (mut spill, found) = Spill::open(directory.path(), 1 << 20).unwrap();
     assert_eq!((found.foreign, found.torn), (1, 0));
-    spill.append(&request(0, 10)).unwrap();
+    append(&mut spill, &request(0, 10)).unwrap();
     assert!(path("00000000000000000008.seg").exists());
     assert_eq!(drain(&mut spill), (vec![1], 0));
     assert_eq!(segments(&directory).len(), 3);
@@ -128,9 +135,9 @@ fn what_stands_in_the_way_of_one_segment_does_not_of_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let mut spill = open(&directory, 1 << 20);
     fs::write(directory.path().join("00000000000000000000.seg"), b"mine").unwrap();
-    let error = spill.append(&request(0, 10)).unwrap_err();
+    let error = append(&mut spill, &request(0, 10)).unwrap_err();
     assert!(error.to_string().starts_with("cannot make"), "{error}");
-    assert_eq!(spill.append(&request(1, 10)).unwrap(), 0);
+    assert_eq!(append(&mut spill, &request(1, 10)).unwrap(), 0);
     assert_eq!(drain(&mut spill), (vec![2], 0));
 }
 
@@ -139,7 +146,7 @@ fn a_segment_that_is_gone_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let mut spill = open(&directory, 1 << 30);
     for number in 0..3 {
-        spill.append(&request(number, 1 << 20)).unwrap();
+        append(&mut spill, &request(number, 1 << 20)).unwrap();
     }
     fs::remove_file(&segments(&directory)[0]).unwrap();
     assert_eq!(drain(&mut spill), (vec![2, 3], 1));
@@ -153,7 +160,7 @@ proptest! {
         let mut spill = open(&directory, 1 << 30);
         let mut ends = Vec::new();
         for (number, length) in lengths.iter().enumerate() {
-            spill.append(&request(number, *length)).unwrap();
+            append(&mut spill, &request(number, *length)).unwrap();
             ends.push(spill.bytes());
         }
         drop(spill);
@@ -172,7 +179,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let mut spill = open(&directory, 1 << 30);
         for (number, length) in lengths.iter().enumerate() {
-            spill.append(&request(number, *length)).unwrap();
+            append(&mut spill, &request(number, *length)).unwrap();
         }
         drop(spill);
         let path = segments(&directory).remove(0);

@@ -109,10 +109,42 @@ async fn odd_statuses() {
         ("no number", other, vec![OK, TYPE, ("grpc-status", "busy")]),
         ("none", other, vec![OK, TYPE]),
         ("success alone", other, vec![OK, TYPE, ("grpc-status", "0")]),
+        (
+            "details that are none",
+            UNAVAILABLE,
+            vec![OK, TYPE, unavailable, DETAILS],
+        ),
+        (
+            "cannot unpack it",
+            dropped(ExportFailure::NotFound),
+            vec![
+                OK,
+                TYPE,
+                ("grpc-status", "12"),
+                (
+                    "grpc-message",
+                    "Content is compressed with `zstd` which isn't supported",
+                ),
+            ],
+        ),
     ] {
         check(what, expected, &[headers(END_STREAM, &named)]).await;
     }
+    let frames = [
+        headers(0, &[OK, TYPE]),
+        headers(END_STREAM, &[unavailable, DETAILS]),
+    ];
+    check("details that are none, behind", UNAVAILABLE, &frames).await;
+    let frames = [
+        headers(0, &[OK, TYPE]),
+        data(0, &message(false, b"")),
+        headers(END_STREAM, &[("grpc-status", "0"), DETAILS]),
+    ];
+    check("details that are none, of a success", Ok(0), &frames).await;
 }
+
+/// tonic 0.14 panics at these.
+const DETAILS: (&str, &str) = ("grpc-status-details-bin", "!!!");
 
 #[tokio::test]
 async fn messages_that_cannot_be_read() {

@@ -282,7 +282,11 @@ impl Exporter {
                 (Delivery::Done, vec![], [accepted, rejected, 0, rejected])
             }
             Err((failure, Retry::Never)) => {
-                (Delivery::Refused, vec![(failure, items)], [0, 0, 0, items])
+                let ended = match failure {
+                    ExportFailure::InvalidResponse => Delivery::Unclear,
+                    _ => Delivery::Refused,
+                };
+                (ended, vec![(failure, items)], [0, 0, 0, items])
             }
             Err((failure, _)) => (Delivery::GaveUp, vec![(failure, items)], [0; 4]),
         };
