@@ -32,6 +32,8 @@ pub mod counters;
 
 mod file_stamp;
 
+mod grpc_status;
+
 mod lookup;
 
 mod memory;

@@ -25,12 +25,16 @@ impl Clock {
         }
     }
 
-    /// Measures again and adopts a difference that moved by more than a millisecond (the wall clock was set).
-    pub fn check(&mut self) {
+    /// Measures again and adopts a difference that moved by more than a millisecond (the wall clock was set). Returns by how many
+    /// nanoseconds, if it did.
+    pub fn check(&mut self) -> Option<i64> {
         let offset_ns = measure();
-        if self.offset_ns.abs_diff(offset_ns) > 1_000_000 {
-            self.offset_ns = offset_ns;
+        let moved = offset_ns.saturating_sub(self.offset_ns);
+        if moved.unsigned_abs() <= 1_000_000 {
+            return None;
         }
+        self.offset_ns = offset_ns;
+        Some(moved)
     }
 
     /// Nanoseconds since the Unix epoch for a boot time.

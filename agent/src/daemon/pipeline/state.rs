@@ -234,7 +234,10 @@ impl State {
 
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
     pub(super) fn look_after_tables(&mut self) {
-        self.clock.check();
+        if let Some(nanoseconds) = self.clock.check() {
+            self.store
+                .clock_moved(nanoseconds, self.clock.now_unix_nano());
+        }
         match self.about.programs.attend() {
             Ok(true) => {}
             Ok(false) => self.counters.discard(Discard::KernelGap, 1),

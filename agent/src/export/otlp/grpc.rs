@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     counters::{ExportFailure, Signal},
+    grpc_status::ReadableStatus,
     lookup::{self, Lookup},
     raw_codec::RawCodec,
 };
@@ -58,7 +59,7 @@ impl GrpcClient {
     }
 
     async fn exchange(&self, request: &Encoded) -> Result<Accepted, SendError> {
-        let client = Grpc::new(GrpcOnly(self.channel.clone()));
+        let client = Grpc::new(GrpcOnly(ReadableStatus(self.channel.clone())));
         let client = client.max_decoding_message_size(MAX_RESPONSE);
         let mut client = match self.compression {
             Compression::None => client,
@@ -81,7 +82,7 @@ impl GrpcClient {
         let answer = client
             .unary(message, method(request.signal), RawCodec)
             .await
-            .map_err(|status| outcome::grpc_error(&status))?;
+            .map_err(|status| outcome::grpc_error(&status, self.compression))?;
         outcome::accepted(request.signal, &answer.into_inner())
     }
 }

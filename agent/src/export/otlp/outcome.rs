@@ -18,6 +18,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::grpc::NotGrpc;
+use super::settings::Compression;
 use crate::causes::{causes, chain};
 use crate::counters::{ExportFailure, Signal};
 
@@ -121,8 +122,8 @@ pub(super) fn accepted(signal: Signal, body: &[u8]) -> Result<Accepted, SendErro
     })
 }
 
-/// Judges a gRPC status other than OK.
-pub(super) fn grpc_error(status: &Status) -> SendError {
+/// Judges a gRPC status other than OK, of a request that was packed so.
+pub(super) fn grpc_error(status: &Status, packed: Compression) -> SendError {
     // Only errors made on this side of the wire have a source.
     if let Some(source) = status.source() {
         let answer = causes(source).find_map(<dyn Error>::downcast_ref::<NotGrpc>);
@@ -136,7 +137,7 @@ pub(super) fn grpc_error(status: &Status) -> SendError {
             SendError::connection(source)
         };
     }
-    if is_unreadable(status) {
+    if is_unreadable(status, packed) {
         return SendError::invalid(status.message());
     }
     let delay = retry_info(status.details());
@@ -150,14 +151,19 @@ pub(super) fn grpc_error(status: &Status) -> SendError {
 }
 
 /// Whether it is tonic that says so, of an answer too large, or that it could not unpack or read. It leaves no other mark.
-fn is_unreadable(status: &Status) -> bool {
+fn is_unreadable(status: &Status, packed: Compression) -> bool {
     let says = |text| status.message().contains(text);
     match status.code() {
         Code::OutOfRange => says("decoded message length too large"),
         Code::ResourceExhausted => says("exceeded while decompressing message"),
-        // Of what is sent compressed so, and accepted so, it is the receiver's word that it cannot unpack it.
+        // What is packed as the request was is taken: of that it is the receiver's word.
         Code::Unimplemented => {
-            says("Content is compressed with") && !says("`gzip`") && !says("`zstd`")
+            let ours = match packed {
+                Compression::None => None,
+                Compression::Gzip => Some("`gzip`"),
+                Compression::Zstd => Some("`zstd`"),
+            };
+            says("Content is compressed with") && !ours.is_some_and(says)
         }
         Code::Internal => says("while receiving response with status"),
         _ => false,

@@ -19,6 +19,7 @@ use super::session::{News, Session};
 use super::settings::RemoteSettings;
 use super::status::RemoteStatus;
 use crate::causes::chain;
+use crate::grpc_status::ReadableStatus;
 use crate::identity::cluster::ClusterUpdate;
 use crate::lookup::{self, Lookup};
 use crate::raw_codec::RawCodec;
@@ -138,7 +139,7 @@ impl<B: Backoff> ResolverClient<B> {
             .connect_with_connector(self.connector.clone())
             .await
             .map_err(RemoteError::Connect)?;
-        let mut client = Grpc::new(channel).max_decoding_message_size(MAX_RESPONSE);
+        let mut client = Grpc::new(ReadableStatus(channel)).max_decoding_message_size(MAX_RESPONSE);
         client.ready().await.map_err(RemoteError::Connect)?;
         let request = WatchRequest {
             protocol: PROTOCOL,

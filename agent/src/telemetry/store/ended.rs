@@ -63,6 +63,19 @@ impl Store {
         self.end_all(now, |series| series.is_idle(now, idle));
     }
 
+    /// The wall clock was set by so many nanoseconds, to `now`. That makes no series idle or busy; one that would begin in the future
+    /// begins now, as no interval ends before it starts.
+    pub fn clock_moved(&mut self, nanoseconds: i64, now: u64) {
+        for series in self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| slot.series.as_mut())
+        {
+            series.updated = series.updated.saturating_add_signed(nanoseconds);
+            series.start = series.start.min(now);
+        }
+    }
+
     /// Ends every series of these owners, whatever it stands at.
     pub fn remove_owners(&mut self, owners: &HashSet<OwnerId>, now: u64) {
         self.end_all(now, |series| owners.contains(&series.owner));

@@ -242,6 +242,22 @@ fn idle_series_expire_and_come_back_with_a_new_start() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_makes_no_series_idle() {
+    let mut store = store(10);
+    let set = store.intern(&port(80));
+    store.add(Metric::TcpIo, A, set, 5, 10_000);
+    store.clock_moved(1_000, 11_050);
+    store.expire(11_099, 100);
+    let line = |start: u64| format!("wellhead.tcp.io 1 [destination.port=Int(80)] {start} Int(5)");
+    assert_eq!(lines(&read(&store)), [line(10_000)]);
+    store.clock_moved(-2_000, 9_060);
+    store.expire(9_099, 100);
+    assert_eq!(lines(&read(&store)), [line(9_060)]);
+    store.expire(9_100, 100);
+    assert!(store.is_empty());
+}
+
+#[test]
 fn handles_and_names_outlive_their_series_safely() {
     let mut store = store(10);
     let old_set = store.intern(&port(80));

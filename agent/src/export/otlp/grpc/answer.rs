@@ -1,29 +1,20 @@
-//! Telling answers that are not gRPC, before tonic reads them as if they were, and taking out what it would not survive.
+//! Telling answers that are not gRPC, before tonic reads them as if they were.
 
 use std::{
     error::Error as StdError,
     task::{Context, Poll},
 };
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use futures::future::{BoxFuture, FutureExt as _};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::BodyExt as _;
 use thiserror::Error;
-use tonic::{body::Body, transport::Channel};
+use tonic::body::Body;
 use tower_service::Service;
 
-const DETAILS: &str = "grpc-status-details-bin";
-
-/// As tonic reads it: padded or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::grpc_status::ReadableStatus;
 
 /// What something that stands in the receiver's place answers, a load balancer say.
 #[derive(Debug, Error)]
@@ -36,7 +27,7 @@ pub(in super::super) struct NotGrpc {
 
 /// A channel whose answers are gRPC, or errors.
 #[derive(Clone, Debug)]
-pub(super) struct GrpcOnly(pub(super) Channel);
+pub(super) struct GrpcOnly(pub(super) ReadableStatus);
 
 impl Service<Request<Body>> for GrpcOnly {
     type Response = Response<Body>;
@@ -49,30 +40,11 @@ impl Service<Request<Body>> for GrpcOnly {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answer = self.0.call(request);
-        async move { Ok(judge(answer.await?)?.map(readable)) }.boxed()
+        async move { Ok(judge(answer.await?)?) }.boxed()
     }
 }
 
-/// tonic (0.14) takes it for granted that the details of a status are base64, and panics where they are not.
-fn drop_unreadable_details(headers: &mut HeaderMap) {
-    let is_readable = |value: &HeaderValue| BASE64.decode(value.as_bytes()).is_ok();
-    if !headers.get_all(DETAILS).iter().all(is_readable) {
-        headers.remove(DETAILS);
-    }
-}
-
-/// The same in trailers.
-fn readable(body: Body) -> Body {
-    Body::new(body.map_frame(|mut frame| {
-        if let Some(trailers) = frame.trailers_mut() {
-            drop_unreadable_details(trailers);
-        }
-        frame
-    }))
-}
-
-fn judge(mut answer: Response<Body>) -> Result<Response<Body>, NotGrpc> {
-    drop_unreadable_details(answer.headers_mut());
+fn judge(answer: Response<Body>) -> Result<Response<Body>, NotGrpc> {
     let (status, headers) = (answer.status(), answer.headers());
     if headers.contains_key("grpc-status") || status == StatusCode::OK && may_be_grpc(headers) {
         return Ok(answer);

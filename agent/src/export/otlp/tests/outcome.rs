@@ -20,6 +20,7 @@ use super::{
     support::retry_details,
 };
 use crate::counters::{ExportFailure, Signal};
+use crate::export::otlp::settings::Compression;
 
 #[test]
 fn grpc_codes() {
@@ -45,7 +46,7 @@ fn grpc_codes() {
         (Code::Unimplemented, Never, Never, "not_found"),
         (Code::Internal, Never, Never, "_OTHER"),
     ] {
-        let error = grpc_error(&Status::new(code, "because"));
+        let error = grpc_error(&Status::new(code, "because"), Compression::None);
         assert_eq!(
             (error.retry, error.failure.as_str()),
             (plain, failure),
@@ -54,7 +55,7 @@ fn grpc_codes() {
         assert!(error.detail.contains("because"), "{error}");
         let status = Status::with_details(code, "", retry_details(7, 0).into());
         assert_eq!(
-            grpc_error(&status).retry,
+            grpc_error(&status, Compression::None).retry,
             delayed,
             "{code:?} with RetryInfo"
         );
@@ -75,7 +76,11 @@ fn retry_info_delays() {
         (Vec::new(), Never),
     ] {
         let status = Status::with_details(Code::ResourceExhausted, "", details.clone().into());
-        assert_eq!(grpc_error(&status).retry, expected, "{details:?}");
+        assert_eq!(
+            grpc_error(&status, Compression::None).retry,
+            expected,
+            "{details:?}"
+        );
     }
 }
 
@@ -210,7 +215,7 @@ proptest! {
         let error = http_error(status, header.as_ref(), UNIX_EPOCH, &body);
         prop_assert!(error.detail.chars().count() <= MAX_DETAIL);
         let status = Status::with_details(Code::ResourceExhausted, "", body.clone().into());
-        if let After(delay) = grpc_error(&status).retry {
+        if let After(delay) = grpc_error(&status, Compression::None).retry {
             prop_assert!(delay <= MAX_RETRY_AFTER);
         }
         drop(accepted(Signal::Traces, &body));
