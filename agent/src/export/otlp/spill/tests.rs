@@ -142,6 +142,48 @@ fn what_stands_in_the_way_of_one_segment_does_not_of_the_next() {
 }
 
 #[test]
+fn what_is_no_file_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = |number: u64| directory.path().join(format!("{number:020}.seg"));
+    fs::create_dir(name(3)).unwrap();
+    let pipe = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        name(u64::MAX),
+        pipe,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let (mut spill, found) = Spill::open(directory.path(), 1 << 20).unwrap();
+    assert_eq!((found.foreign, found.torn), (2, 0));
+    append(&mut spill, &request(0, 10)).unwrap();
+    assert_eq!(drain(&mut spill), (vec![1], 0));
+}
+
+#[test]
+fn what_made_room_in_vain_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spill = open(&directory, 2 << 20);
+    append(&mut spill, &request(6, 2 << 20)).unwrap();
+    fs::write(directory.path().join("00000000000000000001.seg"), b"mine").unwrap();
+    let mut dropped = 0;
+    spill
+        .append(&request(0, 1 << 20), &mut dropped)
+        .unwrap_err();
+    assert_eq!(dropped, 7);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spill = open(&directory, 1 << 20);
+    fs::remove_dir(directory.path()).unwrap();
+    append(&mut spill, &request(0, 10)).unwrap();
+    assert_eq!(drain(&mut spill), (vec![1], 0));
+}
+
+#[test]
 fn a_segment_that_is_gone_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let mut spill = open(&directory, 1 << 30);
