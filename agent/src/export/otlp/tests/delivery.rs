@@ -357,6 +357,23 @@ async fn an_export_under_way_is_not_told_again_at_the_end_where_deltas_are_told(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_difference_that_a_receiver_may_have_is_not_told_again() {
+    let refused = SendError::new(ExportFailure::Refused, Retry::Never, "no");
+    for (failure, expected) in [(SendError::invalid("?"), [7, 0]), (refused, [7, 7])] {
+        let rig = Rig::new([Answer::Fail(failure)], Answer::Accept);
+        let mut task = rig.metrics();
+        task.ledger = Arc::new(Mutex::new(Ledger::new(Temporality::Delta)));
+        let task = tokio::spawn(task.run());
+        time::sleep(INTERVAL + Duration::from_secs(1)).await;
+        rig.stop.cancel();
+        task.await.unwrap();
+        let sent = rig.receiver.sent();
+        let values: Vec<_> = sent.iter().map(|(_, sent)| first_value(sent)).collect();
+        assert_eq!(values, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_has_stopped_ends_nothing_else() {
     let rig = Rig::new([], Answer::Accept);
     let mut task = rig.metrics();
