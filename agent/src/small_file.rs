@@ -4,16 +4,23 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{self, Mode, OFlags};
 
-/// At most so many bytes of a file, from its beginning. A named pipe would keep the reader waiting for ever, and a device may never end: only
-/// what is a regular file is read.
+/// Opens what is there to be read, whatever it is, without waiting: a named pipe that nobody writes to would be waited for for ever.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(fs::open(path, flags, Mode::empty())?))
+}
+
+/// At most so many bytes of a file, from its beginning. A device may never end: only what is a regular file is read.
 ///
 /// # Errors
 /// It cannot be opened or read, or is no regular file.
 pub(crate) fn beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty())?);
+    let file = open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is no regular file"));
     }

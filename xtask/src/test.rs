@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::cmd::{Cmd, is_root, say, which};
@@ -90,6 +90,21 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a suite can run here. If something is in the way, the suite is left out, which is said, and in CI an error.
+///
+/// # Errors
+/// It has to run.
+pub(crate) fn can_run(suite: &str, obstacle: Option<String>) -> Result<bool> {
+    let Some(obstacle) = obstacle else {
+        return Ok(true);
+    };
+    if env::var_os("CI").is_some() {
+        bail!("{obstacle}");
+    }
+    say(format!("SKIPPED: all of `{suite}`, because {obstacle}"));
+    Ok(false)
+}
+
 /// Runs what needs neither root nor a certain kernel.
 pub(crate) fn unit() -> Result<()> {
     ebpf::ensure(Warnings::Shown)?;
@@ -148,26 +163,12 @@ impl RealTests {
 
 /// Runs the agent's release build under mixed load for so many minutes.
 fn soak(minutes: u32) -> Result<()> {
-    let binary = agent::build_for_tests()?;
-    mount_what_the_kernel_shows()?;
-    let mut cargo = Cmd::cargo()
-        .dir(&paths::root()?)
-        .args(["test", "--release", "--package", "wellhead-tests"])
-        .args([
-            "--test",
-            "e2e",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env("WELLHEAD_BIN", binary)
+    RealTests::prepare()?
+        .cargo("--test=e2e")
+        .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
         .env("WELLHEAD_REQUIRE_KERNEL", "1")
-        .env("WELLHEAD_SOAK_MINUTES", minutes.to_string());
-    if let Some(runner) = runner()? {
-        cargo = cargo.env(&runner, SUDO);
-    }
-    cargo.run()
+        .env("WELLHEAD_SOAK_MINUTES", minutes.to_string())
+        .run()
 }
 
 /// Runs the benchmarks, which print ratios of times taken in one run.

@@ -7,7 +7,9 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Mode, OFlags, fcntl_setfl, fstatfs, makedev, open};
+use rustix::fs::{OFlags, fcntl_setfl, fstatfs, makedev};
+
+use crate::small_file;
 
 /// Largest configuration file that is read.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -18,10 +20,7 @@ const PIPEFS_MAGIC: u64 = 0x5049_5045;
 /// The content of a file, of a pipe such as `/dev/stdin` or `<(…)`, or of what is typed at a terminal; or why there is none.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    // Opening a named pipe that nobody writes to would wait for ever.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
-    let file = File::from(file);
+    let file = small_file::open(path).map_err(cannot)?;
     let metadata = file.metadata().map_err(cannot)?;
     if !is_readable_to_its_end(&file, &metadata) {
         return Err("is neither a file nor a pipe that is passed on".to_owned());
@@ -59,7 +58,7 @@ mod tests {
         os::fd::AsRawFd as _,
     };
 
-    use rustix::fs::{CWD, FileType, mknodat};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 

@@ -1,14 +1,14 @@
 //! `cargo xtask test kube`: brings a cluster up, runs the tests that need one, and takes it down.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::rig::{Extent, MACHINE_ADDRESS, Rig};
 use super::{down, load, programs, up};
 use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
+use crate::test::can_run;
 use crate::test_tools::{self, TestTools};
 use crate::{dist, only_one, paths, setup, test_again};
 
@@ -25,13 +25,8 @@ struct Tools {
 
 /// Runs the tests with this in their names. Where there can be no rig, it says so; in CI, it fails.
 pub(crate) fn run(filter: &[std::ffi::OsString]) -> Result<()> {
-    if let Some(obstacle) = obstacle() {
-        if env::var_os("CI").is_some() {
-            bail!("there can be no Kubernetes here: {obstacle}");
-        }
-        say(format!(
-            "SKIPPED: all of `test kube`, because there can be no Kubernetes here: {obstacle}"
-        ));
+    let obstacle = obstacle().map(|why| format!("there can be no Kubernetes here: {why}"));
+    if !can_run("test kube", obstacle)? {
         return Ok(());
     }
     // The tests link the agent's library, which embeds it.

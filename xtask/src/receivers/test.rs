@@ -1,23 +1,17 @@
 //! `cargo xtask test receivers`: agents that send to them and are scraped by them, and whether all have the same numbers.
 
-use std::env;
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{collector_is_here, ensure, obstacle};
 use crate::cmd::say;
-use crate::test::RealTests;
+use crate::test::{RealTests, can_run};
 
 /// Runs the tests with this in their names. Where receivers cannot be had, it says so; in CI, it fails.
 pub(crate) fn run(filter: &[OsString]) -> Result<()> {
-    if let Some(obstacle) = obstacle() {
-        if env::var_os("CI").is_some() {
-            bail!("no receivers can be had here: {obstacle}");
-        }
-        say(format!(
-            "SKIPPED: all of `test receivers`, because none can be had here: {obstacle}"
-        ));
+    let obstacle = obstacle().map(|why| format!("no receivers can be had here: {why}"));
+    if !can_run("test receivers", obstacle)? {
         return Ok(());
     }
     let receivers = ensure()?;

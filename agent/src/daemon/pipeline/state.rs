@@ -332,7 +332,12 @@ impl State {
         self.forget_unmet(event);
         let ended = self.follow_process(event, owner);
         let backend = self.backend(event);
-        let process = self.processes.named_by(event);
+        let is_told = self.is_told(event);
+        // Counting connections takes no process.
+        let is_named = is_told
+            || self.ties_connections_to_processes()
+            || matches!(event.body, Body::OomKill(_));
+        let process = is_named.then(|| self.processes.named_by(event)).flatten();
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         let occurrence = Occurrence {
             event,
@@ -351,8 +356,7 @@ impl State {
             let observed = self.store.observed().to_vec();
             Item::Span(span, observed)
         });
-        let live = self
-            .is_told(event)
+        let live = is_told
             .then(|| LiveEvent::new(&occurrence, self.settings.live.arguments))
             .flatten()
             .map(Item::Event);

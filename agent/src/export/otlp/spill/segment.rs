@@ -12,6 +12,7 @@ use std::{
 
 use super::{Operation, SpillError};
 use crate::export::otlp::grouped::Request;
+use crate::small_file;
 
 /// What a segment begins with: the last byte is its version.
 const MAGIC: &[u8; 8] = b"WHSPILL\x01";
@@ -79,12 +80,7 @@ impl Segment {
 
     /// One that an earlier agent wrote, and whether its last record is torn. `None` if it is of another version, or no file.
     pub(super) fn find(path: &Path, number: u64) -> Result<Option<(Self, bool)>, SpillError> {
-        // A named pipe would be waited for.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(SpillError::of(Operation::Open, path))?;
+        let file = small_file::open(path).map_err(SpillError::of(Operation::Open, path))?;
         let read_error = |error| SpillError::of(Operation::Read, path)(error);
         let metadata = file.metadata().map_err(read_error)?;
         if !metadata.is_file() {
