@@ -1,5 +1,6 @@
 //! Minutes of mixed load: memory stays what it is, nothing is discarded, and no connection is counted that is not there.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -25,6 +26,11 @@ const LONG: usize = 200;
 /// line through the samples says more about when that was than about leaks, and is not checked.
 const GROWTH: u64 = 4 << 10;
 
+/// How often the kernel may skip a program (it interrupts its own first instructions), and for how many connections once
+/// more; seen: 2 for 166 000.
+const SKIPPED: u64 = 2;
+const SELDOM: u64 = 20_000;
+
 /// Memory in KiB and counts at one moment.
 #[derive(Debug)]
 struct Sample {
@@ -37,9 +43,7 @@ struct Sample {
     /// By how many connections these may differ: what changed meanwhile.
     blurred: i64,
     drift: [Option<i64>; 3],
-    discards: u64,
-    /// Which.
-    why: Vec<String>,
+    discards: BTreeMap<(String, String), u64>,
     completeness: Vec<String>,
     load: [u64; 3],
 }
@@ -67,11 +71,26 @@ impl Sample {
             // Two ends each, old and new.
             blurred: 2 * i64::try_from(changed).expect("few"),
             drift,
-            discards: page.sum("wellhead_agent_discards_total", &[]),
-            why: discards(&page),
+            discards: discards(&page),
             completeness: ratios.map(|sample| sample.value.clone()).collect(),
             load: load.done(),
         }
+    }
+
+    /// Nothing but what the kernel says it did not run the programs for (docs/limits.md): seldom, and completeness tells it.
+    fn lost_only_what_was_skipped(&self) {
+        let mut others = self.discards.clone();
+        let mut kernel = |reason: &str| {
+            let key = ("kernel".to_owned(), reason.to_owned());
+            others.remove(&key).unwrap_or_default()
+        };
+        let skipped = kernel("recursion");
+        let ends = kernel("end_missed");
+        assert!(others.is_empty(), "{self:?}");
+        assert!(ends <= skipped, "{self:?}");
+        assert!(skipped <= SKIPPED + self.load[0] / SELDOM, "{self:?}");
+        let all_told = self.completeness.iter().all(|ratio| ratio == "1");
+        assert_eq!(all_told, skipped == 0, "{self:?}");
     }
 
     fn show(&self) -> String {
@@ -86,7 +105,7 @@ impl Sample {
             self.active,
             self.kernel[1],
             drift.join("/"),
-            self.discards,
+            self.discards.values().sum::<u64>(),
             self.completeness.join("/"),
             self.load[0],
             self.load[1],
@@ -120,11 +139,16 @@ fn drift(page: &Page, invariant: &str) -> Option<i64> {
         .map(|sample| sample.value.parse().expect("whole"))
 }
 
-fn discards(page: &Page) -> Vec<String> {
+/// By stage and reason, those that happened.
+fn discards(page: &Page) -> BTreeMap<(String, String), u64> {
     let all = page.select("wellhead_agent_discards_total", &[]);
     let some = all.filter(|sample| sample.value != "0");
-    some.map(|sample| format!("{:?} {}", sample.labels, sample.value))
-        .collect()
+    some.map(|sample| {
+        let label = |name: &str| sample.labels[name].clone();
+        let number = sample.value.parse().expect("whole");
+        ((label("wellhead_stage"), label("wellhead_reason")), number)
+    })
+    .collect()
 }
 
 fn in_kernel() -> i64 {
@@ -280,11 +304,7 @@ fn watch(agent: &Agent, load: &Load, duration: Duration) -> Vec<Sample> {
 
 fn check(samples: &[Sample]) {
     for sample in samples {
-        assert_eq!(sample.discards, 0, "{:?}", sample.why);
-        assert!(
-            sample.completeness.iter().all(|ratio| ratio == "1"),
-            "{sample:?}"
-        );
+        sample.lost_only_what_was_skipped();
         assert_eq!(sample.drift[..2], [Some(0); 2], "{sample:?}");
         // Known as soon as a namespace was quiet while it was counted.
         assert!(sample.drift[2].is_none_or(|drift| drift == 0), "{sample:?}");
