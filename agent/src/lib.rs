@@ -46,4 +46,6 @@ mod renewable;
 
 mod small_file;
 
+pub mod supervised;
+
 pub mod tls;

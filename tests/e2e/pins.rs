@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::exit_codes::after;
 use crate::support::{
-    Agent, Finished, Need, Pins, Programs, finish, ready, text, until, wellhead, wrapped,
+    Agent, Finished, Mount, Need, Pins, Programs, finish, ready, text, until, wellhead, wrapped,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -257,26 +257,6 @@ fn what_cannot_be_removed_is_named() {
     assert_eq!(text(&restart(&last.status()), "state"), "on");
     program.run_times(2, &[]);
     assert_eq!(execs(&last, &program.name), 2);
-}
-
-/// A file system mounted over a directory, which can not be removed then.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn over(directory: &Path) -> Self {
-        let path = directory.to_str().expect("UTF-8");
-        let mount = ["-t", "tmpfs", "tmpfs", path];
-        let status = Command::new("mount").args(mount).status();
-        assert!(status.expect("mount runs").success());
-        Self(directory.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let status = Command::new("umount").arg(&self.0).status();
-        assert!(status.expect("umount runs").success());
-    }
 }
 
 /// An agent runs without keeping anything; `doctor`, the status, the metrics, and the log say why.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Agent, Need, Program, Programs, Receiver, attribute, eventually, ready, until,
+    Agent, Mount, Need, Program, Programs, Receiver, attribute, eventually, ready, until,
 };
 
 /// Far more than memory has room for: an execution with these arguments makes a record of half a kilobyte.
@@ -46,6 +46,12 @@ struct Outage {
 
 impl Outage {
     fn begin() -> (Self, Agent) {
+        let (outage, agent) = Self::still_empty();
+        outage.fill();
+        (outage, agent)
+    }
+
+    fn still_empty() -> (Self, Agent) {
         let directory = tempfile::tempdir().expect("a directory");
         let mut receiver = Receiver::start();
         let agent = start(&receiver, directory.path());
@@ -56,7 +62,6 @@ impl Outage {
             directory,
             program,
         };
-        outage.fill();
         (outage, agent)
     }
 
@@ -83,8 +88,12 @@ impl Outage {
 
     /// How many executions of the program the receiver was told of.
     fn told(&self) -> u64 {
+        self.told_of(&self.program)
+    }
+
+    fn told_of(&self, program: &Program) -> u64 {
         let records = self.receiver.log_records();
-        let name = self.program.name.as_str();
+        let name = program.name.as_str();
         let ours = records
             .iter()
             .filter(|record| attribute(record, "process.executable.name") == name);
@@ -140,6 +149,37 @@ fn what_a_killed_agent_had_on_disk_is_sent_and_a_torn_end_is_counted() {
     // What was in memory is gone with the agent: 64 KiB, and what had just been handed over.
     let told = outage.told();
     assert!((EXECUTIONS / 3..=EXECUTIONS).contains(&told), "{told}");
+}
+
+/// Less than `otlp.spill.size` is free.
+#[test]
+fn where_the_disk_is_full_the_oldest_make_room() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let (mut outage, agent) = Outage::still_empty();
+    let room = Mount::sized(160, &outage.directory.path().join("logs"));
+    let programs = Programs::new();
+    let old = programs.link("/bin/true", "old");
+    let new = programs.link("/bin/true", "new");
+    for program in [&old, &new] {
+        program.run_times(EXECUTIONS, &ARGUMENTS);
+    }
+    let dropped = || discards(&agent, "logs_full");
+    until("those without room to be counted", || {
+        (dropped() > EXECUTIONS / 2).then_some(())
+    });
+    outage.receiver.start_again();
+    outage.until_disk_is_empty();
+    eventually("all but the dropped", &true, || {
+        outage.told_of(&old) + outage.told_of(&new) + dropped() >= 2 * EXECUTIONS
+    });
+    let [old, new] = [&old, &new].map(|program| outage.told_of(program));
+    assert!(old < new, "{old} and {new}");
+    let log = agent.log();
+    assert!(!log.contains("cannot be kept on disk"), "{log}");
+    drop(agent);
+    drop(room);
 }
 
 /// How long the receiver is away in the long test.

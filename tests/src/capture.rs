@@ -27,6 +27,7 @@ use wellhead::identity::{PodUpdate, kube::KubeStatus};
 use wellhead::kernel::{
     Feature, FeatureState, Hooks, ProbeSettings, Probes, WantConntrack, embedded_object,
 };
+use wellhead::supervised::Tasks;
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
 
 /// How often the kernel did not run a program, in all readers that are gone.
@@ -236,7 +237,7 @@ impl Live {
         let counters = Arc::new(Counters::default());
         let capture = {
             let _inside = runtime.enter();
-            Capture::start(&settings, Arc::clone(&counters), inputs)?
+            Capture::start(&settings, Arc::clone(&counters), inputs, &Tasks::default())?
         };
         let live = Self {
             runtime,

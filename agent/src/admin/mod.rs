@@ -4,6 +4,7 @@
 
 mod access;
 mod events;
+mod guests;
 mod metrics;
 mod readiness;
 mod secure;

@@ -1,7 +1,6 @@
 //! Serving HTTP/1.1 so that no client, however slow or rude, holds more than its share.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,14 +11,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::access::Client;
+use super::guests::{Asked, Guests};
 use super::secure::Secure;
 use super::stalling::Stalling;
 
@@ -30,7 +28,7 @@ const MAX_HEADERS: usize = 64;
 /// How much a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the listener's backlog.
+    /// Connections at once. Where there are more, those that have asked for nothing give way; others wait in the listener's backlog.
     pub connections: usize,
     /// Time for a TLS handshake, and then for the request's head to arrive.
     pub head: Duration,
@@ -71,33 +69,28 @@ pub async fn serve<L: Listener>(
     tls: Option<Secure>,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let mut guests = Guests::new(limits.connections);
     let host = Host {
         router,
         limits,
         tls,
         stop,
     };
-    let mut connections = JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await.0)
+            let stream = listener.accept().await.0;
+            guests.make_room().await;
+            stream
         };
-        let (permit, stream) = tokio::select! {
-            accepted = accepted => accepted,
+        let stream = tokio::select! {
+            stream = accepted => stream,
             () = host.stop.cancelled() => break,
         };
-        let host = host.clone();
-        connections.spawn(async move {
-            host.receive(stream).await;
-            drop(permit);
-        });
+        let asked = Asked::default();
+        guests.receive(asked.clone(), host.clone().receive(stream, asked));
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if timeout(DRAIN, drained).await.is_err() {
+    if timeout(DRAIN, guests.left()).await.is_err() {
         tracing::debug!("HTTP requests under way were cut off");
     }
 }
@@ -113,15 +106,15 @@ struct Host {
 
 impl Host {
     /// Has a connection for as long as it may last.
-    async fn receive(self, stream: impl Stream) {
+    async fn receive(self, stream: impl Stream, asked: Asked) {
         let stream = Stalling::new(stream, self.limits.stall.unwrap_or(Duration::MAX));
         let whole = self.limits.whole;
         let visit = async {
             match &self.tls {
-                None => self.converse(stream, Client::default()).await,
+                None => self.converse(stream, Client::default(), asked).await,
                 Some(tls) => {
                     if let Some((stream, client)) = self.greet(tls, stream).await {
-                        self.converse(stream, client).await;
+                        self.converse(stream, client, asked).await;
                     }
                 }
             }
@@ -151,9 +144,10 @@ impl Host {
     }
 
     /// Answers one request.
-    async fn converse(&self, stream: impl Stream, client: Client) {
+    async fn converse(&self, stream: impl Stream, client: Client, asked: Asked) {
         let router = self.router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            asked.note();
             request.extensions_mut().insert(client);
             router.clone().call(request)
         });

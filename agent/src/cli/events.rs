@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Failure};
@@ -19,6 +19,7 @@ use crate::counters::{Counters, ExportStats};
 use crate::daemon::pipeline::Inputs;
 use crate::daemon::{Capture, DaemonError, Settings, connect_to_cluster, socket_path, watch_pods};
 use crate::export::live::{EventFilter, Subscription};
+use crate::supervised::Tasks;
 use crate::telemetry::handle::SnapshotHandle;
 
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ async fn from_own_probes(
     let mut settings = Settings::new(config).map_err(DaemonError::from)?;
     // What a daemon left in the kernel is the next daemon's.
     settings.probes.pin_directory = None;
-    let tasks = tokio_util::task::TaskTracker::new();
+    let tasks = Tasks::default();
     let client = connect_to_cluster(&settings).await?;
     let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let (_snapshots, requests) = SnapshotHandle::channel(1);
@@ -141,7 +142,7 @@ async fn from_own_probes(
     };
     // There is room for one, and this is the first.
     drop(subscriptions.try_send(subscription));
-    let capture = Capture::start(&settings, Arc::new(Counters::default()), inputs)?;
+    let capture = Capture::start(&settings, Arc::new(Counters::default()), inputs, &tasks)?;
     capture.log_problems();
     while let Some(line) = lines.recv().await {
         if printer.print(format!("{line}\n").as_bytes()).is_break() {
@@ -149,7 +150,8 @@ async fn from_own_probes(
         }
     }
     capture.stop().await;
-    Ok(())
+    let died = tasks.death().now_or_never();
+    died.map_or(Ok(()), |died| Err(DaemonError::from(died).into()))
 }
 
 /// Prints until enough was printed, or nobody reads.

@@ -76,7 +76,7 @@ impl From<ResolverError> for Failure {
             }
             ResolverError::Listen { source, .. } => exit_of_io(source),
             ResolverError::Kubernetes(_) => Exit::Unavailable,
-            ResolverError::Signals(_) => Exit::Internal,
+            ResolverError::Signals(_) | ResolverError::Died(_) => Exit::Internal,
         };
         Self {
             exit,
@@ -114,6 +114,9 @@ fn exit_of(error: &DaemonError) -> Exit {
             | AttachError::Switch(_) => Exit::Internal,
         },
         DaemonError::Kubernetes(_) => Exit::Unavailable,
-        DaemonError::Signals(_) | DaemonError::Threads(_) | DaemonError::Rings(_) => Exit::Internal,
+        DaemonError::Signals(_)
+        | DaemonError::Threads(_)
+        | DaemonError::Rings(_)
+        | DaemonError::Died(_) => Exit::Internal,
     }
 }

@@ -22,7 +22,7 @@ const PREFIX: &str = "WELLHEAD_";
 pub(super) fn variables(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Node {
     let mut layer = Node::empty();
     for (name, text) in variables {
-        if text.is_empty() || !name.starts_with(PREFIX) || is_foreign(name) {
+        if text.is_empty() || !name.starts_with(PREFIX) || is_foreign(name, variables) {
             continue;
         }
         let origin = Origin::Variable(name.clone());
@@ -56,24 +56,41 @@ fn unknown_variable(name: &str, origin: Origin) -> Problem {
 }
 
 /// Whether a variable with our prefix is not meant to set a key.
-fn is_foreign(name: &str) -> bool {
-    RESERVED.contains(&name) || name.starts_with("WELLHEAD_TEST_") || is_service_link(name)
+fn is_foreign(name: &str, variables: &[(String, String)]) -> bool {
+    RESERVED.contains(&name)
+        || name.starts_with("WELLHEAD_TEST_")
+        || is_service_link(name, variables)
 }
 
 /// Whether kubelet made this variable for a Service whose name starts with `wellhead`
 /// (Kubernetes documentation, "Accessing the Service", environment variables): `…_SERVICE_HOST`,
-/// `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<N>_TCP` and `…_PORT_<N>_TCP_{PROTO,PORT,ADDR}`.
-fn is_service_link(name: &str) -> bool {
-    if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT")
-    {
-        return true;
-    }
-    let after_port = name.split_once("_PORT_").map(|(_, rest)| rest);
-    after_port.is_some_and(|rest| {
-        let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
-        let protocol = rest.split('_').next().unwrap_or_default();
-        number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].contains(&protocol)
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<N>_TCP` and `…_PORT_<N>_TCP_{PROTO,PORT,ADDR}`. It makes all of
+/// them, so one that is alone is a mistake.
+fn is_service_link(name: &str, variables: &[(String, String)]) -> bool {
+    const HOST: &str = "_SERVICE_HOST";
+    let mut services = variables
+        .iter()
+        .filter_map(|(known, _)| known.strip_suffix(HOST));
+    services.any(|service| {
+        let of_service = name.strip_prefix(service);
+        of_service.is_some_and(|rest| rest == HOST || is_port(rest))
     })
+}
+
+/// Whether kubelet adds this to the name of a Service for one of its ports.
+fn is_port(rest: &str) -> bool {
+    if let Some(name) = rest.strip_prefix("_SERVICE_PORT") {
+        return name.is_empty() || name.starts_with('_');
+    }
+    let Some(rest) = rest.strip_prefix("_PORT") else {
+        return false;
+    };
+    let mut parts = rest.split('_').skip(1);
+    let number = parts.next();
+    let protocol = parts.next().unwrap_or_default();
+    rest.is_empty()
+        || number.is_some_and(|number| number.parse::<u16>().is_ok())
+            && ["TCP", "UDP", "SCTP"].contains(&protocol)
 }
 
 /// The layer of all `--set key=value` flags; of two for one key the later one holds.
@@ -190,6 +207,8 @@ mod tests {
 
     #[test]
     fn kubelets_variables_are_not_ours() {
+        let services = ["WELLHEAD", "WELLHEAD_RESOLVER"];
+        let all = services.map(|name| (format!("{name}_SERVICE_HOST"), "10.0.0.1".to_owned()));
         for name in [
             "WELLHEAD_SERVICE_HOST",
             "WELLHEAD_SERVICE_PORT",
@@ -202,18 +221,22 @@ mod tests {
             "WELLHEAD_CONFIG",
             "WELLHEAD_TEST_VM",
         ] {
-            assert!(is_foreign(name), "{name}");
+            assert!(is_foreign(name, &all), "{name}");
         }
         for name in [
+            "WELLHEAD_PROMETHEUS_PORT",
+            "WELLHEAD_PROMETHEUS_SERVICE_PORT",
+            "WELLHEAD_RESOLVER_PORTS",
             "WELLHEAD_PORT_",
             "WELLHEAD_PORT_X_TCP",
             "WELLHEAD_PORT_1_ABC",
             "WELLHEAD_TESTS",
         ] {
-            assert!(!is_foreign(name), "{name}");
+            assert!(!is_foreign(name, &all), "{name}");
         }
         for entry in catalogue::keys() {
-            assert!(!is_foreign(&entry.variable()), "{}", entry.path);
+            assert!(!is_foreign(&entry.variable(), &all), "{}", entry.path);
         }
+        assert!(!is_foreign("WELLHEAD_PORT", &[]));
     }
 }

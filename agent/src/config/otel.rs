@@ -17,7 +17,8 @@ use super::{
 enum Form {
     Text,
     /// A whole number of milliseconds.
-    Milliseconds,
+    /// Not fewer than these.
+    Milliseconds(u64),
     /// One of these, whatever its case.
     Choice(&'static [&'static str]),
     Boolean,
@@ -56,7 +57,7 @@ const OTLP: [(&str, &str, Form, &str); 9] = [
         Form::Choice(&["none", "gzip", "zstd"]),
         "`none`, `gzip` or `zstd`",
     ),
-    ("TIMEOUT", "timeout", Form::Milliseconds, "milliseconds"),
+    ("TIMEOUT", "timeout", Form::Milliseconds(1), "milliseconds"),
     ("INSECURE", "insecure", Form::Boolean, "`true` or `false`"),
     ("CERTIFICATE", "tls.ca_file", Form::Text, "PEM file"),
     (
@@ -67,6 +68,9 @@ const OTLP: [(&str, &str, Form, &str); 9] = [
     ),
     ("CLIENT_KEY", "tls.key_file", Form::Text, "PEM file"),
 ];
+
+/// The longest time that a variable may say: what a signed 32-bit number holds, as in other implementations.
+const MOST_MILLISECONDS: u64 = i32::MAX as u64;
 
 /// A variable of the specification that sets nothing here.
 pub(super) struct NotHonoured {
@@ -190,7 +194,7 @@ pub(super) fn variables() -> Vec<Variable> {
         (
             "OTEL_METRIC_EXPORT_INTERVAL",
             "otlp.metrics.interval",
-            Form::Milliseconds,
+            Form::Milliseconds(100),
             "milliseconds",
         ),
         (
@@ -211,13 +215,13 @@ pub(super) fn variables() -> Vec<Variable> {
         (
             "OTEL_BSP_SCHEDULE_DELAY",
             "otlp.traces.interval",
-            Form::Milliseconds,
+            Form::Milliseconds(100),
             "milliseconds",
         ),
         (
             "OTEL_BLRP_SCHEDULE_DELAY",
             "otlp.logs.interval",
-            Form::Milliseconds,
+            Form::Milliseconds(100),
             "milliseconds",
         ),
         (
@@ -303,8 +307,13 @@ impl Form {
         let scalar = |text: String| Ok(Node::text(text, origin.clone()));
         match self {
             Self::Text => scalar(text.to_owned()),
-            Self::Milliseconds => match text.parse::<u64>() {
-                Ok(_) => scalar(format!("{text}ms")),
+            Self::Milliseconds(least) => match text.parse::<u64>() {
+                Ok(number) if (least..=MOST_MILLISECONDS).contains(&number) => {
+                    scalar(format!("{number}ms"))
+                }
+                Ok(_) => Err(format!(
+                    "`{text}` is out of range; from {least} to {MOST_MILLISECONDS} milliseconds; ignored"
+                )),
                 Err(_) => Err(format!(
                     "`{text}` is no whole number of milliseconds; ignored"
                 )),

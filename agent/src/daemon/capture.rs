@@ -12,12 +12,13 @@ use super::{DaemonError, Settings};
 use crate::counters::Counters;
 use crate::identity::Identity;
 use crate::kernel::{FeatureReport, FeatureStatus, Probes};
+use crate::supervised::Tasks;
 
 /// Attached probes and the task that reads them, on threads of its own.
 #[derive(Debug)]
 pub struct Capture {
     features: Vec<FeatureStatus>,
-    pipeline: JoinHandle<()>,
+    pipeline: JoinHandle<Option<()>>,
     /// Those of the pipeline.
     threads: PipelineThreads,
     settle: mpsc::Sender<oneshot::Sender<()>>,
@@ -33,6 +34,7 @@ impl Capture {
         settings: &Settings,
         counters: Arc<Counters>,
         inputs: Inputs,
+        tasks: &Tasks,
     ) -> Result<Self, DaemonError> {
         let probes = Probes::attach(&settings.probes)?;
         let features = probes.features.clone();
@@ -51,7 +53,7 @@ impl Capture {
         .map_err(DaemonError::Rings)?;
         let stop = CancellationToken::new();
         let (settle, requests) = mpsc::channel(1);
-        let pipeline = tokio::spawn(pipeline.run(stop.clone(), requests));
+        let pipeline = tasks.spawn("pipeline", pipeline.run(stop.clone(), requests));
         drop(context);
         Ok(Self {
             features,
@@ -90,7 +92,7 @@ impl Capture {
     /// Ends all waiting for metadata: the next reading holds everything that happened so far.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
-        // Fails only if the pipeline died, which `stop` tells.
+        // Fails only if the pipeline died, which is told.
         if self.settle.send(done).await.is_ok() {
             drop(settled.await);
         }
@@ -99,9 +101,7 @@ impl Capture {
     /// Drains the rings once more and detaches everything.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Err(error) = self.pipeline.await {
-            tracing::error!(%error, "the pipeline died");
-        }
+        drop(self.pipeline.await);
         drop(self.threads);
     }
 }

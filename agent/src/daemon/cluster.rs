@@ -2,12 +2,12 @@
 
 use kube::Client;
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::TaskTracker;
 
 use super::Settings;
 use crate::identity::cluster::ClusterUpdate;
 use crate::identity::kube::{ClusterStatus, ClusterWatch};
 use crate::identity::remote::{RemoteStatus, ResolverClient};
+use crate::supervised::Tasks;
 
 /// Updates that may wait for the pipeline; a list of all objects of a kind is one of them.
 const UPDATES: usize = 1_024;
@@ -42,13 +42,13 @@ impl ClusterSource {
 pub(super) fn follow(
     client: Option<&Client>,
     settings: &Settings,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> Option<ClusterNews> {
     let (sender, updates) = mpsc::channel(UPDATES);
     if let Some(remote) = settings.resolver.clone() {
         tracing::info!(resolver = %remote.url, "following a resolver");
         let (client, status) = ResolverClient::new(remote, sender);
-        tasks.spawn(client.run());
+        tasks.spawn("resolver's news", client.run());
         let source = ClusterSource::Resolver(status);
         return Some(ClusterNews { updates, source });
     }
@@ -62,7 +62,7 @@ pub(super) fn follow(
     let watch = ClusterWatch::new(client, settings.cluster_objects, &sender);
     let source = ClusterSource::Watch(watch.status());
     for kind in watch.into_tasks() {
-        tasks.spawn(kind);
+        tasks.spawn("cluster", kind);
     }
     Some(ClusterNews { updates, source })
 }

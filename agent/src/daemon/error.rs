@@ -1,4 +1,4 @@
-//! What keeps the daemon from starting.
+//! What keeps the daemon from starting, or ends it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,8 +11,9 @@ use crate::admin::AccessError;
 use crate::export::otlp::OtlpError;
 use crate::identity::kube::KubeError;
 use crate::kernel::AttachError;
+use crate::supervised::Died;
 
-/// What keeps the daemon from starting.
+/// What keeps the daemon from starting, or ends it.
 #[derive(Debug, Error)]
 pub enum DaemonError {
     /// The configuration is well-formed and still cannot be used.
@@ -58,4 +59,7 @@ pub enum DaemonError {
     /// The rings cannot be watched.
     #[error("cannot watch the rings")]
     Rings(#[source] io::Error),
+    /// It is of no use without that task; what there was has been exported.
+    #[error(transparent)]
+    Died(#[from] Died),
 }

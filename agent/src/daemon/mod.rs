@@ -21,7 +21,6 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use self::capture::Capture;
 use self::cluster::ClusterSource;
@@ -46,6 +45,7 @@ use crate::export::prometheus::standard::BuildInfo;
 use crate::identity::NodeFacts;
 use crate::identity::kube::{self, KubeStatus, PodWatch};
 use crate::kernel::{check_privilege, remove_pins};
+use crate::supervised::Tasks;
 use crate::telemetry::handle::SnapshotHandle;
 
 /// Updates of pods that may wait for the pipeline.
@@ -69,7 +69,7 @@ pub const BUILD: BuildInfo = BuildInfo {
 /// Captures, identifies and exports until SIGTERM or SIGINT, then delivers what there is within the grace.
 ///
 /// # Errors
-/// What keeps the daemon from starting. Once it runs, it runs until it is told to stop.
+/// What keeps the daemon from starting. Once it runs, it runs until it is told to stop, or one of its tasks dies.
 pub async fn run(
     config: &Config,
     settings: Settings,
@@ -87,10 +87,11 @@ pub async fn run(
 
     let counters = Arc::new(Counters::default());
     let exports = Arc::new(ExportStats::default());
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::default();
     let stop_serving = CancellationToken::new();
     let telling = Arc::clone(&source.log).keep_telling(Arc::clone(&counters));
-    tasks.spawn(stop_serving.clone().run_until_cancelled_owned(telling));
+    let telling = stop_serving.clone().run_until_cancelled_owned(telling);
+    tasks.spawn("own log", telling);
     let client = connect_to_cluster(&settings).await?;
     let pods = watch_pods(client.as_ref(), config, &settings, &tasks);
     let kube_status = pods.as_ref().map(|pods| pods.status.clone());
@@ -106,8 +107,9 @@ pub async fn run(
         &exports,
         stop_exporters.clone(),
         config.shutdown_grace.get(),
+        &tasks,
     )?;
-    let own = own.start(&counters, config.shutdown_grace.get())?;
+    let own = own.start(&counters, config.shutdown_grace.get(), &tasks)?;
     let (subscriptions, subscribers) = mpsc::channel(16);
     let (take_up, changes) = mpsc::channel(1);
     let inputs = pipeline::Inputs {
@@ -123,7 +125,7 @@ pub async fn run(
         exports: Arc::clone(&exports),
     };
     remove_unwanted_pins(config);
-    let capture = Capture::start(&settings, Arc::clone(&counters), inputs)?;
+    let capture = Capture::start(&settings, Arc::clone(&counters), inputs, &tasks)?;
     capture.log_features();
     tell_budget(config);
     let listener = bound
@@ -145,12 +147,8 @@ pub async fn run(
         status: config.prometheus.serves_status().then(|| status.clone()),
         access,
     };
-    tasks.spawn(admin::listen(
-        listener,
-        endpoints,
-        renewer,
-        stop_serving.clone(),
-    ));
+    let serving = admin::listen(listener, endpoints, renewer, stop_serving.clone());
+    tasks.spawn("HTTP server", serving);
     let reloader = Reloader {
         source,
         config: config.clone(),
@@ -158,12 +156,15 @@ pub async fn run(
         pipeline: take_up,
         counters: Arc::clone(&counters),
     };
-    tasks.spawn(reloader.run(stop_serving.clone()));
+    tasks.spawn("configuration", reloader.run(stop_serving.clone()));
     sockets.serve(socket_routes(status, subscriptions), &tasks, &stop_serving);
     show_table(&settings, &snapshots, &tasks, &stop_serving);
     tracing::info!(%listen, version = BUILD.version, "capturing");
 
-    stop_signal.await;
+    let died = tokio::select! {
+        () = stop_signal => None,
+        died = tasks.death() => Some(died),
+    };
     tracing::info!("stopping: exporting what there is");
     // Empties the rings too: spans of what happened just now are queued before their exporter looks a last time. Within
     // the grace, should the pipeline hang.
@@ -177,11 +178,10 @@ pub async fn run(
     stop_serving.cancel();
     capture.stop().await;
     own.finish().await;
-    tasks.close();
     // Only clients that are slow to leave are still there; the listener they came from is gone.
-    drop(tokio::time::timeout(Duration::from_millis(200), tasks.wait()).await);
+    tasks.ended(Duration::from_millis(200)).await;
     drop(lock);
-    Ok(())
+    died.map_or(Ok(()), |died| Err(died.into()))
 }
 
 /// What there is room for, where that is less than usual.
@@ -263,12 +263,12 @@ fn socket_routes(
 fn show_table(
     settings: &Settings,
     snapshots: &SnapshotHandle,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
     stop: &CancellationToken,
 ) {
     if settings.otlp.metrics.is_none() && io::stdout().is_terminal() {
         let table = console::run(snapshots.clone(), TABLE_INTERVAL, stop.clone());
-        tasks.spawn(table);
+        tasks.spawn("table", table);
     }
 }
 
@@ -276,11 +276,11 @@ fn show_table(
 fn learn_facts(
     client: Option<&::kube::Client>,
     config: &Config,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> Option<mpsc::Receiver<NodeFacts>> {
     let (tell, facts) = mpsc::channel(1);
     let learning = kube::learn_facts(client?.clone(), config.node_name.clone(), tell);
-    tasks.spawn(learning);
+    tasks.spawn("node's facts", learning);
     Some(facts)
 }
 
@@ -289,7 +289,7 @@ pub(crate) fn watch_pods(
     client: Option<&::kube::Client>,
     config: &Config,
     settings: &Settings,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> Option<pipeline::PodInput> {
     let client = client?.clone();
     let (sender, updates) = mpsc::channel(POD_UPDATES);
@@ -300,7 +300,7 @@ pub(crate) fn watch_pods(
         settings.pods,
         sender,
     );
-    tasks.spawn(watch.run());
+    tasks.spawn("pods", watch.run());
     Some(pipeline::PodInput { updates, status })
 }
 
@@ -321,7 +321,7 @@ pub(crate) async fn connect_to_cluster(
 /// Everything but the first list of pods is done by the time anybody can ask.
 fn readiness(
     kube: Option<watch::Receiver<KubeStatus>>,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> watch::Receiver<Readiness> {
     let ready = Readiness {
         probes_attached: true,
@@ -330,7 +330,7 @@ fn readiness(
     };
     let (sender, receiver) = watch::channel(ready);
     if let Some(mut kube) = kube {
-        tasks.spawn(async move {
+        tasks.spawn("readiness", async move {
             let listed = kube.wait_for(|status| status.listed);
             // Whether the list came or not: after that long, what is known is served.
             drop(tokio::time::timeout(FIRST_LIST, listed).await);

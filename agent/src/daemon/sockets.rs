@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::DaemonError;
 use crate::admin::{self, Limits};
+use crate::supervised::Tasks;
 
 /// Where the socket is.
 pub fn socket_path(runtime_directory: &Path) -> PathBuf {
@@ -44,17 +44,12 @@ impl Sockets {
     }
 
     /// Serves until `stop`; then removes the socket, while streams of events go on to the last one.
-    pub(super) fn serve(self, routes: Router, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(super) fn serve(self, routes: Router, tasks: &Tasks, stop: &CancellationToken) {
         let Self { listener, path } = self;
-        tasks.spawn(admin::serve(
-            listener,
-            routes,
-            Limits::UNIX_SOCKET,
-            None,
-            stop.clone(),
-        ));
+        let serving = admin::serve(listener, routes, Limits::UNIX_SOCKET, None, stop.clone());
+        tasks.spawn("socket", serving);
         let stop = stop.clone();
-        tasks.spawn(async move {
+        tasks.spawn("socket's file", async move {
             stop.cancelled().await;
             // Left behind it would only be removed by the next start.
             drop(fs::remove_file(path));

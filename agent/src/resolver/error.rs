@@ -1,4 +1,4 @@
-//! What keeps the resolver from starting.
+//! What keeps the resolver from starting, or ends it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use crate::admin::AccessError;
 use crate::identity::kube::KubeError;
+use crate::supervised::Died;
 use crate::tls::TlsError;
 
-/// What keeps the resolver from starting.
+/// What keeps the resolver from starting, or ends it.
 #[derive(Debug, Error)]
 pub enum ResolverError {
     /// Files of the TLS settings.
@@ -37,4 +38,7 @@ pub enum ResolverError {
     /// The signals that stop the resolver cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
+    /// It is of no use without that task.
+    #[error(transparent)]
+    Died(#[from] Died),
 }

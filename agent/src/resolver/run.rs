@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::board::{Board, BoardLimits};
 use super::error::ResolverError;
@@ -20,6 +19,7 @@ use crate::admin::{self, Endpoints, Metrics, Readiness};
 use crate::daemon::{BUILD, HangUp, stop_signal};
 use crate::export::prometheus::page::Scope;
 use crate::identity::kube::{self, ClusterStatus, ClusterWatch, KubernetesMode};
+use crate::supervised::Tasks;
 use crate::telemetry::handle::SnapshotHandle;
 use crate::tls::ServerFiles;
 
@@ -32,21 +32,21 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Watches the cluster and tells agents until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What keeps the resolver from starting. Once it runs, it runs until it is told to stop.
+/// What keeps the resolver from starting. Once it runs, it runs until it is told to stop, or one of its tasks dies.
 pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
     let stop_signal = stop_signal(HangUp::Noted).map_err(ResolverError::Signals)?;
     let tls = settings.tls.as_ref().map(ServerFiles::tonic).transpose();
     let tls = tls.map_err(ResolverError::Files)?;
     let (access, renewer) = settings.access.open()?;
     let listener = bind(settings.listen, "resolver.listen").await?;
-    let http = bind(settings.http_listen, "resolver.http_listen").await?;
+    let http_listener = bind(settings.http_listen, "resolver.http_listen").await?;
     let client = match kube::connect(KubernetesMode::Required).await {
         Ok(Some(client)) => client,
         Ok(None) => return Err(ResolverError::Kubernetes(kube::KubeError::NoCredentials)),
         Err(error) => return Err(ResolverError::Kubernetes(error)),
     };
 
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::default();
     let stop = CancellationToken::new();
     let (sender, updates) = mpsc::channel(UPDATES);
     let watch = ClusterWatch::new(&client, settings.max_objects, &sender);
@@ -54,26 +54,23 @@ pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
     drop(sender);
     let status = watch.status();
     for kind in watch.into_tasks() {
-        tasks.spawn(kind);
+        tasks.spawn("cluster", kind);
     }
     let (publisher, board) = Publisher::new(updates, BoardLimits::default());
-    let serving = tokio::spawn(server::serve(
-        listener,
-        tls,
-        Arc::clone(&board),
-        stop.clone(),
-    ));
+    let serving = server::serve(listener, tls, Arc::clone(&board), stop.clone());
+    let serving = tasks.spawn("server", serving);
     let (snapshots, requests) = SnapshotHandle::channel(16);
     let reading = metrics::answer(requests, Arc::clone(&board), status.clone(), stop.clone());
-    tasks.spawn(reading);
+    tasks.spawn("metrics", reading);
     let endpoints = Endpoints {
         metrics: Metrics::new(snapshots, BUILD, Scope::Left),
         readiness: readiness(&board, status.clone(), &tasks),
         status: None,
         access,
     };
-    tasks.spawn(admin::listen(http, endpoints, renewer, stop.clone()));
-    tasks.spawn(publisher.run(stop.clone()));
+    let http_server = admin::listen(http_listener, endpoints, renewer, stop.clone());
+    tasks.spawn("HTTP server", http_server);
+    tasks.spawn("publisher", publisher.run(stop.clone()));
     let (listen, http, encrypted) = (
         settings.listen,
         settings.http_listen,
@@ -81,19 +78,16 @@ pub async fn run(settings: &ResolverSettings) -> Result<(), ResolverError> {
     );
     tracing::info!(%listen, %http, encrypted, version = BUILD.version, "resolving");
 
-    let serving = tokio::select! {
-        () = stop_signal => None,
-        served = serving => Some(served),
+    let result = tokio::select! {
+        () = stop_signal => Ok(()),
+        died = tasks.death() => Err(died.into()),
+        Ok(Some(served)) = serving => served.map_err(ResolverError::Tls),
     };
     tracing::info!("stopping");
     stop.cancel();
-    tasks.close();
     // Agents see the stream end, and turn to another replica.
-    drop(tokio::time::timeout(GRACE, tasks.wait()).await);
-    match serving {
-        Some(Ok(served)) => served.map_err(ResolverError::Tls),
-        _ => Ok(()),
-    }
+    tasks.ended(GRACE).await;
+    result
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, ResolverError> {
@@ -105,17 +99,14 @@ async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, Res
     })
 }
 
-fn readiness(
-    board: &Board,
-    status: ClusterStatus,
-    tasks: &TaskTracker,
-) -> watch::Receiver<Readiness> {
+fn readiness(board: &Board, status: ClusterStatus, tasks: &Tasks) -> watch::Receiver<Readiness> {
     let (sender, receiver) = watch::channel(Readiness {
         probes_attached: true,
         exporters_configured: true,
         kubernetes_listed: false,
     });
     let connected = move || status.is_connected();
-    tasks.spawn(readiness::follow(board.readiness(), connected, sender));
+    let following = readiness::follow(board.readiness(), connected, sender);
+    tasks.spawn("readiness", following);
     receiver
 }

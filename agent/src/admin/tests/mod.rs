@@ -356,6 +356,36 @@ async fn slow_clients_are_dropped() {
 }
 
 #[tokio::test]
+async fn the_oldest_that_asks_for_nothing_gives_way() {
+    let limits = Limits {
+        connections: 2,
+        head: Duration::from_hours(1),
+        whole: None,
+        ..Limits::HTTP
+    };
+    let mut rig = rig(limits, None).await;
+    let scrape = rig.start("GET /metrics HTTP/1.0");
+    let request = rig.requests.recv().await.unwrap();
+    let mut oldest = TcpStream::connect(rig.address).await.unwrap();
+    oldest.write_all(b"GET /healthz HT").await.unwrap();
+    assert_eq!(rig.ask("GET /healthz HTTP/1.0").await.status, 200);
+    assert_eq!(oldest.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+
+    // A second scrape takes the last place; who comes now waits for one of them to be answered.
+    let next = rig.start("GET /metrics HTTP/1.0");
+    let next_request = rig.requests.recv().await.unwrap();
+    let waiting = rig.start("GET /healthz HTTP/1.0");
+    let waited = tokio::time::timeout(Duration::from_millis(20), waiting);
+    assert!(waited.await.is_err());
+    for request in [request, next_request] {
+        request.reply.send(reading()).unwrap();
+    }
+    assert_eq!(scrape.await.unwrap().status, 200);
+    assert_eq!(next.await.unwrap().status, 200);
+    assert_eq!(rig.ask("GET /healthz HTTP/1.0").await.status, 200);
+}
+
+#[tokio::test]
 async fn stopping_lets_a_request_under_way_finish() {
     let mut rig = rig(Limits::HTTP, None).await;
     let scrape = rig.start("GET /metrics HTTP/1.0");

@@ -97,12 +97,29 @@ fn a_variable_asks_in_vain_unless_for_what_is_done_anyway() {
 }
 
 #[test]
+fn queues_beyond_the_budget_are_told_of() {
+    check(
+        "memory_budget: 64MiB\notlp: {queue_size: 16MiB, logs: {queue_size: 17MiB}}",
+        &[],
+        &[],
+        &["otlp.logs.queue_size"],
+        &expect![[r#"
+            otlp.logs.queue_size = "17MiB" (otlp.logs.queue_size from w.yaml:2:34)
+            warning: w.yaml:2:34: otlp.logs.queue_size: `17MiB` is more than a quarter of `memory_budget`, `64MiB`: raise that too, or let more wait on disk (`otlp.spill.directory`)
+        "#]],
+    );
+}
+
+#[test]
 fn what_opentelemetry_wants_ignored_is_a_warning() {
     check(
         "otlp: {protocol: grpc}",
         &[
             "OTEL_EXPORTER_OTLP_PROTOCOL=http/json",
             "OTEL_EXPORTER_OTLP_TIMEOUT=10s",
+            "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT=0",
+            "OTEL_METRIC_EXPORT_INTERVAL=99",
+            "OTEL_BSP_SCHEDULE_DELAY=2147483648",
             "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=deflate",
             "OTEL_EXPORTER_OTLP_INSECURE=1",
             "OTEL_RESOURCE_ATTRIBUTES=k8s.cluster.name=a,cloud.region=%zz",
@@ -126,6 +143,9 @@ fn what_opentelemetry_wants_ignored_is_a_warning() {
             warning: OTEL_EXPORTER_OTLP_TIMEOUT: otlp.timeout: `10s` is no whole number of milliseconds; ignored
             warning: OTEL_EXPORTER_OTLP_INSECURE: otlp.insecure: `1` is neither `true` nor `false`; ignored
             warning: OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: otlp.traces.compression: `deflate` is not supported; allowed are none, gzip, zstd; ignored
+            warning: OTEL_EXPORTER_OTLP_LOGS_TIMEOUT: otlp.logs.timeout: `0` is out of range; from 1 to 2147483647 milliseconds; ignored
+            warning: OTEL_METRIC_EXPORT_INTERVAL: otlp.metrics.interval: `99` is out of range; from 100 to 2147483647 milliseconds; ignored
+            warning: OTEL_BSP_SCHEDULE_DELAY: otlp.traces.interval: `2147483648` is out of range; from 100 to 2147483647 milliseconds; ignored
             warning: OTEL_RESOURCE_ATTRIBUTES: resource_attributes: an entry is not percent-encoded UTF-8; write `%` as `%25`; the variable is ignored
             warning: OTEL_EXPORTER_PROMETHEUS_PORT: prometheus.listen: `http` is no port; ignored
         "#]],

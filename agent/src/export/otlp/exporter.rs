@@ -8,7 +8,6 @@ use std::{
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use super::{
     backlog::Backlog,
@@ -20,10 +19,12 @@ use super::{
     renewed::Renewed,
     settings::{OtlpSettings, SignalSettings},
     shutdown::Shutdown,
+    size::MAX_REQUEST,
     transport::TransportError,
 };
 use crate::{
     counters::{Counters, ExportStats, Signal},
+    supervised::Tasks,
     telemetry::{handle::SnapshotHandle, live::OwnedEvent, span::FinishedSpan},
 };
 
@@ -66,7 +67,7 @@ const HANDED_OVER: usize = 1 << 20;
 pub struct OtlpExporter {
     spans: Option<Queue<FinishedSpan>>,
     logs: Option<Queue<OwnedEvent>>,
-    tasks: Vec<(Signal, JoinHandle<bool>)>,
+    tasks: Vec<JoinHandle<Option<bool>>>,
 }
 
 impl OtlpExporter {
@@ -81,6 +82,7 @@ impl OtlpExporter {
         stats: &Arc<ExportStats>,
         stop: CancellationToken,
         grace: Duration,
+        tasks: &Tasks,
     ) -> Result<Self, OtlpError> {
         let shutdown = Arc::new(Shutdown::new(stop, grace));
         let with_sender = |signal, settings: &'s Option<SignalSettings>| {
@@ -106,16 +108,19 @@ impl OtlpExporter {
                 sender,
                 snapshots,
                 interval: settings.interval,
+                max_request: MAX_REQUEST,
                 counters: Arc::clone(counters),
                 stats: Arc::clone(stats),
                 shutdown: Arc::clone(&shutdown),
                 ledger: Arc::new(Mutex::new(Ledger::new(temporality))),
             };
-            exporter.spawn(Signal::Metrics, task.run());
+            exporter
+                .tasks
+                .push(tasks.spawn(name_of(Signal::Metrics), task.run()));
         }
         let about = (counters, stats, &shutdown);
-        exporter.spans = traces.map(|signal| exporter.spawn_batches(signal, about));
-        exporter.logs = logs.map(|signal| exporter.spawn_batches(signal, about));
+        exporter.spans = traces.map(|signal| exporter.spawn_batches(signal, about, tasks));
+        exporter.logs = logs.map(|signal| exporter.spawn_batches(signal, about, tasks));
         Ok(exporter)
     }
 
@@ -124,6 +129,7 @@ impl OtlpExporter {
         &mut self,
         (sender, settings): (Sender<Renewed>, &SignalSettings),
         (counters, stats, shutdown): About<'_>,
+        tasks: &Tasks,
     ) -> Queue<I> {
         let limit = settings.queue_size;
         let handed_over = HANDED_OVER.max(limit / 4);
@@ -137,12 +143,9 @@ impl OtlpExporter {
             waiting: Waiting::new(queue.clone(), backlog, interval, Arc::clone(counters)),
             shutdown: Arc::clone(shutdown),
         };
-        self.spawn(I::SIGNAL, task.run());
+        let task = tasks.spawn(name_of(I::SIGNAL), task.run());
+        self.tasks.push(task);
         queue
-    }
-
-    fn spawn(&mut self, signal: Signal, task: impl Future<Output = bool> + Send + 'static) {
-        self.tasks.push((signal, tokio::spawn(task)));
     }
 
     /// Where finished spans go; `None` if traces are not exported.
@@ -159,15 +162,17 @@ impl OtlpExporter {
     /// was delivered: the last reading as a whole, and every span and log record that was queued.
     pub async fn finished(self) -> bool {
         let mut complete = true;
-        for (signal, task) in self.tasks {
-            complete &= task.await.unwrap_or_else(|error| {
-                error!(
-                    signal = signal.as_str(),
-                    "the OTLP exporter's task died: {error}"
-                );
-                false
-            });
+        for task in self.tasks {
+            complete &= matches!(task.await, Ok(Some(true)));
         }
         complete
+    }
+}
+
+fn name_of(exporter: Signal) -> &'static str {
+    match exporter {
+        Signal::Metrics => "OTLP exporter of metrics",
+        Signal::Traces => "OTLP exporter of traces",
+        Signal::Logs => "OTLP exporter of logs",
     }
 }

@@ -19,7 +19,6 @@ use super::{
     metrics::MetricRequests,
     settings::Temporality,
     shutdown::Shutdown,
-    size::MAX_REQUEST,
     transport::{Encoded, Transport},
 };
 use crate::own_span::own_span;
@@ -28,11 +27,17 @@ use crate::{
     telemetry::{handle::SnapshotHandle, snapshot::Snapshot},
 };
 
+/// How long an export goes on after a request of it was answered, whatever the interval is: a receiver that takes one request now and
+/// then gets the last of a reading too, and not the first of each.
+const PROGRESS: Duration = Duration::from_mins(5);
+
 /// Exports metrics until shutdown.
 pub(super) struct MetricsTask<T> {
     pub(super) sender: Sender<T>,
     pub(super) snapshots: SnapshotHandle,
     pub(super) interval: Duration,
+    /// The size of a request, in bytes.
+    pub(super) max_request: usize,
     pub(super) counters: Arc<Counters>,
     pub(super) stats: Arc<ExportStats>,
     pub(super) shutdown: Arc<Shutdown>,
@@ -76,8 +81,8 @@ impl<T: Transport> MetricsTask<T> {
         lock(&self.ledger).form().temporality != Temporality::Cumulative
     }
 
-    /// Takes a reading and sends all of it, retrying until `until`. What is not sent by then is dropped without loss:
-    /// the next reading says all that this one does. May be cut short anywhere.
+    /// Takes a reading and sends all of it, retrying until `until`, or for longer where part of it was taken. What is not sent by then is
+    /// dropped without loss: the next reading says all that this one does. May be cut short anywhere.
     async fn export(&mut self, until: Instant) -> bool {
         // The reading should be fresh when it is sent.
         if !self.sender.wait_for_turn(until).await {
@@ -109,14 +114,14 @@ impl<T: Transport> MetricsTask<T> {
         self.send(snapshot, until).await
     }
 
-    async fn send(&mut self, snapshot: Arc<Snapshot>, until: Instant) -> bool {
+    async fn send(&mut self, snapshot: Arc<Snapshot>, mut until: Instant) -> bool {
         let form = {
             let mut ledger = lock(&self.ledger);
             ledger.told_silently(&snapshot);
             self.stats.set_ledger_bytes(ledger.bytes());
             ledger.form()
         };
-        let mut requests = MetricRequests::new(Arc::clone(&snapshot), form, MAX_REQUEST);
+        let mut requests = MetricRequests::new(Arc::clone(&snapshot), form, self.max_request);
         let mut delivered = true;
         while let Some(request) = requests.next() {
             let request = Encoded {
@@ -134,6 +139,7 @@ impl<T: Transport> MetricsTask<T> {
                 Delivery::Refused => delivered = false,
                 Delivery::GaveUp => return false,
             }
+            until = until.max(Instant::now() + PROGRESS);
         }
         if requests.too_large() > 0 {
             self.counters

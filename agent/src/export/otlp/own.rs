@@ -37,6 +37,7 @@ use super::shutdown::Shutdown;
 use super::transport::Encoded;
 use crate::counters::{Counters, Discard, ExportStats, Signal};
 use crate::identity::Resource;
+use crate::supervised::Tasks;
 
 /// Spans, or log records, of a batch at most.
 const BATCH: usize = 128;
@@ -153,21 +154,22 @@ impl OwnTelemetry {
         mut self,
         counters: &Arc<Counters>,
         grace: Duration,
+        tasks: &Tasks,
     ) -> Result<OwnExport, OtlpError> {
         let stop = CancellationToken::new();
         let shutdown = Arc::new(Shutdown::new(stop.clone(), grace));
         // What is told of exports is about others' telemetry.
         let stats = Arc::<ExportStats>::default();
-        let mut tasks = Vec::new();
+        let mut sent_by = Vec::new();
         for way in mem::take(&mut self.ways) {
             let about = (counters, &stats, &shutdown);
             let sender = sender(way.signal, &way.settings, about)?;
             let sending = send(way, sender, Arc::clone(counters), Arc::clone(&shutdown));
-            tasks.push(tokio::spawn(sending));
+            sent_by.push(tasks.spawn("own telemetry", sending));
         }
         Ok(OwnExport {
             own: self,
-            tasks,
+            tasks: sent_by,
             stop,
             grace,
         })
@@ -178,7 +180,7 @@ impl OwnTelemetry {
 #[derive(Debug)]
 pub struct OwnExport {
     own: OwnTelemetry,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<Option<()>>>,
     stop: CancellationToken,
     grace: Duration,
 }

@@ -107,7 +107,8 @@ impl Spill {
         Ok((spill, found))
     }
 
-    /// Puts a request in as the newest. Adds to `dropped` how many items had to make room for it, whether it found some or not.
+    /// Puts a request in as the newest. The oldest make room for it, whether it is the limit that is reached or the disk that is full.
+    /// Adds to `dropped` how many items those were, whether the request found room or not.
     ///
     /// # Errors
     /// It could not be written, and is not in there.
@@ -120,6 +121,17 @@ impl Spill {
         while self.bytes().saturating_add(bytes) > self.limit && !self.segments.is_empty() {
             *dropped += self.drop_oldest();
         }
+        loop {
+            match self.write(request) {
+                Err(full) if full.is_full() && !self.segments.is_empty() => {
+                    *dropped += self.drop_oldest();
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn write(&mut self, request: &Request) -> Result<(), SpillError> {
         let has_room = |last: &Segment| last.is_open() && last.bytes() < SEGMENT;
         if !self.segments.back().is_some_and(has_room) {
             // A number is tried once: what stands in the way of one segment does not of the next.

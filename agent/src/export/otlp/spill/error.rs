@@ -58,6 +58,15 @@ pub(in crate::export::otlp) enum Operation {
 }
 
 impl SpillError {
+    /// There is no more room on the disk, or none for this agent.
+    pub(super) fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::InUse { .. } | Self::Damaged { .. } => false,
+        }
+    }
+
     pub(super) fn of(operation: Operation, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File {

@@ -2,6 +2,7 @@
 //! clock: hours pass at once, and what is asserted about it is exact but for the jitter.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,6 +31,7 @@ use crate::{
         queue::{BATCH, Finished as _, Queue},
         settings::Temporality,
         shutdown::Shutdown,
+        size::MAX_REQUEST,
         transport::Encoded,
     },
     telemetry::{handle::SnapshotHandle, span::FinishedSpan},
@@ -77,6 +79,7 @@ impl Rig {
             sender: self.sender(Signal::Metrics),
             snapshots: store(),
             interval: INTERVAL,
+            max_request: MAX_REQUEST,
             counters: Arc::clone(&self.counters),
             stats: Arc::clone(&self.stats),
             shutdown: Arc::clone(&self.shutdown),
@@ -302,6 +305,30 @@ async fn the_newest_reading_survives_an_outage() {
     assert_eq!(rig.counters.discards(Discard::ExportFailed), 0);
     rig.stop.cancel();
     assert!(task.await.unwrap());
+}
+
+/// One request is taken, then the receiver wants to be left alone for longer than the interval, and so on.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_receiver_gets_readings_to_their_end() {
+    let throttled = [Answer::Accept, after(INTERVAL * 3)];
+    let rig = Rig::new(throttled.into_iter().cycle().take(40), Answer::Accept);
+    let mut task = rig.metrics();
+    // A request holds one point or two.
+    task.max_request = 400;
+    let task = tokio::spawn(task.run());
+    time::sleep(INTERVAL * 40).await;
+    let mut attempts = BTreeMap::<u64, usize>::new();
+    for (_, sent) in rig.receiver.sent() {
+        *attempts.entry(reading(&sent)).or_default() += 1;
+    }
+    // Where the first was not taken, the next reading is as good.
+    let begun = attempts.values().filter(|attempts| **attempts > 1).count() as u64;
+    assert!(begun > 2, "{attempts:?}");
+    let items = rig.stats.signal(Signal::Metrics).items();
+    // All points of each that was begun, but for the one under way.
+    assert!(items >= 3 * (begun - 1), "{items} of {attempts:?}");
+    rig.stop.cancel();
+    task.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     counters::{Counters, ExportFailure, ExportStats, Signal},
+    supervised::Tasks,
     telemetry::handle::SnapshotHandle,
 };
 
@@ -267,8 +268,16 @@ async fn the_exporter_flushes_both_signals() {
         Arc::new(ExportStats::default()),
     );
     let stop = CancellationToken::new();
-    let exporter =
-        OtlpExporter::start(&otlp, snapshots, &counters, &stats, stop.clone(), PATIENCE).unwrap();
+    let exporter = OtlpExporter::start(
+        &otlp,
+        snapshots,
+        &counters,
+        &stats,
+        stop.clone(),
+        PATIENCE,
+        &Tasks::default(),
+    )
+    .unwrap();
     let queue = exporter.spans().unwrap();
     for number in 0..7 {
         queue.push(support::span(number));
@@ -290,6 +299,7 @@ async fn nothing_configured_is_nothing_started() {
         &Arc::default(),
         CancellationToken::new(),
         PATIENCE,
+        &Tasks::default(),
     )
     .unwrap();
     assert!(exporter.spans().is_none());
