@@ -9,6 +9,8 @@ mod agent;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod left_out;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod outage;
@@ -76,6 +78,10 @@ const TESTS: &[(&str, Test)] = &[
     ("agent_names_pods_of_an_instant", short_lived::all_are_named),
     ("agent_without_api_server", outage::nothing_is_lost),
     ("agent_upgraded_counts_on", upgrade::counts_on),
+    (
+        "agent_leaves_namespaces_out",
+        left_out::nothing_is_told_of_them,
+    ),
     ("agent_with_least_privilege", names::with_least_privilege),
     ("agent_told_over_mutual_tls", resolver_tls::names_both_ends),
     (

@@ -70,7 +70,7 @@ const OTHER_VARIABLES: &str = "
 | `NODE_NAME` | The default of `node_name`; in Kubernetes set from `spec.nodeName`. |
 
 Any other variable starting with `WELLHEAD_` is an error, but for those that Kubernetes makes for Services
-(`WELLHEAD_SERVICE_HOST`, `WELLHEAD_PORT_9464_TCP` and so on) and those that build and tests use
+(`WELLHEAD_SERVICE_HOST`, and beside it `WELLHEAD_PORT_9464_TCP` and so on) and those that build and tests use
 (`WELLHEAD_BIN`, `WELLHEAD_EBPF_OBJECT`, `WELLHEAD_REQUIRE_KERNEL`, `WELLHEAD_TEST_*`, `WELLHEAD_TOOLS`).
 ";
 
