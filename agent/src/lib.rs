@@ -16,6 +16,8 @@ pub mod export;
 
 pub mod admin;
 
+pub mod recording;
+
 pub mod daemon;
 
 pub mod resolver;

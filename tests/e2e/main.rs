@@ -43,6 +43,8 @@ mod pins;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod resolver;

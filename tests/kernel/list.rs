@@ -6,8 +6,8 @@ use wellhead_tests::workload::Workload;
 use crate::{
     classic, collisions, connections, conntrack, endings, executions, failures, heartbeat,
     invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
-    nested, oom, passive, pid_namespaces, pods, processes, program_stats, resized, restart,
-    services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
+    restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -118,6 +118,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pods_nobody_tells_of", pods::of_an_unknown_pod),
     ("pods_left_out_while_they_run", left_out::while_it_runs),
     ("v1_ids_do_not_collide", collisions::of_hierarchies),
+    (
+        "recording_replays_to_the_same",
+        recorded::replays_to_the_same,
+    ),
     (
         "nested_state_changes_are_told",
         nested::state_changes_are_told,

@@ -32,6 +32,7 @@ mod pid_namespaces;
 mod pods;
 mod processes;
 mod program_stats;
+mod recorded;
 mod resized;
 mod restart;
 mod services;

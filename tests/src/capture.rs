@@ -27,6 +27,7 @@ use wellhead::identity::{PodUpdate, kube::KubeStatus};
 use wellhead::kernel::{
     Feature, FeatureState, Hooks, ProbeSettings, Probes, WantConntrack, embedded_object,
 };
+use wellhead::recording::Recorder;
 use wellhead::supervised::Tasks;
 use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
 
@@ -180,7 +181,7 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
     ) -> Result<Self> {
-        Self::launch(probes, change, None)
+        Self::launch(probes, change, None, None)
     }
 
     /// As [`Self::start`], on the node of a cluster whose pods the caller tells of.
@@ -201,7 +202,22 @@ impl Live {
     ) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
         let (pods, updates) = mpsc::channel(1);
         let (_, status) = watch::channel(KubeStatus::default());
-        let live = Self::launch(probes, change, Some(PodInput { updates, status }))?;
+        let live = Self::launch(probes, change, Some(PodInput { updates, status }), None)?;
+        Ok((live, pods))
+    }
+
+    /// As [`Self::start_in_cluster`], while all that the pipeline is told is recorded.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start_recorded(
+        probes: ProbeSettings,
+        recorder: Recorder,
+    ) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
+        let (pods, updates) = mpsc::channel(1);
+        let (_, status) = watch::channel(KubeStatus::default());
+        let pod_input = PodInput { updates, status };
+        let live = Self::launch(probes, |_| {}, Some(pod_input), Some(recorder))?;
         Ok((live, pods))
     }
 
@@ -209,6 +225,7 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
         pods: Option<PodInput>,
+        recorder: Option<Recorder>,
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -233,6 +250,7 @@ impl Live {
             spans: None,
             logs: None,
             exports: Arc::new(ExportStats::default()),
+            recorder,
         };
         let counters = Arc::new(Counters::default());
         let capture = {

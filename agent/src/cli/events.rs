@@ -139,6 +139,7 @@ async fn from_own_probes(
         spans: None,
         logs: None,
         exports: Arc::new(ExportStats::default()),
+        recorder: None,
     };
     // There is room for one, and this is the first.
     drop(subscriptions.try_send(subscription));

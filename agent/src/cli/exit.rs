@@ -7,6 +7,7 @@ use crate::causes::chain;
 use crate::config::ConfigError;
 use crate::daemon::{DaemonError, LockError};
 use crate::kernel::AttachError;
+use crate::recording::RecordingError;
 use crate::resolver::ResolverError;
 
 /// How a command ends.
@@ -14,7 +15,7 @@ use crate::resolver::ResolverError;
 pub(super) enum Exit {
     /// All is well.
     Success = 0,
-    /// Some wanted feature is off (`doctor`).
+    /// Some wanted feature is off (`doctor`); a recording could not be read to its end (`replay`).
     Degraded = 1,
     /// Bad configuration or command line (`EX_USAGE`).
     Usage = 64,
@@ -114,6 +115,16 @@ fn exit_of(error: &DaemonError) -> Exit {
             | AttachError::Switch(_) => Exit::Internal,
         },
         DaemonError::Kubernetes(_) => Exit::Unavailable,
+        DaemonError::Recording(error) => match error {
+            RecordingError::Create { .. }
+            | RecordingError::Open { .. }
+            | RecordingError::Foreign { .. }
+            | RecordingError::Version { .. }
+            | RecordingError::NoStart { .. } => Exit::Usage,
+            RecordingError::Write { .. }
+            | RecordingError::Read { .. }
+            | RecordingError::Thread(_) => Exit::Internal,
+        },
         DaemonError::Signals(_)
         | DaemonError::Threads(_)
         | DaemonError::Rings(_)

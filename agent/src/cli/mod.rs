@@ -6,6 +6,8 @@ mod events;
 mod exit;
 mod files;
 mod logging;
+mod record;
+mod replay;
 mod resolver;
 mod run;
 mod socket;
@@ -51,6 +53,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Print live events as JSON lines
     Events(events::Events),
+    /// Write what the kernel tells into a file, with whatever else a replay needs
+    Record(record::Record),
+    /// Make of a recording what the agent would have made: metrics, spans, events; takes no privileges
+    Replay(replay::Replay),
     /// Check, print or describe the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -68,6 +74,8 @@ impl Cli {
             Command::Run => run::execute(&options),
             Command::Doctor(doctor) => doctor::execute(&options, &doctor),
             Command::Events(events) => events::execute(&options, &events),
+            Command::Record(record) => record::execute(&options, &record),
+            Command::Replay(replay) => replay::execute(&options, &replay),
             Command::Config(command) => config::execute(&options, &command),
             Command::Resolver => resolver::execute(&options),
             Command::Uninstall => uninstall::execute(&options),

@@ -11,6 +11,7 @@ use crate::admin::AccessError;
 use crate::export::otlp::OtlpError;
 use crate::identity::kube::KubeError;
 use crate::kernel::AttachError;
+use crate::recording::RecordingError;
 use crate::supervised::Died;
 
 /// What keeps the daemon from starting, or ends it.
@@ -59,6 +60,9 @@ pub enum DaemonError {
     /// The rings cannot be watched.
     #[error("cannot watch the rings")]
     Rings(#[source] io::Error),
+    /// A recording cannot be made or used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// It is of no use without that task; what there was has been exported.
     #[error(transparent)]
     Died(#[from] Died),

@@ -6,7 +6,9 @@ mod error;
 mod lock;
 mod own_log;
 pub mod pipeline;
+mod record;
 mod reload;
+mod replay;
 mod settings;
 mod signals;
 mod sockets;
@@ -27,8 +29,10 @@ use self::cluster::ClusterSource;
 pub use self::error::DaemonError;
 pub use self::lock::{Lock, LockError};
 pub use self::own_log::OwnLog;
+pub use self::record::record;
 use self::reload::Reloader;
 pub use self::reload::{ConfigFile, ConfigSource};
+pub use self::replay::replay;
 pub use self::settings::{Settings, SettingsError};
 pub(crate) use self::signals::{HangUp, stop as stop_signal};
 use self::sockets::Sockets;
@@ -123,6 +127,7 @@ pub async fn run(
         spans: exporter.spans(),
         logs: exporter.logs(),
         exports: Arc::clone(&exports),
+        recorder: None,
     };
     remove_unwanted_pins(config);
     let capture = Capture::start(&settings, Arc::clone(&counters), inputs, &tasks)?;

@@ -23,6 +23,7 @@ use crate::identity::remote::RemoteSettings;
 use crate::identity::{Identity, IdentityLimits, IdentitySettings, PeerAddresses, Resource};
 use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
 use crate::policy::Namespaces;
+use crate::recording::Start;
 use crate::telemetry::arguments::Arguments;
 use crate::telemetry::spans::SpanBuilder;
 use crate::telemetry::store::Buckets;
@@ -94,10 +95,24 @@ impl Settings {
     /// # Errors
     /// OTLP endpoints or headers that no request could be made with.
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
+        Self::of_boot(config, &boot_id())
+    }
+
+    /// The same for the replay of a recording, which is of another node and time.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_recording(config: &Config, start: &Start) -> Result<Self, SettingsError> {
+        let mut settings = Self::of_boot(config, &start.boot_id)?;
+        settings.identity.node_name.clone_from(&start.node_name);
+        Ok(settings)
+    }
+
+    fn of_boot(config: &Config, boot_id: &str) -> Result<Self, SettingsError> {
         let sizes = config.sizes();
         Ok(Self {
             probes: probes(config, &sizes)?,
-            pipeline: pipeline(config, &sizes),
+            pipeline: pipeline(config, &sizes, boot_id),
             otlp: OtlpSettings {
                 metrics: signal(config, Signal::Metrics, &sizes)?,
                 traces: signal(config, Signal::Traces, &sizes)?,
@@ -221,7 +236,7 @@ fn namespaces(config: &Config) -> Namespaces {
     )
 }
 
-fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
+fn pipeline(config: &Config, sizes: &Sizes, boot_id: &str) -> PipelineSettings {
     let spans = config.traces.process.is_on() || config.traces.tcp.is_on();
     let slow = config.traces.slow_connection.get().as_nanos();
     let slow = u64::try_from(slow).unwrap_or(u64::MAX);
@@ -238,7 +253,7 @@ fn pipeline(config: &Config, sizes: &Sizes) -> PipelineSettings {
         waiting_items: entries(sizes.outbox),
         spans: spans.then(|| {
             let tcp = config.traces.tcp.is_on().then_some(slow);
-            SpanBuilder::new(&boot_id(), config.traces.process.is_on(), tcp)
+            SpanBuilder::new(boot_id, config.traces.process.is_on(), tcp)
         }),
         program_stats: config.program_stats.is_on(),
         buckets: match config.otlp.metrics.histogram_aggregation {
@@ -395,7 +410,7 @@ fn cluster_objects(config: &Config) -> usize {
 }
 
 /// Ids of processes are unambiguous only together with it. Without `/proc` they still are for one boot.
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
         .trim()

@@ -1,9 +1,10 @@
 //! What is known of the node and the cluster beside their names.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What the API server says, as far as it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// `metadata.uid` of the node.
     pub node_uid: Option<Arc<str>>,

@@ -1,9 +1,10 @@
 //! Splitting image references, by the grammar of distribution/reference (`[host[:port]/]path[:tag][@digest]`).
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The parts of an image reference.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRef {
     /// Everything before tag and digest, registry included, as written.
     pub name: Arc<str>,

@@ -1,5 +1,6 @@
 //! What is kept of a pod.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::pods::PodUpdate;
 use super::workload::{ObjectName, Workload};
 
 /// A pod, reduced to what identity needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodInfo {
     /// `metadata.uid`.
     pub uid: Arc<str>,
@@ -78,7 +79,7 @@ impl PodInfo {
 }
 
 /// A container of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// Its name in the pod.
     pub name: Arc<str>,
@@ -91,7 +92,7 @@ pub struct ContainerInfo {
 }
 
 /// `OTEL_SERVICE_NAME`, and what `OTEL_RESOURCE_ATTRIBUTES` says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceEnv {
     /// `service.name`.
     pub name: Option<Arc<str>>,
@@ -106,7 +107,7 @@ pub struct ServiceEnv {
 }
 
 /// Kubernetes' recommended labels, `app.kubernetes.io/…`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceLabels {
     /// `instance`.
     pub instance: Option<Arc<str>>,

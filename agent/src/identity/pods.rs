@@ -1,5 +1,6 @@
 //! The pods of this node: by UID, by container; deleted ones for a while.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::pod_info::{ContainerInfo, PodInfo};
 const IDS_PER_POD: usize = 64;
 
 /// What the watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PodUpdate {
     /// A pod is new or has changed.
     Applied(Box<PodInfo>),

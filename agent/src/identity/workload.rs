@@ -1,10 +1,11 @@
 //! What a pod belongs to, from its owner reference alone: watching ReplicaSets and Jobs of the whole cluster from every
 //! node would cost the API server more than the names are worth.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Name and kind of an owning object, spelled as Kubernetes does (`Deployment`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectName {
     /// For instance `ReplicaSet`.
     pub kind: Arc<str>,
@@ -13,7 +14,7 @@ pub struct ObjectName {
 }
 
 /// One end of a flow, or an owner, as the workload it is part of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Workload {
     /// Its namespace.
     pub namespace: Arc<str>,

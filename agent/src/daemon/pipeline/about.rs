@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::source::Source;
 use crate::counters::{Counters, ExportStats};
 use crate::identity::cluster::ObjectKind;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
-use crate::kernel::{AttachedPrograms, FeatureStatus, ProgramStats};
+use crate::kernel::{FeatureStatus, ProgramStats};
 use crate::self_telemetry::{self, MemoryShare, SelfView};
 use crate::telemetry::catalogue::Invariant;
 use crate::telemetry::snapshot::{HistogramValue, Snapshot};
 use crate::telemetry::store::Store;
 
 /// Everything about the agent that is not in the store.
-pub(super) struct About {
+pub(super) struct About<S> {
     pub(super) start_unix_nano: u64,
-    pub(super) programs: AttachedPrograms,
+    pub(super) source: S,
     pub(super) features: Vec<FeatureStatus>,
     pub(super) exports: Arc<ExportStats>,
     /// `None` without a cluster.
@@ -29,7 +30,7 @@ pub(super) struct About {
     pub(super) program_stats: bool,
 }
 
-impl About {
+impl<S: Source> About<S> {
     /// Appends it to a reading.
     pub(super) fn append(
         &self,
@@ -41,7 +42,7 @@ impl About {
     ) {
         let features: Vec<_> = self.features.iter().map(feature).collect();
         let programs = if self.program_stats {
-            self.programs.stats()
+            self.source.stats()
         } else {
             Vec::new()
         };

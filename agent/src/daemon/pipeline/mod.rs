@@ -13,9 +13,11 @@ mod memory;
 mod outbox;
 mod own;
 mod pressure;
+mod replay;
 mod rescan;
 mod seam;
 mod settings;
+mod source;
 mod state;
 mod suspects;
 mod waiting;
@@ -32,10 +34,14 @@ use self::host_addresses::HostAddresses;
 use self::invariants::KernelCount;
 use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
+use self::own::OwnProcess;
+use self::pressure::Pressure;
+pub use self::replay::{Replay, Replayed, Speed};
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
 pub use self::settings::{Budget, LiveSettings, PipelineSettings, Reconfigured};
-use self::state::State;
+use self::source::{Kernel, Source as _};
+use self::state::{Beginning, State};
 use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
 use crate::export::otlp::Queue;
@@ -43,6 +49,7 @@ use crate::identity::cluster::ClusterUpdate;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
 use crate::identity::{Identity, NodeFacts, PodUpdate};
 use crate::kernel::{AttachedPrograms, Clock, Probes, Ring, Rings, wait_for_programs};
+use crate::recording::{Missing, Recorder, Start};
 use crate::telemetry::catalogue::Metric;
 use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::live::OwnedEvent;
@@ -82,6 +89,8 @@ pub struct Inputs {
     pub logs: Option<Queue<OwnedEvent>>,
     /// What became of exported data.
     pub exports: Arc<ExportStats>,
+    /// Who writes down what comes in; `None` if nobody does.
+    pub recorder: Option<Recorder>,
 }
 
 /// The watch of this node's pods.
@@ -96,7 +105,7 @@ pub struct PodInput {
 /// The pipeline, ready to run.
 pub struct Pipeline {
     rings: Rings,
-    state: State,
+    state: State<Kernel>,
     marks: FillMarks,
     drain: Interval,
     inputs: Inputs,
@@ -120,7 +129,7 @@ impl Pipeline {
         identity: Identity,
         counters: Arc<Counters>,
         settings: PipelineSettings,
-        inputs: Inputs,
+        mut inputs: Inputs,
     ) -> std::io::Result<Self> {
         let marks = FillMarks::new(&probes.rings)?;
         let mut drain = interval(settings.drain_interval);
@@ -137,9 +146,10 @@ impl Pipeline {
         } = probes;
         let cgroups = settings.cgroups;
         let program_stats = settings.program_stats && measure(&mut programs);
+        let clock = Clock::new();
         let about = About {
-            start_unix_nano: Clock::new().now_unix_nano(),
-            programs,
+            start_unix_nano: clock.now_unix_nano(),
+            source: Kernel::new(programs, conntrack),
             features,
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),
@@ -149,19 +159,28 @@ impl Pipeline {
             program_stats,
         };
         let snapshots = Snapshots::new(live, settings.snapshot_interval);
-        let seam = Seam::new(switched);
         let finished = (inputs.spans.clone(), inputs.logs.clone());
         if gap {
             counters.discard(Discard::KernelGap, 1);
         }
-        let state = State::new(
-            identity,
-            counters,
-            settings,
-            about,
-            finished,
-            (seam, conntrack),
-        );
+        let own = OwnProcess::new();
+        if let Some(recorder) = &mut inputs.recorder {
+            recorder.begin(|start| Start {
+                boot_ns: clock.now(),
+                wall_offset_ns: clock.offset_ns(),
+                cookies: about.source.know_sockets_by_cookie(),
+                own_pid: own.pid(),
+                ..start
+            });
+        }
+        let beginning = Beginning {
+            clock,
+            own,
+            seam: Seam::new(switched),
+            pressure: Pressure::new(settings.live.budget.total),
+            recorder: inputs.recorder.take(),
+        };
+        let state = State::new(identity, counters, settings, about, finished, beginning);
         // The programs are attached already: what is made during the scan is reported by them.
         let rescan = Rescan::start(cgroups);
         Ok(Self {
@@ -220,15 +239,15 @@ impl Pipeline {
                     self.account_for_losses().await;
                     self.let_go_of_earlier();
                     self.state.settle();
-                    self.closed = self.state.programs().are_kept();
+                    self.closed = self.programs().are_kept();
                     let _asker_may_have_gone = done.send(());
                 }
                 found = self.rescan.found() => self.learn(found),
                 next = self.snapshots.next() => match next {
-                    Step::Due => self.snapshots.begin(self.state.programs()),
+                    Step::Due => self.snapshots.begin(&mut self.state.source().programs),
                     Step::RoundDone => {
                         self.drain_all().await;
-                        if self.snapshots.go_on(self.state.programs()) == Progress::Complete {
+                        if self.snapshots.go_on(&self.state.source().programs) == Progress::Complete {
                             self.count_in_kernel();
                         }
                     }
@@ -238,7 +257,7 @@ impl Pipeline {
                     self.drain_all().await;
                     self.state.check(counted.as_ref());
                     if !self.closed {
-                        self.state.reconcile(counted.as_ref());
+                        self.state.reconcile(&Missing::among(counted.as_ref()));
                     }
                 }
                 _ = housekeeping.tick(), if !self.closed => {
@@ -247,10 +266,11 @@ impl Pipeline {
                 }
             }
         }
-        self.closed |= self.state.programs().are_kept();
+        self.closed |= self.programs().are_kept();
         self.drain_all().await;
         self.account_for_losses().await;
         self.state.settle();
+        self.state.end_recording();
     }
 
     /// Counts what records that found their ring full would have told.
@@ -258,12 +278,12 @@ impl Pipeline {
         if self.closed {
             return;
         }
-        let lost = self.state.programs().losses();
+        let lost = self.programs().losses();
         let opened_late = lost > 0 && self.state.take_opened_late();
         if self.accounted == Some(lost) && !opened_late {
             return;
         }
-        let epoch = self.state.programs().turn_spill();
+        let epoch = self.programs().turn_spill();
         // Whoever's end was lost began before that: now everybody is known of whom the table is asked.
         self.drain_all().await;
         let not_open = self.state.connections_that_ended();
@@ -271,10 +291,16 @@ impl Pipeline {
         let waited = tokio::task::spawn_blocking(wait_for_programs).await;
         self.drain_all().await;
         if waited.is_ok() {
-            self.state.count_spilled(epoch);
+            let spilled = self.programs().take_spilled(epoch);
+            self.state.count_spilled(&spilled);
+            self.state.note_spilled(&spilled);
             self.state.connections_vanished(&not_open);
             self.accounted = Some(lost);
         }
+    }
+
+    fn programs(&mut self) -> &mut AttachedPrograms {
+        &mut self.state.source().programs
     }
 
     /// Empties the rings; when they fill faster than that, only so far that others get an answer.
@@ -282,6 +308,7 @@ impl Pipeline {
         if self.closed {
             return;
         }
+        self.state.note_time();
         for _ in 0..BATCHES {
             let more = self.drain_batch();
             self.state.mind_memory();
@@ -301,14 +328,14 @@ impl Pipeline {
         } = &mut self.rings;
         let state = &mut self.state;
         let mut more = drain_identity(identity, state) >= BATCH;
-        more |= process.drain(BATCH, |record| state.handle(record, identity)) >= BATCH;
+        more |= process.drain(BATCH, |record| handle(state, record, identity)) >= BATCH;
         let tied = state.ties_connections_to_processes();
         let connections = network.drain(BATCH, |record| {
             // What the connection's process did before is in its own ring by now, and may have come since that was drained.
             if tied {
-                process.drain(BATCH, |record| state.handle(record, identity));
+                process.drain(BATCH, |record| handle(state, record, identity));
             }
-            state.handle(record, identity);
+            handle(state, record, identity);
         });
         more |= connections >= BATCH;
         more
@@ -316,7 +343,7 @@ impl Pipeline {
 
     /// All open connections are known by now: has the kernel count them as well.
     fn count_in_kernel(&mut self) {
-        let table = self.state.programs().connection_table();
+        let table = self.programs().connection_table();
         if self.kernel_count.start(table) {
             self.state.check_begins();
         }
@@ -333,7 +360,7 @@ impl Pipeline {
     /// Once everything earlier agents left is read, it need not be kept for the next.
     fn let_go_of_earlier(&mut self) {
         if self.rings.are_caught_up() && self.accounted.is_some() {
-            self.state.programs().let_go_of_earlier();
+            self.programs().let_go_of_earlier();
         }
     }
 
@@ -355,8 +382,14 @@ fn measure(programs: &mut AttachedPrograms) -> bool {
 }
 
 /// Learns from the identity ring all there is.
-fn drain_identity(identity: &mut Ring, state: &mut State) -> usize {
+fn drain_identity(identity: &mut Ring, state: &mut State<Kernel>) -> usize {
     identity.drain(BATCH, |record| state.handle_cgroup(record))
+}
+
+fn handle(state: &mut State<Kernel>, record: &[u8], identity: &mut Ring) {
+    state.handle(record, |state| {
+        drain_identity(identity, state);
+    });
 }
 
 /// Pending for ever where nobody tells.

@@ -23,6 +23,16 @@ impl OwnProcess {
         }
     }
 
+    /// Another one, which a recording was made by.
+    pub(super) const fn recorded(pid: Option<u32>) -> Self {
+        Self { pid }
+    }
+
+    /// Its number.
+    pub(super) const fn pid(self) -> Option<u32> {
+        self.pid
+    }
+
     /// Whether an event is about the agent itself: that counts, but makes neither spans nor events.
     pub(super) fn caused(self, event: &Event<'_>) -> bool {
         let connection = match &event.body {

@@ -6,6 +6,7 @@ mod memory;
 mod policy;
 mod reading;
 mod reconcile;
+mod recorded;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use super::own::OwnProcess;
 use super::pressure::Pressure;
 use super::seam::Seam;
 use super::settings::{PipelineSettings, Reconfigured};
+use super::source::Source;
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
@@ -30,8 +32,9 @@ use crate::identity::scan::Scanned;
 use crate::identity::{
     Identity, NodeFacts, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource,
 };
-use crate::kernel::{AttachedPrograms, Clock, Conntrack, Ring, map_memory};
+use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
+use crate::recording::{Recorder, Ring, Told};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
 use crate::telemetry::span::{FinishedSpan, Span};
@@ -46,12 +49,12 @@ const EXPIRY_SECONDS: u32 = 10;
 /// Records that are handled until somebody looks at what memory is taken.
 const UNMINDED: u32 = 256;
 
-pub(super) struct State {
+pub(super) struct State<S> {
     settings: PipelineSettings,
     counters: Arc<Counters>,
     clock: Clock,
     own: OwnProcess,
-    about: About,
+    about: About<S>,
     identity: Identity,
     processes: ProcessTable,
     aggregator: Aggregator,
@@ -65,7 +68,6 @@ pub(super) struct State {
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
     seam: Seam,
-    conntrack: Option<Conntrack>,
     invariants: Invariants,
     suspects: Suspects,
     crossed: Crossed,
@@ -78,24 +80,42 @@ pub(super) struct State {
     identity_lost: u64,
     overflowed: u64,
     seconds: u32,
+    recorder: Option<Recorder>,
 }
 
-impl State {
+/// What a state begins with, beside what it knows.
+pub(super) struct Beginning {
+    pub(super) clock: Clock,
+    pub(super) own: OwnProcess,
+    pub(super) seam: Seam,
+    pub(super) pressure: Pressure,
+    /// Who writes down what the state is told.
+    pub(super) recorder: Option<Recorder>,
+}
+
+impl<S: Source> State<S> {
     pub(super) fn new(
         mut identity: Identity,
         counters: Arc<Counters>,
         settings: PipelineSettings,
-        about: About,
+        about: About<S>,
         (spans, logs): (Option<Queue<FinishedSpan>>, Option<Queue<OwnedEvent>>),
-        (seam, conntrack): (Seam, Option<Conntrack>),
+        beginning: Beginning,
     ) -> Self {
+        let Beginning {
+            clock,
+            own,
+            seam,
+            pressure,
+            recorder,
+        } = beginning;
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
-        identity.cgroup_created(ROOT_CGROUP, "/", Clock::boot_ns());
+        identity.cgroup_created(ROOT_CGROUP, "/", clock.now());
         // What attaching the programs took is not needed any more.
         release_freed();
         Self {
-            clock: Clock::new(),
-            own: OwnProcess::new(),
+            clock,
+            own,
             about,
             identity,
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
@@ -113,17 +133,17 @@ impl State {
             scan_wanted: false,
             settled: false,
             seam,
-            conntrack,
             invariants: Invariants::default(),
             suspects: Suspects::new(settings.missing_patience),
             crossed: Crossed::default(),
             opened_late: false,
-            pressure: Pressure::new(settings.live.budget.total),
+            pressure,
             unminded: 0,
             map_memory: map_memory(),
             identity_lost: 0,
             overflowed: 0,
             seconds: 0,
+            recorder,
             settings,
             counters,
         }
@@ -134,6 +154,7 @@ impl State {
         if let Some(event) = self.decode(record) {
             self.learn_cgroup(&event);
         }
+        self.record(Ring::Identity, record);
     }
 
     /// Whether spans of connections are made, which are children of their process's.
@@ -141,9 +162,14 @@ impl State {
         self.settings.spans.is_some() && self.spans.is_some()
     }
 
-    /// A record of any other ring. `identity` is asked again if the record's cgroup is not known: it may have been made
-    /// since that ring was drained.
-    pub(super) fn handle(&mut self, record: &[u8], identity: &mut Ring) {
+    /// A record of any other ring. `learn_more` drains that of identity again if the record's cgroup is not known: it may
+    /// have been made since that was drained.
+    pub(super) fn handle(&mut self, record: &[u8], learn_more: impl FnOnce(&mut Self)) {
+        self.take_in_record(record, learn_more);
+        self.record(Ring::Other, record);
+    }
+
+    fn take_in_record(&mut self, record: &[u8], learn_more: impl FnOnce(&mut Self)) {
         self.unminded += 1;
         if self.unminded >= UNMINDED {
             self.mind_memory();
@@ -156,7 +182,7 @@ impl State {
         }
         let mut owner = self.owner_of(&event);
         if owner.is_none() {
-            super::drain_identity(identity, self);
+            learn_more(self);
             owner = self.owner_of(&event);
         }
         let owner = owner.unwrap_or_else(|| {
@@ -169,21 +195,25 @@ impl State {
 
     /// The pods of this node changed.
     pub(super) fn pods_changed(&mut self, update: PodUpdate) {
+        let note = self.copy(|| Told::Pods(update.clone()));
         let now = self.moment();
         for lag in self.identity.apply(update, now) {
             self.about.kube_lag.observe(lag.as_secs_f64());
         }
         self.names_changed();
+        self.note_copy(note);
     }
 
     /// Something in the cluster that has an address changed.
     pub(super) fn cluster_changed(&mut self, update: ClusterUpdate) {
+        let note = self.copy(|| Told::Cluster(update.clone()));
         let now = self.moment();
         if self.identity.apply_cluster(update, now) {
             self.names_changed();
         } else {
             self.release_waiting();
         }
+        self.note_copy(note);
     }
 
     /// The configuration changed.
@@ -198,28 +228,36 @@ impl State {
 
     /// The API server told more of the node.
     pub(super) fn facts_learned(&mut self, facts: NodeFacts) {
+        self.note(|| Told::Facts(facts.clone()));
         self.identity.facts_learned(facts);
     }
 
     /// The host has other addresses than before.
     pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
+        let note = self.copy(|| Told::HostAddresses(addresses.clone()));
         self.identity.host_addresses_changed(addresses);
         self.names_changed();
+        self.note_copy(note);
     }
 
     /// A scan of the cgroup tree is done.
     pub(super) fn cgroups_scanned(&mut self, scanned: &Scanned, started: u64) {
         self.identity
-            .cgroups_scanned(scanned, started, Clock::boot_ns());
+            .cgroups_scanned(scanned, started, self.clock.now());
+        self.note(|| Told::Cgroups {
+            started_ns: started,
+            complete: scanned.complete,
+            cgroups: scanned.cgroups.clone(),
+        });
     }
 
     pub(super) fn subscribe(&mut self, subscription: Subscription) {
         self.subscribers.add(subscription);
     }
 
-    /// The kernel programs.
-    pub(super) fn programs(&mut self) -> &mut AttachedPrograms {
-        &mut self.about.programs
+    /// Who is asked.
+    pub(super) fn source(&mut self) -> &mut S {
+        &mut self.about.source
     }
 
     /// Whether cgroups were missed, so that the tree has to be scanned again.
@@ -235,17 +273,13 @@ impl State {
     /// Once a second: mirrors the kernel's counters, lets time pass in all tables.
     pub(super) fn look_after_tables(&mut self) {
         if let Some(nanoseconds) = self.clock.check() {
-            self.store
-                .clock_moved(nanoseconds, self.clock.now_unix_nano());
+            self.wall_clock_moved(nanoseconds);
+            self.note(|| Told::WallClockMoved { nanoseconds });
         }
-        match self.about.programs.attend() {
-            Ok(true) => {}
-            Ok(false) => self.counters.discard(Discard::KernelGap, 1),
-            Err(error) => {
-                tracing::error!(%error, "the programs cannot be told that somebody reads what they write");
-            }
+        if !self.about.source.attend() {
+            self.counters.discard(Discard::KernelGap, 1);
         }
-        self.about.programs.publish(&self.counters);
+        self.about.source.publish(&self.counters);
         let identity_lost = self.counters.discards(Discard::RingIdentityFull);
         if identity_lost > self.identity_lost {
             self.identity_lost = identity_lost;
@@ -262,6 +296,13 @@ impl State {
         } else {
             self.save_memory();
         }
+        self.note_second();
+    }
+
+    /// The wall clock was set.
+    pub(super) fn wall_clock_moved(&mut self, nanoseconds: i64) {
+        let now = self.clock.now_unix_nano();
+        self.store.clock_moved(nanoseconds, now);
     }
 
     /// From now on nothing waits for metadata: what waits, and what still comes, goes as it is known.
@@ -417,7 +458,7 @@ impl State {
         if self.settled {
             u64::MAX
         } else {
-            Clock::boot_ns()
+            self.clock.now()
         }
     }
 
@@ -471,15 +512,15 @@ impl State {
         self.end_left_out();
         let idle = u64::try_from(self.idle_timeout().as_nanos()).unwrap_or(u64::MAX);
         self.store.expire(self.clock.now_unix_nano(), idle);
-        self.identity.expire(Clock::boot_ns());
+        self.identity.expire(self.clock.now());
         self.aggregator.names_changed();
         let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());
         in_use.extend(self.aggregator.owners());
-        let store = &self.store;
+        let (store, now) = (&self.store, self.clock.now());
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
-        self.identity.retain_owners(is_used, Clock::boot_ns());
+        self.identity.retain_owners(is_used, now);
         // What a burst took is not kept for the next one.
         release_freed();
     }

@@ -2,6 +2,7 @@
 //!
 //! The same whether the agent watches the cluster itself or is told by a resolver.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use crate::identity::workload::Workload;
 
 /// What kind of object has an address. Where several have the same one, the kind that comes first here names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ObjectKind {
     /// A pod, by the addresses of its own; one with the host's network has none.
     Pod,
@@ -61,7 +62,7 @@ impl ObjectKind {
 }
 
 /// An address of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     /// The address; an IPv6 address that holds an IPv4 one is written as the latter.
     pub ip: IpAddr,
@@ -80,7 +81,7 @@ impl Address {
 }
 
 /// An object that has addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterObject {
     /// What it is.
     pub kind: ObjectKind,
@@ -98,7 +99,7 @@ pub struct ClusterObject {
 }
 
 /// What a watch of the cluster, or a resolver, tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClusterUpdate {
     /// An object is new or has changed.
     Applied(Box<ClusterObject>),

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
+use super::super::source::Source;
 use super::super::waiting::{For, Waiting};
 use super::State;
 use crate::events::{Body, Event, Role, decode};
 use crate::identity::cluster::Moment;
 use crate::identity::{FarEnd, OwnerId};
-use crate::kernel::{Clock, ConntrackError, Transport};
+use crate::recording::Told;
 
-impl State {
+impl<S: Source> State<S> {
     /// Handles an event now, or keeps its record until it can be.
     pub(super) fn admit(&mut self, event: &Event<'_>, owner: OwnerId, record: &[u8]) {
         if let Body::TcpOpen(connection) = &event.body {
@@ -58,7 +59,7 @@ impl State {
         if self.waiting.is_empty() {
             return;
         }
-        let (now, settled, identity) = (Clock::boot_ns(), self.settled, &mut self.identity);
+        let (now, settled, identity) = (self.clock.now(), self.settled, &mut self.identity);
         let released = self.waiting.release(|waiting| match &waiting.reason {
             _ if settled => false,
             For::Pod => identity.awaits_pod(waiting.owner, now),
@@ -78,30 +79,28 @@ impl State {
 
     /// Who answers a connection to a Service's address, when it is told of first.
     pub(super) fn backend(&mut self, event: &Event<'_>) -> Option<SocketAddr> {
-        let conntrack = self.conntrack.as_mut()?;
+        if !self.about.source.knows_backends() {
+            return None;
+        }
         let connection = self.aggregator.unnamed(event)?;
         let end = FarEnd::of(connection, event.boot_ns);
         if connection.role == Some(Role::Destination) || !self.identity.is_service(&end) {
             return None;
         }
         let (local, remote) = (connection.local, connection.remote);
-        match conntrack.translated(Transport::Tcp, local, remote, &self.counters) {
-            Ok(backend) => backend,
-            Err(error @ (ConntrackError::Absent | ConntrackError::NotPermitted)) => {
-                tracing::warn!(%error, "connection tracking is not asked any more");
-                self.conntrack = None;
-                None
-            }
-            Err(error) => {
-                tracing::debug!(%error, "connection tracking does not say where a connection goes");
-                None
-            }
-        }
+        let source = &mut self.about.source;
+        let backend = source.backend(local, remote, &self.counters)?;
+        self.note(|| Told::Backend {
+            local,
+            remote,
+            backend,
+        });
+        Some(backend)
     }
 
     /// Now, on both clocks.
     pub(super) fn moment(&self) -> Moment {
-        let boot = Clock::boot_ns();
+        let boot = self.clock.now();
         Moment {
             boot,
             unix: self.clock.unix_nano(boot),

@@ -1,17 +1,21 @@
 //! Making up for records that were lost, and comparing what is counted with what the kernel counts.
 
+use wellhead_common::maps::{SpillKey, SpillValue};
+
+use super::super::source::Source;
 use super::State;
 use crate::events::Spilled;
 use crate::identity::OwnerId;
-use crate::kernel::{LiveTcp, SpillEpoch};
+use crate::kernel::LiveTcp;
+use crate::recording::Told;
 
-impl State {
+impl<S: Source> State<S> {
     /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
     /// its way.
     pub(in super::super) fn connections_that_ended(&self) -> Vec<u64> {
         let open = self.aggregator.open_connections();
         open.chain(self.aggregator.left_out_connections())
-            .filter(|socket| !self.about.programs.is_open(*socket))
+            .filter(|socket| !self.about.source.is_open(*socket))
             .collect()
     }
 
@@ -22,17 +26,22 @@ impl State {
             self.aggregator
                 .connection_vanished(&mut self.store, *socket, now);
         }
+        if !sockets.is_empty() {
+            self.note(|| Told::Vanished {
+                sockets: sockets.to_vec(),
+            });
+        }
     }
 
     /// The kernel begins to count its connections.
     pub(in super::super) fn check_begins(&mut self) {
-        let lost = self.about.programs.losses();
+        let lost = self.about.source.losses();
         self.invariants.begin(&mut self.aggregator, lost);
     }
 
     /// It is done, and everything is read that happened meanwhile.
     pub(in super::super) fn check(&mut self, counted: Option<&LiveTcp>) {
-        let lost = self.about.programs.losses();
+        let lost = self.about.source.losses();
         let waiting = !self.waiting.is_empty();
         self.invariants
             .compare(&mut self.aggregator, counted, lost, waiting);
@@ -45,10 +54,10 @@ impl State {
     }
 
     /// Counts what the kernel added up of events whose details are lost.
-    pub(in super::super) fn count_spilled(&mut self, epoch: SpillEpoch) {
+    pub(in super::super) fn count_spilled(&mut self, spilled: &[(SpillKey, SpillValue)]) {
         let now = self.clock.now_unix_nano();
-        for (key, value) in self.about.programs.take_spilled(epoch) {
-            let Some(spilled) = Spilled::new(&key, &value) else {
+        for (key, value) in spilled {
+            let Some(spilled) = Spilled::new(key, value) else {
                 continue;
             };
             let known = self.identity.owner_of_cgroup(spilled.cgroup_id);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::pressure::{Change, Step};
+use super::super::source::Source;
 use super::State;
 use crate::counters::Discard;
 use crate::memory;
@@ -13,7 +14,7 @@ const WARNING_SECONDS: u32 = 60;
 /// How long a series may be idle while memory is short.
 const SHORT_IDLE: Duration = Duration::from_mins(1);
 
-impl State {
+impl<S: Source> State<S> {
     /// Looks at what the process takes of its budget, and gives something up or takes it back.
     pub(in super::super) fn mind_memory(&mut self) {
         self.unminded = 0;

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use super::super::source::Source;
 use super::State;
 use crate::counters::Discard;
 use crate::events::{Body, Event, Spilled};
 use crate::identity::OwnerId;
 
-impl State {
+impl<S: Source> State<S> {
     /// Whether telemetry of an owner is left out.
     pub(super) fn is_left_out(&mut self, owner: OwnerId) -> bool {
         let namespaces = &self.settings.live.namespaces;

@@ -1,16 +1,16 @@
 //! What exporters get to read.
 
 use super::super::memory::Held;
+use super::super::source::Source;
 use super::State;
 use crate::export::otlp::Queue;
-use crate::kernel::Clock;
 use crate::telemetry::store::{Reading, SeriesId};
 
-impl State {
+impl<S: Source> State<S> {
     /// Reads the store, and what there is to tell about the agent; for export, if series are given whose end was told.
     pub(in super::super) fn read(&mut self, told: Option<&[SeriesId]>) -> Reading {
-        self.about.programs.publish(&self.counters);
-        let (now, patience) = (Clock::boot_ns(), self.patience());
+        self.about.source.publish(&self.counters);
+        let (now, patience) = (self.clock.now(), self.patience());
         let Self {
             store,
             identity,

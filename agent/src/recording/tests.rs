@@ -1,0 +1,236 @@
+//! Recordings that are whole, torn, damaged, or none at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::PodUpdate;
+
+/// What a recording holds, written out.
+fn shown(path: &Path) -> Result<(Vec<String>, Option<String>), RecordingError> {
+    let mut recording = Recording::open(path)?;
+    let mut entries = Vec::new();
+    let mut damage = None;
+    while let Some(mut block) = recording.next_block()? {
+        loop {
+            match block.next() {
+                Ok(Some(entry)) => entries.push(format!("{entry:?}")),
+                Ok(None) => break,
+                Err(error) => {
+                    damage = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+    }
+    let damage = damage.or_else(|| recording.take_damage().map(|damage| damage.to_string()));
+    Ok((entries, damage))
+}
+
+fn start() -> Start {
+    Start {
+        node_name: "node-a".to_owned(),
+        own_pid: Some(7),
+        ..Start::default()
+    }
+}
+
+/// A recording of a few blocks.
+fn record(path: &Path) -> Outcome {
+    let (mut recorder, writer) = Writer::create(path, start()).unwrap();
+    recorder.begin(|start| Start {
+        boot_ns: 5,
+        ..start
+    });
+    recorder.time(6);
+    recorder.record(Ring::Identity, b"cgroup");
+    recorder.told(&Told::Pods(PodUpdate::Deleted { uid: "u".into() }));
+    recorder.time(6);
+    recorder.record(Ring::Other, b"process");
+    for _ in 0..5 {
+        recorder.second_passed();
+    }
+    recorder.time(8);
+    recorder.told(&Told::Missing(Missing {
+        sockets: vec![1, 2],
+        namespaces: [9].into(),
+        is_complete: true,
+    }));
+    recorder.record(Ring::Other, &vec![0xff; 70_000]);
+    recorder.end();
+    writer.finish().unwrap()
+}
+
+fn file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("file.wellrec")
+}
+
+#[test]
+fn what_is_recorded_is_read_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    let outcome = record(&path);
+    let bytes = fs::metadata(&path).unwrap().len();
+    let expected = Outcome {
+        records: 3,
+        missed: 0,
+        bytes,
+    };
+    assert_eq!(outcome, expected);
+    let recording = Recording::open(&path).unwrap();
+    let expected = Start {
+        boot_ns: 5,
+        ..start()
+    };
+    assert_eq!(*recording.start(), expected);
+    let (entries, damage) = shown(&path).unwrap();
+    assert_eq!(damage, None);
+    let short = entries.iter().map(|entry| &entry[..entry.len().min(60)]);
+    let text = short.collect::<Vec<_>>().join("\n");
+    expect_test::expect![[r#"
+        Time(6)
+        Record(Identity, [99, 103, 114, 111, 117, 112])
+        Told(Pods(Deleted { uid: "u" }))
+        Record(Other, [112, 114, 111, 99, 101, 115, 115])
+        Time(8)
+        Told(Missing(Missing { sockets: [1, 2], namespaces: {9}, is_
+        Record(Other, [255, 255, 255, 255, 255, 255, 255, 255, 255, 
+        Told(End)"#]]
+    .assert_eq(&text);
+    // A second recording does not replace the first.
+    let error = Writer::create(&path, start()).unwrap_err();
+    assert!(matches!(error, RecordingError::Create { .. }), "{error}");
+}
+
+#[test]
+fn a_torn_recording_is_used_as_far_as_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    record(&path);
+    let whole = fs::read(&path).unwrap();
+    let (all, _) = shown(&path).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        match shown(&path) {
+            Ok((entries, damage)) => {
+                assert_eq!(entries, all[..entries.len()], "{length}");
+                // Between two blocks nothing is wrong; that the end is missing is seen by its entry.
+                let at_boundary = damage.is_none();
+                assert!(
+                    at_boundary || damage.as_deref() == Some("it ends in the middle of a block")
+                );
+                seen.insert((entries.len(), at_boundary));
+            }
+            Err(error) => {
+                let no_use = matches!(
+                    error,
+                    RecordingError::Foreign { .. } | RecordingError::NoStart { .. }
+                );
+                assert!(no_use && seen.is_empty(), "{length}: {error}");
+            }
+        }
+    }
+    // After the first block, and at each byte of the second.
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+#[test]
+fn a_changed_byte_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    record(&path);
+    let whole = fs::read(&path).unwrap();
+    let (all, _) = shown(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x20;
+        fs::write(&path, &changed).unwrap();
+        let noticed = match shown(&path) {
+            Ok((entries, damage)) => damage.is_some() && all.starts_with(&entries),
+            Err(_) => true,
+        };
+        assert!(noticed, "byte {at}");
+    }
+}
+
+#[test]
+fn other_files_are_told_from_recordings() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    let check = |content: &[u8], expected: &str| {
+        fs::write(&path, content).unwrap();
+        let error = Recording::open(&path).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    check(b"", "is no recording");
+    check(b"\x7fELF and so on and on", "is no recording");
+    check(
+        b"WELLREC\n\x02\0\0\0",
+        "is of version 2, and this wellhead reads version 1",
+    );
+    check(b"WELLREC\n\x01\0\0\0", "has no beginning");
+    let absent = Recording::open(&directory.path().join("absent")).unwrap_err();
+    assert!(matches!(absent, RecordingError::Open { .. }), "{absent}");
+    let error = Recording::open(directory.path()).unwrap_err();
+    assert!(matches!(error, RecordingError::Read { .. }), "{error}");
+}
+
+#[test]
+fn counts_are_set_as_they_were() {
+    use crate::counters::{Counters, Discard, RecordKind};
+    let counters = Counters::default();
+    assert!(Counts::of(&counters).are_none());
+    counters.set_lost(RecordKind::Exec, 3);
+    counters.set_skipped(RecordKind::TcpClose, 2);
+    counters.set_discards(Discard::RingProcessFull, 3);
+    let counts = Counts::of(&counters);
+    let text = serde_json::to_string(&counts).unwrap();
+    let read: Counts = serde_json::from_str(&text).unwrap();
+    let others = Counters::default();
+    read.set(&others);
+    assert_eq!(Counts::of(&others), counts);
+    assert_eq!(others.lost(RecordKind::Exec), 3);
+}
+
+proptest! {
+    /// Whatever stands in a file that begins as a recording does: an error, or entries, and no panic.
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory);
+        let mut content = b"WELLREC\n\x01\0\0\0".to_vec();
+        content.extend_from_slice(&bytes);
+        fs::write(&path, &content).unwrap();
+        prop_assert!(shown(&path).is_err());
+    }
+
+    /// Likewise of entries in a block whose checksum is right.
+    #[test]
+    fn any_entries_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut rest = bytes.as_slice();
+        let mut taken = 0;
+        while let Ok(Some(_)) = entry::take(&mut rest) {
+            taken += 1;
+            prop_assert!(taken <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn entries_come_back(time: u64, record in prop::collection::vec(any::<u8>(), 0..300), nanoseconds: i64) {
+        let told = Told::WallClockMoved { nanoseconds };
+        let mut block = Vec::new();
+        entry::write_time(&mut block, time);
+        entry::write_record(&mut block, Ring::Other, &record);
+        entry::write_told(&mut block, &told).unwrap();
+        let mut rest = block.as_slice();
+        let mut next = || entry::take(&mut rest).unwrap();
+        prop_assert_eq!(next(), Some(Entry::Time(time)));
+        prop_assert_eq!(next(), Some(Entry::Record(Ring::Other, record.as_slice())));
+        prop_assert_eq!(next(), Some(Entry::Told(told)));
+        prop_assert_eq!(next(), None);
+    }
+}

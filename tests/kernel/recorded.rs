@@ -1,0 +1,146 @@
+//! What is made of a recording, against the pipeline that made the recording.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use wellhead::config::Config;
+use wellhead::counters::{Counters, Discard};
+use wellhead::daemon::{Settings, pipeline::Replay};
+use wellhead::identity::{Identity, PodUpdate};
+use wellhead::kernel::ProbeSettings;
+use wellhead::recording::{Recording, Start, Writer};
+use wellhead::telemetry::catalogue::Metric;
+use wellhead::telemetry::snapshot::Snapshot;
+use wellhead_tests::{
+    capture::{Live, settings},
+    cgroup::CgroupGuard,
+    require::say,
+    snapshot, workload,
+};
+
+use crate::{lost_ends, pods::Container};
+
+/// Keeps the recording there.
+const KEEP: &str = "WELLHEAD_TEST_CORPUS";
+
+/// Each connection of the flood ends at both sides.
+const FLOOD: usize = 400;
+
+/// Everything that a pod's container does, some of it before anybody knows whose it is, some of it lost to a ring that is too
+/// small: what a replay counts is what was counted.
+pub(crate) fn replays_to_the_same() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("recording");
+    // A number that no other test uses.
+    let container = Container::numbered(u32::MAX - 3);
+    let cgroup = CgroupGuard::at(&container.cgroup())?;
+    let start = Start {
+        version: "test".to_owned(),
+        node_name: "node-a".to_owned(),
+        boot_id: "boot".to_owned(),
+        kubernetes: true,
+        ..Start::default()
+    };
+    let (recorder, writer) = Writer::create(&path, start)?;
+    let probes = ProbeSettings {
+        network_ring: u32::try_from(rustix::param::page_size())?,
+        ..settings(Some(cgroup.id()))
+    };
+    let (live, pods) = Live::start_recorded(probes, recorder)?;
+
+    let place = directory.path().to_str().context("UTF-8")?;
+    workload::run(&cgroup, "endings", &[place])?;
+    pods.blocking_send(PodUpdate::Applied(Box::new(lost_ends::pod(&container))))?;
+    workload::run(&cgroup, "executions", &[place])?;
+    workload::run(&cgroup, "failures", &[])?;
+    workload::run(&cgroup, "connections", &["ipv4"])?;
+    workload::run(&cgroup, "connections", &["ipv6"])?;
+    let flood = FLOOD.to_string();
+    live.while_nobody_reads(|| workload::run(&cgroup, "flood", &[&flood]))?;
+    let ends = snapshot::number(2 * FLOOD);
+    let skipped = || i64::try_from(live.counters.discards(Discard::KernelRecursion));
+    let read = live.snapshot_when("all ends", |read| {
+        let closed = snapshot::total(read, Metric::TcpConnectionsClosed, &[]);
+        skipped().is_ok_and(|skipped| closed + skipped >= ends)
+    })?;
+    let lost = live.counters.discards(Discard::RingNetworkFull);
+    ensure!(lost > 0, "nothing was lost");
+    drop(live);
+    let outcome = writer.finish()?;
+    ensure!(outcome.missed == 0, "{outcome:?}");
+
+    let expected = counted(&read);
+    for _ in 0..2 {
+        let (replayed, records) = replay(&path)?;
+        ensure!(records == outcome.records, "{records} of {outcome:?}");
+        let replayed = counted(&replayed);
+        let differ: BTreeSet<_> = expected
+            .iter()
+            .chain(&replayed)
+            .filter(|(series, value)| {
+                [&expected, &replayed]
+                    .iter()
+                    .any(|all| all.get(*series) != Some(*value))
+            })
+            .collect();
+        ensure!(differ.is_empty(), "{differ:#?}");
+    }
+    say(format_args!(
+        "  {} records in {} bytes, {lost} lost before: {} series",
+        outcome.records,
+        outcome.bytes,
+        expected.len()
+    ));
+    if let Some(keep) = env::var_os(KEEP) {
+        fs::copy(&path, PathBuf::from(keep))?;
+    }
+    Ok(())
+}
+
+/// What the store comes to, and the number of records.
+fn replay(path: &Path) -> Result<(Arc<Snapshot>, u64)> {
+    let mut recording = Recording::open(path)?;
+    let settings = Settings::of_recording(&Config::default(), recording.start())?;
+    let start = recording.start().clone();
+    let counters = Arc::<Counters>::default();
+    let identity = settings.identity(start.kubernetes, start.cluster);
+    let mut replay = Replay::new(
+        &start,
+        Identity::new(&identity, Arc::clone(&counters)),
+        counters,
+        settings.pipeline.clone(),
+        (None, None),
+        Arc::default(),
+    );
+    while let Some(mut block) = recording.next_block()? {
+        while let Some(entry) = block.next()? {
+            replay.take_in(entry);
+        }
+    }
+    ensure!(recording.take_damage().is_none(), "damaged");
+    replay.settle();
+    let records = replay.replayed().records;
+    Ok((Arc::new(replay.read().into_snapshot()), records))
+}
+
+/// Every series but those of the agent itself, as text.
+fn counted(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let workloads = snapshot
+        .families
+        .iter()
+        .filter(|family| !family.metric.name().starts_with("wellhead.agent."));
+    let points = workloads.flat_map(|family| {
+        family.points.iter().map(|point| {
+            let resource = snapshot.resources.get(point.resource);
+            let name = family.metric.name();
+            let series = format!("{name} {resource:?} {:?}", point.attributes);
+            (series, format!("{:?}", point.value))
+        })
+    });
+    points.collect()
+}
