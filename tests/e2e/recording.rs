@@ -186,6 +186,8 @@ fn a_replay_exports_as_the_agent_does() {
         "--set",
         &endpoint,
         "--set",
+        "otlp.protocol=grpc",
+        "--set",
         "events.export=on",
         "--set",
         "traces.process=on",

@@ -39,9 +39,13 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
     // A number that no other test uses.
     let container = Container::numbered(u32::MAX - 3);
     let cgroup = CgroupGuard::at(&container.cgroup())?;
+    let config = Config {
+        node_name: "node-a".to_owned(),
+        ..Config::default()
+    };
     let start = Start {
         version: "test".to_owned(),
-        node_name: "node-a".to_owned(),
+        node_name: config.node_name.clone(),
         boot_id: "boot".to_owned(),
         kubernetes: true,
         ..Start::default()
@@ -51,7 +55,7 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
         network_ring: u32::try_from(rustix::param::page_size())?,
         ..settings(Some(cgroup.id()))
     };
-    let (live, pods) = Live::start_recorded(probes, recorder)?;
+    let (live, pods) = Live::start_recorded(&config, probes, recorder)?;
 
     let place = directory.path().to_str().context("UTF-8")?;
     workload::run(&cgroup, "endings", &[place])?;

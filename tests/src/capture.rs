@@ -181,7 +181,7 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
     ) -> Result<Self> {
-        Self::launch(probes, change, None, None)
+        Self::launch(&Config::default(), probes, change, (None, None))
     }
 
     /// As [`Self::start`], on the node of a cluster whose pods the caller tells of.
@@ -202,7 +202,12 @@ impl Live {
     ) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
         let (pods, updates) = mpsc::channel(1);
         let (_, status) = watch::channel(KubeStatus::default());
-        let live = Self::launch(probes, change, Some(PodInput { updates, status }), None)?;
+        let live = Self::launch(
+            &Config::default(),
+            probes,
+            change,
+            (Some(PodInput { updates, status }), None),
+        )?;
         Ok((live, pods))
     }
 
@@ -211,27 +216,28 @@ impl Live {
     /// # Errors
     /// Nothing can be attached.
     pub fn start_recorded(
+        config: &Config,
         probes: ProbeSettings,
         recorder: Recorder,
     ) -> Result<(Self, mpsc::Sender<PodUpdate>)> {
         let (pods, updates) = mpsc::channel(1);
         let (_, status) = watch::channel(KubeStatus::default());
         let pod_input = PodInput { updates, status };
-        let live = Self::launch(probes, |_| {}, Some(pod_input), Some(recorder))?;
+        let live = Self::launch(config, probes, |_| {}, (Some(pod_input), Some(recorder)))?;
         Ok((live, pods))
     }
 
     fn launch(
+        config: &Config,
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
-        pods: Option<PodInput>,
-        recorder: Option<Recorder>,
+        (pods, recorder): (Option<PodInput>, Option<Recorder>),
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let mut settings = Settings::new(&Config::default())?;
+        let mut settings = Settings::new(config)?;
         settings.probes = probes;
         // All tests share one process: what it takes says nothing about this pipeline.
         settings.pipeline.live.budget.total = u64::MAX;

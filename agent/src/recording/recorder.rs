@@ -138,6 +138,8 @@ impl Recorder {
     pub fn begin(&mut self, complete: impl FnOnce(Start) -> Start) {
         let start = complete(std::mem::take(&mut self.start));
         self.told(&Told::Start(start));
+        // A block of its own: without it the others are of no use.
+        self.hand_over();
     }
 
     /// Time has passed before what comes next.
