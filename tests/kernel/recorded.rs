@@ -121,14 +121,10 @@ fn replay(path: &Path) -> Result<(Arc<Snapshot>, u64)> {
         (None, None),
         Arc::default(),
     );
-    while let Some(mut block) = recording.next_block()? {
-        while let Some(entry) = block.next()? {
-            replay.take_in(entry);
-        }
-    }
-    ensure!(recording.take_damage().is_none(), "damaged");
-    replay.settle();
-    let records = replay.replayed().records;
+    replay.take_in_all(&mut recording)?;
+    let replayed = replay.replayed();
+    ensure!(replayed.ended && replayed.damage.is_none(), "{replayed:?}");
+    let records = replayed.records;
     Ok((Arc::new(replay.read().into_snapshot()), records))
 }
 

@@ -176,7 +176,8 @@ pub(crate) fn bench() -> Result<()> {
     ebpf::ensure(Warnings::Shown)?;
     Cmd::cargo()
         .dir(&paths::root()?)
-        .args(["bench", "--package", "wellhead", "--bench", "export"])
+        .args(["bench", "--package", "wellhead", "--bench", "records"])
+        .args(["--bench", "export"])
         .run()
 }
 

@@ -19,7 +19,7 @@ use crate::counters::{Counters, ExportStats};
 use crate::export::otlp::Queue;
 use crate::identity::Identity;
 use crate::kernel::Clock;
-use crate::recording::{Damage, Entry, Recording, RecordingError, Start, Told};
+use crate::recording::{Block, Damage, Entry, Recording, RecordingError, Start, Told};
 use crate::telemetry::catalogue::Metric;
 use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::live::OwnedEvent;
@@ -116,6 +116,21 @@ impl Replay {
         self.state.read(None)
     }
 
+    /// Takes in all of a recording that is left, as fast as it can be, and settles.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn take_in_all(&mut self, recording: &mut Recording) -> Result<(), RecordingError> {
+        while let Some(mut block) = recording.next_block()? {
+            while let Some(boot_ns) = self.take_in_until_time(&mut block) {
+                self.take_in(Entry::Time(boot_ns));
+            }
+        }
+        self.note_damage(recording.take_damage());
+        self.settle();
+        Ok(())
+    }
+
     /// How far it came.
     pub fn replayed(&self) -> &Replayed {
         &self.replayed
@@ -166,30 +181,38 @@ impl Replay {
     ) -> Result<(), RecordingError> {
         let began = Instant::now();
         while let Some(mut block) = recording.next_block()? {
-            loop {
-                match block.next() {
-                    Ok(Some(Entry::Time(boot_ns))) => {
-                        let due = self.due(began, speed, boot_ns);
-                        self.wait(due, requests).await;
-                        self.take_in(Entry::Time(boot_ns));
-                    }
-                    Ok(Some(entry)) => self.take_in(entry),
-                    Ok(None) => break,
-                    Err(damage) => {
-                        self.replayed.damage = Some(damage);
-                        break;
-                    }
-                }
+            while let Some(boot_ns) = self.take_in_until_time(&mut block) {
+                let due = self.due(began, speed, boot_ns);
+                self.wait(due, requests).await;
+                self.take_in(Entry::Time(boot_ns));
             }
             while let Ok(request) = requests.try_recv() {
                 self.answer(request);
             }
             yield_now().await;
         }
-        if let Some(damage) = recording.take_damage() {
-            self.replayed.damage.get_or_insert(damage);
-        }
+        self.note_damage(recording.take_damage());
         Ok(())
+    }
+
+    /// Takes in what comes before time passes; returns when it is then. `None`: that was the end of the block.
+    fn take_in_until_time(&mut self, block: &mut Block) -> Option<u64> {
+        loop {
+            match block.next() {
+                Ok(Some(Entry::Time(boot_ns))) => return Some(boot_ns),
+                Ok(Some(entry)) => self.take_in(entry),
+                Ok(None) => return None,
+                Err(damage) => {
+                    self.note_damage(Some(damage));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The first is the one that counts.
+    fn note_damage(&mut self, damage: Option<Damage>) {
+        self.replayed.damage = self.replayed.damage.take().or(damage);
     }
 
     /// When it is time for what happened then; `None`: at once.

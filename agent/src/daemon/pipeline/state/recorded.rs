@@ -45,16 +45,22 @@ impl<S: Source> State<S> {
 
     /// A second has passed, and this is what the kernel counted by now.
     pub(super) fn note_second(&mut self) {
-        let counts = self.copy(|| Told::Counts(Counts::of(&self.counters)));
-        self.note_copy(counts);
+        self.note_counts();
         self.note(|| Told::Second);
         if let Some(recorder) = &mut self.recorder {
             recorder.second_passed();
         }
     }
 
+    fn note_counts(&mut self) {
+        let counts = self.copy(|| Told::Counts(Counts::of(&self.counters)));
+        self.note_copy(counts);
+    }
+
     /// Nothing more is told.
     pub(in super::super) fn end_recording(&mut self) {
+        self.about.source.publish(&self.counters);
+        self.note_counts();
         if let Some(recorder) = self.recorder.take() {
             recorder.end();
         }

@@ -1,0 +1,89 @@
+//! The recordings in `corpus/`, replayed: the same telemetry every time, and what was expected of it.
+//!
+//! `pod.wellrec` is what a container of a pod did in the kernel tests: `WELLHEAD_TEST_CORPUS=FILE` has the one called
+//! `recording_replays_to_the_same` keep its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wellhead::config::Config;
+use wellhead::counters::{Counters, Discard};
+use wellhead::daemon::Settings;
+use wellhead::daemon::pipeline::Replay;
+use wellhead::export::otlp::metric_requests;
+use wellhead::export::prometheus::negotiation::Format;
+use wellhead::export::prometheus::page::{Page, Scope};
+use wellhead::identity::Identity;
+use wellhead::recording::Recording;
+use wellhead::telemetry::snapshot::Snapshot;
+
+/// What one replay came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    /// `/metrics`, without what the agent tells of itself.
+    page: String,
+    /// The same as OTLP requests.
+    requests: Vec<Vec<u8>>,
+    records: u64,
+    lost: u64,
+}
+
+fn replay(name: &str) -> Told {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut recording = Recording::open(&directory.join(name)).unwrap();
+    let start = recording.start().clone();
+    let settings = Settings::of_recording(&Config::default(), &start).unwrap();
+    let counters = Arc::<Counters>::default();
+    let identity = settings.identity(start.kubernetes, start.cluster);
+    let mut replay = Replay::new(
+        &start,
+        Identity::new(&identity, Arc::clone(&counters)),
+        Arc::clone(&counters),
+        settings.pipeline.clone(),
+        (None, None),
+        Arc::default(),
+    );
+    replay.take_in_all(&mut recording).unwrap();
+    let replayed = replay.replayed();
+    assert!(replayed.ended && replayed.damage.is_none(), "{replayed:?}");
+    let records = replayed.records;
+    let snapshot = workloads(replay.read().into_snapshot());
+    let mut page = String::new();
+    Page::new(
+        Format::OpenMetrics,
+        Scope::Left,
+        Arc::clone(&snapshot),
+        Vec::new(),
+    )
+    .write(&mut page, usize::MAX)
+    .unwrap();
+    Told {
+        page,
+        requests: metric_requests(snapshot)
+            .map(|request| request.to_vec())
+            .collect(),
+        records,
+        lost: counters.discards(Discard::RingNetworkFull),
+    }
+}
+
+/// Without the agent's own metrics, which are of this process.
+fn workloads(mut snapshot: Snapshot) -> Arc<Snapshot> {
+    let families = &mut snapshot.families;
+    families.retain(|family| !family.metric.name().starts_with("wellhead.agent."));
+    Arc::new(snapshot)
+}
+
+#[test]
+fn a_pod_is_told_of_as_it_was() {
+    let first = replay("pod.wellrec");
+    assert_eq!(first, replay("pod.wellrec"));
+    // Buckets follow from the same as sums and counts, and would be most of it.
+    let lines = first.page.lines().filter(|line| !line.contains("_bucket{"));
+    let text = lines
+        .map(|line| format!("{line}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    expect_test::expect_file!["corpus/pod.metrics.txt"].assert_eq(&text);
+    expect_test::expect!["4080 0"].assert_eq(&format!("{} {}", first.records, first.lost));
+}
