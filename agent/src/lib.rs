@@ -36,6 +36,8 @@ mod file_stamp;
 
 mod grpc_status;
 
+mod hash;
+
 mod lookup;
 
 mod memory;

@@ -1,8 +1,10 @@
 //! A map with a fixed capacity that gives up its oldest entry for a new one.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::VecDeque;
 use std::hash::Hash;
+
+use crate::hash::HashMap;
 
 /// Bounded map that remembers in which order its keys came.
 #[derive(Debug)]
@@ -10,7 +12,8 @@ pub(super) struct AgedMap<K, V> {
     capacity: usize,
     next: u64,
     entries: HashMap<K, (u64, V)>,
-    order: BTreeMap<u64, K>,
+    /// By age. Entries that are gone, or came again, are left in it until they are come upon.
+    order: VecDeque<(u64, K)>,
 }
 
 impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
@@ -19,8 +22,8 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
         Self {
             capacity: capacity.max(1),
             next: 0,
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
+            entries: HashMap::default(),
+            order: VecDeque::new(),
         }
     }
 
@@ -32,9 +35,10 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
         } else {
             None
         };
-        self.order.insert(self.next, key.clone());
+        self.order.push_back((self.next, key.clone()));
         self.entries.insert(key, (self.next, value));
         self.next += 1;
+        self.tidy();
         evicted
     }
 
@@ -57,15 +61,14 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (age, value) = self.entries.remove(key)?;
-        self.order.remove(&age);
+        let (_, value) = self.entries.remove(key)?;
+        self.tidy();
         Some(value)
     }
 
     /// Takes the oldest entry out if the condition holds for it.
     pub(super) fn pop_oldest_if(&mut self, condition: impl FnOnce(&V) -> bool) -> Option<(K, V)> {
-        let (_, key) = self.order.first_key_value()?;
-        let (_, value) = self.entries.get(key)?;
+        let (_, value) = self.oldest()?;
         if condition(value) {
             self.pop_oldest()
         } else {
@@ -83,10 +86,39 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     }
 
     fn pop_oldest(&mut self) -> Option<(K, V)> {
-        let (_, key) = self.order.pop_first()?;
+        self.oldest()?;
+        let (_, key) = self.order.pop_front()?;
         let (_, value) = self.entries.remove(&key)?;
         Some((key, value))
     }
+
+    /// The oldest entry, which is the first in order from then on.
+    fn oldest(&mut self) -> Option<(&K, &V)> {
+        let entries = &self.entries;
+        while self
+            .order
+            .front()
+            .is_some_and(|place| !is_live(entries, place))
+        {
+            self.order.pop_front();
+        }
+        let (_, key) = self.order.front()?;
+        let (_, value) = self.entries.get(key)?;
+        Some((key, value))
+    }
+
+    /// Forgets places of entries that are gone, where they are more than those of others: a few for each change, on the whole.
+    fn tidy(&mut self) {
+        const FEW: usize = 64;
+        if self.order.len() > 2 * self.entries.len() + FEW {
+            let entries = &self.entries;
+            self.order.retain(|place| is_live(entries, place));
+        }
+    }
+}
+
+fn is_live<K: Eq + Hash, V>(entries: &HashMap<K, (u64, V)>, (age, key): &(u64, K)) -> bool {
+    entries.get(key).is_some_and(|(now, _)| now == age)
 }
 
 #[cfg(test)]
@@ -124,6 +156,25 @@ mod tests {
             *value = 9;
         }
         assert_eq!(map.insert("c", 3), Some(("a", 9)));
+    }
+
+    #[test]
+    fn those_that_are_gone_take_no_room() {
+        let mut map = AgedMap::new(10);
+        for number in 0..1_000 {
+            map.insert(number, ());
+            if number % 2 == 0 {
+                map.remove(&number);
+            }
+            assert!(map.order.len() <= 2 * map.len() + 64, "{number}");
+        }
+        assert_eq!(map.len(), 10);
+        let mut left: Vec<i32> = Vec::new();
+        while let Some((number, ())) = map.pop_oldest_if(|()| true) {
+            left.push(number);
+        }
+        assert_eq!(left, (0..10).map(|at| 981 + 2 * at).collect::<Vec<_>>());
+        assert!(map.order.is_empty());
     }
 
     #[test]

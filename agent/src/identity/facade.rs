@@ -15,7 +15,7 @@ use super::describe::Describer;
 use super::facts::NodeFacts;
 use super::far_ends::{FarEnd, FarEnds, PeerKey};
 use super::naming_lag::NamingLag;
-use super::owners::{Owner, OwnerTable};
+use super::owners::{Owner, OwnerTable, SeenAt};
 use super::peers::Peer;
 use super::pod_info::{self, ContainerInfo, PodInfo};
 use super::pods::{PodTable, PodUpdate};
@@ -205,9 +205,21 @@ impl Identity {
     /// Somebody opened a connection at a time: the address of this end is the pod's, if it is one's and nobody else's.
     pub fn seen(&mut self, id: OwnerId, connection: &Connection, at: u64) {
         let local = connection.local.ip().to_canonical();
+        let mut seen = SeenAt {
+            ip: local,
+            netns: connection.netns,
+            changes: self.far_ends.changes(),
+        };
+        if self.owners.get(id).seen == Some(seen) {
+            return;
+        }
         if let Some(pod) = self.pod(id).filter(|pod| !pod.host_network) {
             let uid = Arc::clone(&pod.uid);
             self.far_ends.seen(local, connection.netns, &uid, at);
+        }
+        seen.changes = self.far_ends.changes();
+        if let Some(owner) = self.owners.get_mut(id) {
+            owner.seen = Some(seen);
         }
     }
 
@@ -250,15 +262,22 @@ impl Identity {
 
     /// Whether the pod an owner belongs to is not known yet and may still become so: flows would be counted under half
     /// a name.
-    pub fn awaits_pod(&self, id: OwnerId, now: u64) -> bool {
+    pub fn awaits_pod(&mut self, id: OwnerId, now: u64) -> bool {
         let owner = self.owners.get(id);
+        if owner.awaits_nothing {
+            return false;
+        }
         let Some(whose) = owner.whose.as_ref().filter(|_| self.kubernetes) else {
             return false;
         };
         let known = self.known(whose);
-        !known.complete
+        let awaits = !known.complete
             && known.pod.is_none()
-            && now.saturating_sub(owner.first_seen) < self.pod_wait
+            && now.saturating_sub(owner.first_seen) < self.pod_wait;
+        if !awaits && let Some(owner) = self.owners.get_mut(id) {
+            owner.awaits_nothing = true;
+        }
+        awaits
     }
 
     /// The resource to export an owner's telemetry under. The same object as before unless something changed.

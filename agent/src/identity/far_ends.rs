@@ -73,6 +73,8 @@ pub(super) struct FarEnds {
     host_addresses: BTreeSet<IpAddr>,
     /// By prefix; their pods may be told of late.
     blocks: AgedMap<IpAddr, ()>,
+    /// Grows with all that may change whose an address is.
+    changes: u64,
     /// Addresses nothing is known of, since when the last holder is gone (0: never had one) → when they were asked for first.
     strangers: AgedMap<(IpAddr, u64), u64>,
 }
@@ -98,6 +100,7 @@ impl FarEnds {
             host: host(settings),
             host_addresses: BTreeSet::new(),
             blocks: AgedMap::new(BLOCKS),
+            changes: 0,
             strangers: AgedMap::new(limits.peer_addresses),
         }
     }
@@ -107,6 +110,7 @@ impl FarEnds {
         if let ClusterUpdate::Restarted { kind, .. } = &update {
             self.unlisted.retain(|one| *one != (source, *kind));
         }
+        self.changes += 1;
         let objects = match &update {
             ClusterUpdate::Applied(object) => std::slice::from_ref(&**object),
             ClusterUpdate::Restarted { objects, .. } => objects.as_slice(),
@@ -126,9 +130,14 @@ impl FarEnds {
 
     /// A pod used this address in a network namespace at this time.
     pub(super) fn seen(&mut self, ip: IpAddr, netns: u32, uid: &str, at: u64) {
-        if may_be_one_pods(ip) && !self.is_host(ip) {
-            self.cluster.seen(ip, netns, uid, at);
+        if may_be_one_pods(ip) && !self.is_host(ip) && self.cluster.seen(ip, netns, uid, at) {
+            self.changes += 1;
         }
+    }
+
+    /// Grows with all that may change whose an address is: until then, seeing a pod use one again changes nothing.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Who it is. `backend` is whom a Service's address was translated to.
@@ -210,6 +219,7 @@ impl FarEnds {
 
     pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
         self.host_addresses = addresses;
+        self.changes += 1;
     }
 
     fn is_host(&self, ip: IpAddr) -> bool {
@@ -223,6 +233,7 @@ impl FarEnds {
 
     pub(super) fn expire(&mut self, now: u64) {
         self.cluster.expire(now);
+        self.changes += 1;
         let is_old = |asked: &u64| now.saturating_sub(*asked) >= MEMORY;
         while self.strangers.pop_oldest_if(is_old).is_some() {}
     }

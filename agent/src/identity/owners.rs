@@ -1,10 +1,12 @@
 //! Owners and their dense handles.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::OwnerId;
 use super::cgroup_path::CgroupOwner;
+
+use crate::hash::HashMap;
 
 /// Somebody telemetry belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,19 @@ pub struct Owner {
     pub first_seen: u64,
     /// The namespace of its pod, once it was known: it never changes, and stays when the pod is forgotten.
     pub(super) namespace: Option<Arc<str>>,
+    /// Its pod was known, or was waited for long enough: nobody waits for it any more.
+    pub(super) awaits_nothing: bool,
+    /// Where it was last seen, and the state of the far ends' names after that.
+    pub(super) seen: Option<SeenAt>,
+}
+
+/// An address that somebody used, in a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeenAt {
+    pub(super) ip: IpAddr,
+    pub(super) netns: u32,
+    /// [`super::far_ends::FarEnds::changes`].
+    pub(super) changes: u64,
 }
 
 /// The namespace somebody's pod is in.
@@ -45,10 +60,12 @@ impl OwnerTable {
             whose: None,
             first_seen: 0,
             namespace: None,
+            awaits_nothing: false,
+            seen: None,
         };
         Self {
             slots: vec![Some(node.clone())],
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             free: Vec::new(),
             capacity: capacity.min(u32::MAX as usize - 1),
             node,
@@ -66,6 +83,8 @@ impl OwnerTable {
             whose: Some(whose.clone()),
             first_seen: now,
             namespace: None,
+            awaits_nothing: false,
+            seen: None,
         });
         self.ids.insert(whose.clone(), id);
         Some(id)
@@ -79,9 +98,14 @@ impl OwnerTable {
             .unwrap_or(&self.node)
     }
 
+    /// What is known of an owner; `None` for one that was freed.
+    pub(super) fn get_mut(&mut self, id: OwnerId) -> Option<&mut Owner> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
     /// An owner's pod is in this namespace.
     pub(super) fn found_in(&mut self, id: OwnerId, namespace: Arc<str>) {
-        if let Some(Some(owner)) = self.slots.get_mut(id.0 as usize) {
+        if let Some(owner) = self.get_mut(id) {
             owner.namespace = Some(namespace);
         }
     }

@@ -1,11 +1,13 @@
 //! The pods of this node: by UID, by container; deleted ones for a while.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::aged_map::AgedMap;
 use super::pod_info::{ContainerInfo, PodInfo};
+
+use crate::hash::HashMap;
 
 /// Ids kept per pod, those it reports apart. A container that keeps crashing gets a new one with every run.
 const IDS_PER_POD: usize = 64;
@@ -61,8 +63,8 @@ impl PodTable {
             living: AgedMap::new(capacity),
             deleted: AgedMap::new(capacity),
             linger,
-            by_hash: HashMap::new(),
-            by_container: HashMap::new(),
+            by_hash: HashMap::default(),
+            by_container: HashMap::default(),
         }
     }
 

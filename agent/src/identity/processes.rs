@@ -1,12 +1,12 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::OwnerId;
 use super::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
 use crate::events::{Body, Event, ProcessId};
+use crate::hash::HashMap;
 
 /// One in this many of the processes remembered may be one that has ended.
 const ENDED_SHARE: usize = 8;
@@ -30,6 +30,13 @@ pub struct Process {
     pub root: ProcessId,
 }
 
+impl Process {
+    /// The name its program was called by, if it is known.
+    pub fn program(&self) -> Option<&Arc<str>> {
+        self.executable.as_ref()
+    }
+}
+
 /// Live processes seen since the agent started. Bounded: the oldest entry makes room and is counted.
 #[derive(Debug)]
 pub struct ProcessTable {
@@ -45,7 +52,7 @@ impl ProcessTable {
     pub fn new(capacity: usize, counters: Arc<Counters>) -> Self {
         Self {
             processes: AgedMap::new(capacity),
-            newest_by_pid: HashMap::new(),
+            newest_by_pid: HashMap::default(),
             ended: AgedMap::new(capacity / ENDED_SHARE),
             counters,
         }

@@ -236,6 +236,7 @@ mod tests {
         };
         let process = process(id, parent);
         let occurrence = Occurrence {
+            program: None,
             event: &event,
             unix_nano: 1_500,
             owner: OwnerId(1),
@@ -334,6 +335,7 @@ mod tests {
             body: Body::TcpClose(end),
         };
         let occurrence = Occurrence {
+            program: None,
             event: &event,
             unix_nano: 1_900,
             owner: OwnerId(1),

@@ -27,7 +27,9 @@ use crate::counters::{Counters, Discard};
 use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
-use crate::identity::{Identity, OwnerId, Process, ProcessTable, Resolution, Resource};
+use crate::identity::{
+    Identity, OwnerId, Process, ProcessTable, Program, Programs, Resolution, Resource,
+};
 use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
 use crate::recording::{Recorder, Ring, Told};
@@ -53,6 +55,7 @@ pub(super) struct State<S> {
     about: About<S>,
     identity: Identity,
     processes: ProcessTable,
+    programs: Programs,
     aggregator: Aggregator,
     store: Store,
     waiting: WaitingRecords,
@@ -114,6 +117,7 @@ impl<S: Source> State<S> {
             own,
             about,
             identity,
+            programs: Programs::default(),
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
             store: Store::new(settings.live.series, Arc::clone(&counters))
@@ -323,6 +327,10 @@ impl<S: Source> State<S> {
             unix_nano,
             owner,
             process: process.map(|(_, process)| process).or(ended.as_ref()),
+            program: match &event.body {
+                Body::Exec(exec) => self.processes.get(exec.process).and_then(Process::program),
+                _ => None,
+            },
             backend,
         };
         self.store.forget_observed();
@@ -375,10 +383,8 @@ impl<S: Source> State<S> {
     }
 
     fn follow_exec(&mut self, exec: &Exec<'_>, at: u64, owner: OwnerId) {
-        let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
-        let path = String::from_utf8_lossy(exec.file_name);
-        self.processes
-            .executed(exec.process, at, owner, name.into(), path.into());
+        let Program { name, path } = self.programs.of(exec);
+        self.processes.executed(exec.process, at, owner, name, path);
     }
 
     fn finished_span(

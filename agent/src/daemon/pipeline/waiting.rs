@@ -1,9 +1,10 @@
 //! Records that came before it is known whose they are, or who is at the far end.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use crate::hash::HashMap;
 use crate::identity::{FarEnd, OwnerId};
 
 /// What has to be known before a record is handled.
@@ -53,7 +54,7 @@ impl WaitingRecords {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             records: VecDeque::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             bytes: 0,
             capacity,
         }

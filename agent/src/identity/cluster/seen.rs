@@ -22,7 +22,7 @@ pub(super) struct Seen {
 }
 
 /// A pod's network namespace.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home {
     netns: u32,
     is_certain: bool,
@@ -71,17 +71,19 @@ impl Seen {
 
 impl ClusterTable {
     /// A pod was seen to use an address in a network namespace (0: not known) at this time. If it is not known to have it, and nobody
-    /// else is told to, it has had it since then.
-    pub fn seen(&mut self, ip: IpAddr, netns: u32, uid: &str, at: u64) {
+    /// else is told to, it has had it since then. Says whether anything is different from before.
+    pub fn seen(&mut self, ip: IpAddr, netns: u32, uid: &str, at: u64) -> bool {
         let id = (ObjectKind::Pod, number(uid));
         let Some(object) = self.objects.get_mut(&id).filter(|pod| !pod.finished) else {
-            return;
+            return false;
         };
         let (is_told, is_told_none) = (object.has(ip), object.has_none());
         let seen = object.seen.get_or_insert_default();
+        let home = seen.home;
         if !seen.is_at_home(netns, is_told, is_told_none) {
-            return;
+            return false;
         }
+        let is_new_home = seen.home != home;
         let basis = match (is_told, is_told_none) {
             (true, _) => Basis::Told,
             (false, true) => Basis::Seen,
@@ -91,15 +93,17 @@ impl ClusterTable {
         if let Some(claims) = self.by_ip.get_mut(&ip) {
             let has_it = claims.living(id, None).is_some();
             if has_it || !claims.yield_to(&claim) || !claims.has_room() {
-                return;
+                return is_new_home;
             }
         }
-        if is_told || seen.add(ip) {
+        let has_room = is_told || seen.add(ip);
+        if has_room {
             let cut = self.by_ip.entry(ip).or_default().take_over(claim);
             if let Some(until) = cut {
                 self.note_ended(ip, until);
             }
         }
+        has_room || is_new_home
     }
 
     /// What somebody was only seen to have is theirs again who are told to have it.

@@ -1,6 +1,6 @@
 //! Address and time → whose it was then.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::addresses::without;
 use super::claims::{Basis, Claim, Claims};
 use super::object::{Address, ClusterObject, ClusterUpdate, ObjectKind};
 use super::seen::Seen;
+use crate::hash::HashMap;
 use crate::identity::workload::Workload;
 use crate::identity::workloads::Workloads;
 
@@ -132,8 +133,8 @@ impl ClusterTable {
         Self {
             capacity: capacity.max(1),
             linger,
-            objects: HashMap::new(),
-            by_ip: HashMap::new(),
+            objects: HashMap::default(),
+            by_ip: HashMap::default(),
             ended: VecDeque::new(),
             names: Workloads::default(),
             renamed: false,

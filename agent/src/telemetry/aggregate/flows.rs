@@ -1,12 +1,13 @@
 //! Flows: what connections between the same two ends have in common, found once and then counted without a look-up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::balance::Balance;
 use super::ends::flow_attributes;
 use super::{Attributes, Occurrence};
 use crate::events::{Connection, Role, Totals};
+use crate::hash::HashMap;
 use crate::identity::{Identity, OwnerId, PeerKey, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::store::{Measurement, SeriesId, Store};
@@ -122,10 +123,10 @@ impl Flows {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::new(),
-            by_attributes: HashMap::new(),
-            open: HashMap::new(),
-            left_out: HashMap::new(),
+            by_key: HashMap::default(),
+            by_attributes: HashMap::default(),
+            open: HashMap::default(),
+            left_out: HashMap::default(),
             open_limit: connections.max(1),
             limit: (connections / CONNECTIONS_PER_FLOW).max(1),
             balance: Balance::default(),

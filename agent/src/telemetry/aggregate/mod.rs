@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use self::flows::Flows;
 use crate::events::{Body, Connection, Event, Spilled, executable_name};
@@ -29,6 +30,8 @@ pub struct Occurrence<'a> {
     pub owner: OwnerId,
     /// The process it is about, as it was before the event, where known.
     pub process: Option<&'a Process>,
+    /// The name its program is called by from now on, of an execution, where it is known.
+    pub program: Option<&'a Arc<str>>,
     /// Whom the address that was dialled was translated to, where it is a Service's and that is known.
     pub backend: Option<SocketAddr>,
 }

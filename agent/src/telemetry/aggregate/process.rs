@@ -1,6 +1,8 @@
 //! Counting processes.
 
-use super::{Attributes, Occurrence, seconds};
+use std::sync::Arc;
+
+use super::{Occurrence, seconds};
 use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
 use crate::identity::Value;
 use crate::telemetry::catalogue::{Attr, Metric};
@@ -21,8 +23,11 @@ pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
 }
 
 pub(super) fn executed(store: &mut Store, occurrence: &Occurrence<'_>, exec: &Exec<'_>) {
-    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
-    let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name.into()))]);
+    let name = occurrence.program.map_or_else(
+        || executable_name(exec.file_name, exec.file_name_truncated, exec.comm).into(),
+        Arc::clone,
+    );
+    let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name))]);
     let Occurrence {
         owner, unix_nano, ..
     } = *occurrence;
@@ -38,14 +43,15 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
     } = *occurrence;
     let executable = occurrence.executable(&exit.comm);
     let outcome = outcome(exit.status);
-    let name: Attributes = vec![(Attr::ProcessExecutableName, executable)];
-    let mut name_and_outcome = name.clone();
-    name_and_outcome.extend(outcome);
-    let attributes = store.intern(&name_and_outcome);
+    let name = (Attr::ProcessExecutableName, executable);
+    let attributes = match outcome {
+        Some(outcome) => store.intern(&[name.clone(), outcome]),
+        None => store.intern(std::slice::from_ref(&name)),
+    };
     store.add(Metric::ProcessExits, owner, attributes, 1, unix_nano);
 
     if let Some(since) = exit.process.started_ns() {
-        let attributes = store.intern(&name);
+        let attributes = store.intern(std::slice::from_ref(&name));
         let lived = seconds(event.boot_ns.saturating_sub(since));
         store.record(Metric::ProcessDuration, owner, attributes, lived, unix_nano);
     }

@@ -93,6 +93,7 @@ fn flow(
         body: Body::TcpOpen(like.clone()),
     };
     let occurrence = Occurrence {
+        program: None,
         event: &event,
         unix_nano: now,
         owner,

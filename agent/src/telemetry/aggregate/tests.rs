@@ -42,6 +42,7 @@ impl Fixture {
             body,
         };
         let occurrence = Occurrence {
+            program: None,
             event: &event,
             unix_nano: 1,
             owner: OwnerId::NODE,

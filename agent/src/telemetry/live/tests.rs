@@ -115,6 +115,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         body,
     };
     let occurrence = Occurrence {
+        program: None,
         event: &event,
         unix_nano: 3_000,
         owner: OwnerId::NODE,
@@ -134,6 +135,7 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         body,
     };
     let occurrence = Occurrence {
+        program: None,
         event: &event,
         unix_nano: 3_000,
         owner: OwnerId::NODE,

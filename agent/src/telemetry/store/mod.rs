@@ -11,7 +11,6 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ pub use self::value::{Buckets, Measurement};
 use super::catalogue::{Attr, Instrument, Metric};
 use super::snapshot::PointValue;
 use crate::counters::{Counters, Discard};
+use crate::hash::HashMap;
 use crate::identity::{OwnerId, Value};
 
 /// Handle of a series, for updates without a look-up. Safe to keep: after the series has expired it names nothing.
@@ -123,11 +123,11 @@ impl Store {
             admits_new: true,
             counters,
             sets: Sets::new(room_for_sets(limit)),
-            index: HashMap::new(),
+            index: HashMap::default(),
             slots: Vec::new(),
             free: Vec::new(),
             held: 0,
-            owners: HashMap::new(),
+            owners: HashMap::default(),
             per_metric: [0; Metric::ALL.len()],
             readings: 0,
             ends: None,

@@ -1,10 +1,10 @@
 //! Interned attribute sets: equal sets are stored once and named by a small id.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
+use crate::hash::HashMap;
 use crate::identity::Value;
 use crate::telemetry::catalogue::Attr;
 
@@ -56,7 +56,7 @@ impl Sets {
     /// A table of at most `capacity` sets beside the two fixed ones.
     pub(super) fn new(capacity: usize) -> Self {
         let mut sets = Self {
-            index: HashMap::new(),
+            index: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             capacity: capacity.saturating_add(2),

@@ -114,7 +114,7 @@ impl<S: Source> State<S> {
         Some(event)
     }
 
-    fn awaits_pod(&self, owner: OwnerId, now: u64) -> bool {
+    fn awaits_pod(&mut self, owner: OwnerId, now: u64) -> bool {
         let waits = self.waiting.awaits_pod(owner) || self.identity.awaits_pod(owner, now);
         waits && !self.settled
     }

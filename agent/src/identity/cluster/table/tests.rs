@@ -332,7 +332,7 @@ proptest! {
             match action {
                 0 | 1 => { table.apply(ClusterUpdate::Applied(Box::new(one)), source, at(now)); }
                 2 => { table.apply(ClusterUpdate::Deleted { kind: ObjectKind::Pod, uid }, source, at(now)); }
-                3 => table.seen(ip(&format!("10.0.0.{address}")), HOME + u32::from(which) % 3, &uid, now * SECOND),
+                3 => { table.seen(ip(&format!("10.0.0.{address}")), HOME + u32::from(which) % 3, &uid, now * SECOND); }
                 _ => table.expire(now * SECOND),
             }
             prop_assert!(table.len() <= 4);

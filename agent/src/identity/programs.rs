@@ -1,0 +1,104 @@
+//! Names of programs that are executed over and over, each made once.
+
+use std::sync::Arc;
+
+use crate::events::{Exec, executable_name};
+use crate::hash::HashMap;
+
+/// Beyond so many it begins anew: a node executes a few hundred.
+const MOST: usize = 1_024;
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The name it was called by.
+    pub name: Arc<str>,
+    /// The path that was given.
+    pub path: Arc<str>,
+}
+
+/// Those that were executed lately, by the path that was given.
+#[derive(Debug, Default)]
+pub struct Programs {
+    by_path: HashMap<Box<[u8]>, Program>,
+}
+
+impl Programs {
+    /// The program that is executed.
+    pub fn of(&mut self, exec: &Exec<'_>) -> Program {
+        // Of a path that is cut or not there, the name is that of the process.
+        let is_name_of_path = !exec.file_name_truncated && !exec.file_name.ends_with(b"/");
+        if !is_name_of_path || exec.file_name.is_empty() {
+            return program(exec);
+        }
+        if let Some(known) = self.by_path.get(exec.file_name) {
+            return known.clone();
+        }
+        if self.by_path.len() >= MOST {
+            self.by_path.clear();
+        }
+        let program = program(exec);
+        self.by_path.insert(exec.file_name.into(), program.clone());
+        program
+    }
+}
+
+fn program(exec: &Exec<'_>) -> Program {
+    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
+    Program {
+        name: name.into(),
+        path: String::from_utf8_lossy(exec.file_name).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::ProcessId;
+
+    fn exec<'a>(file_name: &'a [u8], truncated: bool, comm: &'a [u8]) -> Exec<'a> {
+        Exec {
+            process: ProcessId {
+                pid: 1,
+                start_ns: 1,
+            },
+            parent_pid: 1,
+            uid: 0,
+            comm,
+            file_name,
+            file_name_truncated: truncated,
+            arguments: b"",
+            arguments_truncated: false,
+        }
+    }
+
+    #[test]
+    fn a_path_has_one_name_whatever_the_process_was_called() {
+        let mut programs = Programs::default();
+        let first = programs.of(&exec(b"/bin/sh", false, b"a"));
+        assert_eq!((&*first.name, &*first.path), ("sh", "/bin/sh"));
+        let again = programs.of(&exec(b"/bin/sh", false, b"b"));
+        assert!(Arc::ptr_eq(&first.name, &again.name));
+    }
+
+    #[test]
+    fn where_the_path_does_not_tell_the_process_does() {
+        let mut programs = Programs::default();
+        for (path, truncated) in [(&b"/a/b"[..], true), (b"", false), (b"/a/", false)] {
+            for comm in [&b"one\0"[..], b"two\0"] {
+                let program = programs.of(&exec(path, truncated, comm));
+                assert_eq!(program.name.as_bytes(), &comm[..3]);
+            }
+        }
+        assert!(programs.by_path.is_empty());
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let mut programs = Programs::default();
+        for number in 0..3 * MOST {
+            programs.of(&exec(format!("/{number}").as_bytes(), false, b""));
+            assert!(programs.by_path.len() <= MOST);
+        }
+    }
+}
