@@ -48,6 +48,8 @@ pub struct Recorder {
     start: Start,
     block: Vec<u8>,
     time: u64,
+    /// The last that was written down.
+    written_time: u64,
     /// Seconds since the block was begun.
     seconds: u32,
     /// Records left out since that was last written down.
@@ -96,6 +98,7 @@ impl Writer {
             start,
             block: Vec::with_capacity(FULL),
             time: 0,
+            written_time: 0,
             seconds: 0,
             missed: 0,
             blocks,
@@ -144,9 +147,13 @@ impl Recorder {
 
     /// Time has passed before what comes next.
     pub fn time(&mut self, boot_ns: u64) {
-        if self.time != boot_ns {
-            self.time = boot_ns;
-            write_time(&mut self.block, boot_ns);
+        self.time = boot_ns;
+    }
+
+    fn write_time(&mut self) {
+        if self.written_time != self.time {
+            self.written_time = self.time;
+            write_time(&mut self.block, self.time);
         }
     }
 
@@ -160,12 +167,14 @@ impl Recorder {
             self.numbers.missed.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.write_time();
         write_record(&mut self.block, ring, record);
         self.numbers.records.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Anything else.
     pub fn told(&mut self, told: &Told) {
+        self.write_time();
         if let Err(error) = write_told(&mut self.block, told) {
             // Text and numbers can be written always.
             tracing::error!(%error, "something cannot be written into the recording");
