@@ -1,5 +1,6 @@
 //! The one owner of all identity state.
 
+mod met;
 mod namespace;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -15,7 +16,7 @@ use super::describe::Describer;
 use super::facts::NodeFacts;
 use super::far_ends::{FarEnd, FarEnds, PeerKey};
 use super::naming_lag::NamingLag;
-use super::owners::{Owner, OwnerTable, SeenAt};
+use super::owners::{Owner, OwnerTable};
 use super::peers::Peer;
 use super::pod_info::{self, ContainerInfo, PodInfo};
 use super::pods::{PodTable, PodUpdate};
@@ -24,7 +25,6 @@ use super::scan::Scanned;
 use super::settings::IdentitySettings;
 use super::workload::Workload;
 use crate::counters::{Counters, Discard};
-use crate::events::Connection;
 
 /// Answers who: by cgroup, by owner, by address. Every time is on the boot clock, in nanoseconds.
 #[derive(Debug)]
@@ -202,27 +202,6 @@ impl Identity {
         self.far_ends.host_addresses_changed(addresses);
     }
 
-    /// Somebody opened a connection at a time: the address of this end is the pod's, if it is one's and nobody else's.
-    pub fn seen(&mut self, id: OwnerId, connection: &Connection, at: u64) {
-        let local = connection.local.ip().to_canonical();
-        let mut seen = SeenAt {
-            ip: local,
-            netns: connection.netns,
-            changes: self.far_ends.changes(),
-        };
-        if self.owners.get(id).seen == Some(seen) {
-            return;
-        }
-        if let Some(pod) = self.pod(id).filter(|pod| !pod.host_network) {
-            let uid = Arc::clone(&pod.uid);
-            self.far_ends.seen(local, connection.netns, &uid, at);
-        }
-        seen.changes = self.far_ends.changes();
-        if let Some(owner) = self.owners.get_mut(id) {
-            owner.seen = Some(seen);
-        }
-    }
-
     /// Who is, or was, at this far end. `backend` is whom a Service's address was translated to, where that is known.
     pub fn peer(&mut self, end: &FarEnd, backend: Option<SocketAddr>) -> Peer {
         self.far_ends.peer(end, backend)
@@ -258,26 +237,6 @@ impl Identity {
             &self.node_name
         };
         Peer::Address(Arc::clone(name))
-    }
-
-    /// Whether the pod an owner belongs to is not known yet and may still become so: flows would be counted under half
-    /// a name.
-    pub fn awaits_pod(&mut self, id: OwnerId, now: u64) -> bool {
-        let owner = self.owners.get(id);
-        if owner.awaits_nothing {
-            return false;
-        }
-        let Some(whose) = owner.whose.as_ref().filter(|_| self.kubernetes) else {
-            return false;
-        };
-        let known = self.known(whose);
-        let awaits = !known.complete
-            && known.pod.is_none()
-            && now.saturating_sub(owner.first_seen) < self.pod_wait;
-        if !awaits && let Some(owner) = self.owners.get_mut(id) {
-            owner.awaits_nothing = true;
-        }
-        awaits
     }
 
     /// The resource to export an owner's telemetry under. The same object as before unless something changed.

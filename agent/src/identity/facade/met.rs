@@ -1,0 +1,51 @@
+//! What is asked and told of an owner with nearly every event: the answer is found once, and kept.
+
+use std::sync::Arc;
+
+use super::Identity;
+use crate::events::Connection;
+use crate::identity::OwnerId;
+use crate::identity::owners::SeenAt;
+
+impl Identity {
+    /// Whether the pod an owner belongs to is not known yet and may still become so: flows would be counted under half
+    /// a name.
+    pub fn awaits_pod(&mut self, id: OwnerId, now: u64) -> bool {
+        let owner = self.owners.get(id);
+        if owner.awaits_nothing {
+            return false;
+        }
+        let Some(whose) = owner.whose.as_ref().filter(|_| self.kubernetes) else {
+            return false;
+        };
+        let known = self.known(whose);
+        let awaits = !known.complete
+            && known.pod.is_none()
+            && now.saturating_sub(owner.first_seen) < self.pod_wait;
+        if !awaits && let Some(owner) = self.owners.get_mut(id) {
+            owner.awaits_nothing = true;
+        }
+        awaits
+    }
+
+    /// Somebody opened a connection at a time: the address of this end is the pod's, if it is one's and nobody else's.
+    pub fn seen(&mut self, id: OwnerId, connection: &Connection, at: u64) {
+        let local = connection.local.ip().to_canonical();
+        let mut seen = SeenAt {
+            ip: local,
+            netns: connection.netns,
+            changes: self.far_ends.changes(),
+        };
+        if self.owners.get(id).seen == Some(seen) {
+            return;
+        }
+        if let Some(pod) = self.pod(id).filter(|pod| !pod.host_network) {
+            let uid = Arc::clone(&pod.uid);
+            self.far_ends.seen(local, connection.netns, &uid, at);
+        }
+        seen.changes = self.far_ends.changes();
+        if let Some(owner) = self.owners.get_mut(id) {
+            owner.seen = Some(seen);
+        }
+    }
+}
