@@ -182,6 +182,26 @@ fn where_the_disk_is_full_the_oldest_make_room() {
     drop(room);
 }
 
+/// Not even one request has room: it is dropped and counted, and what comes once the receiver is back is sent.
+#[test]
+fn where_nothing_has_room_nothing_is_waited_for() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let (mut outage, agent) = Outage::still_empty();
+    let room = Mount::sized(4, &outage.directory.path().join("logs"));
+    outage.program.run_times(EXECUTIONS, &ARGUMENTS);
+    until("those without room to be counted", || {
+        (discards(&agent, "logs_full") > EXECUTIONS / 2).then_some(())
+    });
+    outage.receiver.start_again();
+    let after = Programs::new().link("/bin/true", "after");
+    after.run_times(3, &[]);
+    eventually("what came after", &3, || outage.told_of(&after));
+    drop(agent);
+    drop(room);
+}
+
 /// How long the receiver is away in the long test.
 const AWAY: Duration = Duration::from_mins(5);
 

@@ -122,8 +122,10 @@ impl Spill {
             *dropped += self.drop_oldest();
         }
         loop {
+            // One that is made for this request alone makes no room for it.
+            let can_make_room = !self.segments.is_empty();
             match self.write(request) {
-                Err(full) if full.is_full() && !self.segments.is_empty() => {
+                Err(full) if full.is_full() && can_make_room => {
                     *dropped += self.drop_oldest();
                 }
                 written => return written,
