@@ -13,9 +13,7 @@ use wellhead::daemon::pipeline::Replay;
 use wellhead::export::otlp::metric_requests;
 use wellhead::export::prometheus::negotiation::Format;
 use wellhead::export::prometheus::page::{Page, Scope};
-use wellhead::identity::Identity;
 use wellhead::recording::Recording;
-use wellhead::telemetry::snapshot::Snapshot;
 
 /// What one replay came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,12 +32,10 @@ fn replay(name: &str) -> Told {
     let start = recording.start().clone();
     let settings = Settings::of_recording(&Config::default(), &start).expect("the defaults");
     let counters = Arc::<Counters>::default();
-    let identity = settings.identity(start.kubernetes, start.cluster);
     let mut replay = Replay::new(
         &start,
-        Identity::new(&identity, Arc::clone(&counters)),
+        &settings,
         Arc::clone(&counters),
-        settings.pipeline.clone(),
         (None, None),
         Arc::default(),
     );
@@ -49,7 +45,7 @@ fn replay(name: &str) -> Told {
     let replayed = replay.replayed();
     assert!(replayed.ended && replayed.damage.is_none(), "{replayed:?}");
     let records = replayed.records;
-    let snapshot = workloads(replay.read().into_snapshot());
+    let snapshot = Arc::new(replay.read().into_snapshot().of_workloads());
     let mut page = String::new();
     Page::new(
         Format::OpenMetrics,
@@ -67,13 +63,6 @@ fn replay(name: &str) -> Told {
         records,
         lost: counters.discards(Discard::RingNetworkFull),
     }
-}
-
-/// Without the agent's own metrics, which are of this process.
-fn workloads(mut snapshot: Snapshot) -> Arc<Snapshot> {
-    let families = &mut snapshot.families;
-    families.retain(|family| !family.metric.name().starts_with("wellhead.agent."));
-    Arc::new(snapshot)
 }
 
 #[test]

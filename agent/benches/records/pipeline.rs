@@ -7,7 +7,6 @@ use wellhead::config::Config;
 use wellhead::counters::{Counters, Discard, RecordKind};
 use wellhead::daemon::Settings;
 use wellhead::daemon::pipeline::Replay;
-use wellhead::identity::Identity;
 use wellhead::recording::{Entry, Ring, Start};
 
 use super::node;
@@ -30,12 +29,10 @@ impl NodePipeline {
             ..Start::default()
         };
         let settings = Settings::of_recording(&Config::default(), &start).expect("the defaults");
-        let identity = settings.identity(start.kubernetes, start.cluster);
         let mut replay = Replay::new(
             &start,
-            Identity::new(&identity, Arc::clone(&counters)),
+            &settings,
             Arc::clone(&counters),
-            settings.pipeline.clone(),
             (None, None),
             Arc::default(),
         );
@@ -64,10 +61,8 @@ impl NodePipeline {
 
     /// Series of workloads.
     pub(crate) fn series(&mut self) -> usize {
-        let families = self.replay.read().into_snapshot().families;
-        let workloads = families
-            .iter()
-            .filter(|family| !family.metric.name().starts_with("wellhead.agent."));
-        workloads.map(|family| family.points.len()).sum()
+        let workloads = self.replay.read().into_snapshot().of_workloads();
+        let families = workloads.families.iter();
+        families.map(|family| family.points.len()).sum()
     }
 }

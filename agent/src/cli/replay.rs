@@ -89,9 +89,7 @@ fn summary(file: &Path, replayed: &Replayed) -> String {
 
 /// What `/metrics` would show of the workloads. What it shows of the agent itself is of this process and not of the recording.
 fn page(snapshot: Arc<Snapshot>) -> Result<String, std::fmt::Error> {
-    let mut snapshot = Arc::unwrap_or_clone(snapshot);
-    let families = &mut snapshot.families;
-    families.retain(|family| !family.metric.name().starts_with("wellhead.agent."));
+    let snapshot = Arc::unwrap_or_clone(snapshot).of_workloads();
     let mut text = String::new();
     let snapshot = Arc::new(snapshot);
     Page::new(Format::OpenMetrics, Scope::Left, snapshot, Vec::new())

@@ -13,7 +13,6 @@ use crate::admin::{self, AccessSettings, Endpoints, Metrics, Readiness};
 use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
 use crate::export::otlp::OtlpExporter;
-use crate::identity::Identity;
 use crate::recording::Recording;
 use crate::supervised::{Died, Tasks};
 use crate::telemetry::handle::SnapshotHandle;
@@ -69,12 +68,10 @@ pub async fn replay(
     tasks.spawn("HTTP server", serving);
 
     let start = recording.start().clone();
-    let identity = settings.identity(start.kubernetes, start.cluster);
     let replay = Replay::new(
         &start,
-        Identity::new(&identity, Arc::clone(&counters)),
-        Arc::clone(&counters),
-        settings.pipeline.clone(),
+        settings,
+        counters,
         (exporter.spans(), exporter.logs()),
         exports,
     );

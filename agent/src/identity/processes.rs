@@ -30,13 +30,6 @@ pub struct Process {
     pub root: ProcessId,
 }
 
-impl Process {
-    /// The name its program was called by, if it is known.
-    pub fn program(&self) -> Option<&Arc<str>> {
-        self.executable.as_ref()
-    }
-}
-
 /// Live processes seen since the agent started. Bounded: the oldest entry makes room and is counted.
 #[derive(Debug)]
 pub struct ProcessTable {

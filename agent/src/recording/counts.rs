@@ -39,11 +39,6 @@ impl Counts {
         }
     }
 
-    /// Whether all are zero.
-    pub fn are_none(&self) -> bool {
-        self.lost.is_empty() && self.skipped.is_empty() && self.discards.is_empty()
-    }
-
     /// Has the counters stand there. Names that are not known any more are left out.
     pub fn set(&self, counters: &Counters) {
         let kind = |name: &str| RecordKind::ALL.iter().find(|kind| kind.as_str() == name);

@@ -183,7 +183,7 @@ fn other_files_are_told_from_recordings() {
 fn counts_are_set_as_they_were() {
     use crate::counters::{Counters, Discard, RecordKind};
     let counters = Counters::default();
-    assert!(Counts::of(&counters).are_none());
+    assert_eq!(Counts::of(&counters), Counts::default());
     counters.set_lost(RecordKind::Exec, 3);
     counters.set_skipped(RecordKind::TcpClose, 2);
     counters.set_discards(Discard::RingProcessFull, 3);

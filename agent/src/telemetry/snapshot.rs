@@ -25,6 +25,15 @@ pub struct Snapshot {
     pub number: u64,
 }
 
+impl Snapshot {
+    /// The same without what the agent tells of itself.
+    #[must_use]
+    pub fn of_workloads(mut self) -> Self {
+        self.families.retain(|family| !family.metric.is_of_agent());
+        self
+    }
+}
+
 /// All points of one metric.
 #[derive(Clone, Debug)]
 pub struct Family {

@@ -293,7 +293,6 @@ impl Pipeline {
         if waited.is_ok() {
             let spilled = self.programs().take_spilled(epoch);
             self.state.count_spilled(&spilled);
-            self.state.note_spilled(&spilled);
             self.state.connections_vanished(&not_open);
             self.accounted = Some(lost);
         }

@@ -12,10 +12,10 @@ use super::about::About;
 use super::own::OwnProcess;
 use super::pressure::Pressure;
 use super::seam::Seam;
-use super::settings::PipelineSettings;
 use super::source::Recorded;
 use super::state::{Beginning, State};
 use crate::counters::{Counters, ExportStats};
+use crate::daemon::Settings;
 use crate::export::otlp::Queue;
 use crate::identity::Identity;
 use crate::kernel::Clock;
@@ -64,12 +64,14 @@ impl Replay {
     /// One that was told nothing yet. Spans and events go to the queues, if there are any.
     pub fn new(
         start: &Start,
-        identity: Identity,
+        settings: &Settings,
         counters: Arc<Counters>,
-        settings: PipelineSettings,
         finished: (Option<Queue<FinishedSpan>>, Option<Queue<OwnedEvent>>),
         exports: Arc<ExportStats>,
     ) -> Self {
+        let identity = settings.identity(start.kubernetes, start.cluster);
+        let identity = Identity::new(&identity, Arc::clone(&counters));
+        let settings = settings.pipeline.clone();
         let clock = Clock::stopped(start.boot_ns, start.wall_offset_ns);
         let about = About {
             start_unix_nano: clock.now_unix_nano(),

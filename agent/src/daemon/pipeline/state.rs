@@ -328,7 +328,10 @@ impl<S: Source> State<S> {
             owner,
             process: process.map(|(_, process)| process).or(ended.as_ref()),
             program: match &event.body {
-                Body::Exec(exec) => self.processes.get(exec.process).and_then(Process::program),
+                Body::Exec(exec) => {
+                    let known = self.processes.get(exec.process);
+                    known.and_then(|process| process.executable.as_ref())
+                }
                 _ => None,
             },
             backend,

@@ -7,7 +7,7 @@ use super::State;
 use crate::events::Spilled;
 use crate::identity::OwnerId;
 use crate::kernel::LiveTcp;
-use crate::recording::Told;
+use crate::recording::{SpilledEntries, Told};
 
 impl<S: Source> State<S> {
     /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
@@ -72,6 +72,9 @@ impl<S: Source> State<S> {
                 ..
             } = self;
             aggregator.count_spilled(store, identity, owner, &spilled, now);
+        }
+        if !spilled.is_empty() {
+            self.note(|| Told::Spilled(SpilledEntries::new(spilled)));
         }
     }
 }

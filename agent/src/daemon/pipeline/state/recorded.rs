@@ -2,11 +2,9 @@
 //!
 //! Each thing is written down once it is done: what was asked of the kernel meanwhile stands before it.
 
-use wellhead_common::maps::{SpillKey, SpillValue};
-
 use super::super::source::{Recorded, Source};
 use super::State;
-use crate::recording::{Counts, Entry, Ring, SpilledEntries, Told};
+use crate::recording::{Counts, Entry, Ring, Told};
 
 impl<S: Source> State<S> {
     /// Time has passed before what comes next.
@@ -63,13 +61,6 @@ impl<S: Source> State<S> {
         self.note_counts();
         if let Some(recorder) = self.recorder.take() {
             recorder.end();
-        }
-    }
-
-    /// Writes down what the kernel added up of lost records.
-    pub(in super::super) fn note_spilled(&mut self, spilled: &[(SpillKey, SpillValue)]) {
-        if !spilled.is_empty() {
-            self.note(|| Told::Spilled(SpilledEntries::new(spilled)));
         }
     }
 }
