@@ -49,7 +49,7 @@ use crate::identity::cluster::ClusterUpdate;
 use crate::identity::kube::{ClusterStatus, KubeStatus};
 use crate::identity::{Identity, NodeFacts, PodUpdate};
 use crate::kernel::{AttachedPrograms, Clock, Probes, Ring, Rings, wait_for_programs};
-use crate::recording::{Missing, Recorder, Start};
+use crate::recording::{Missing, Recorder, Start, Told};
 use crate::telemetry::catalogue::Metric;
 use crate::telemetry::handle::ReadingRequest;
 use crate::telemetry::live::OwnedEvent;
@@ -257,7 +257,9 @@ impl Pipeline {
                     self.drain_all().await;
                     self.state.check(counted.as_ref());
                     if !self.closed {
-                        self.state.reconcile(&Missing::among(counted.as_ref()));
+                        let missing = Missing::among(counted.as_ref());
+                        self.state.reconcile(&missing);
+                        self.state.note(|| Told::Missing(missing));
                     }
                 }
                 _ = housekeeping.tick(), if !self.closed => {
