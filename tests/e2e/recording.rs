@@ -1,7 +1,7 @@
 //! `wellhead record` and `wellhead replay`.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -53,8 +53,7 @@ impl Recorder {
 
     /// Has it end in order; its exit code and all it said.
     fn end(mut self) -> (Option<i32>, String) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process"), Signal::TERM).expect("it runs");
+        terminate(&self.child);
         self.ended()
     }
 
@@ -254,6 +253,46 @@ fn what_is_whole_of_a_recording_is_used() {
     fs::write(&path, "something else altogether").expect("written");
     replay(&path, &[]).check(64, &["is no recording"]);
     replay(&directory.path().join("absent"), &[]).check(64, &["cannot open"]);
+    replay(directory.path(), &[]).check(64, &["is no regular file"]);
+    replay(Path::new("/dev/zero"), &[]).check(64, &["is no regular file"]);
+    let slow = ["replay", "file", "--speed", "1e-9"];
+    finish(&mut wellhead(&slow)).check(64, &["expected a number from 0.001 to 1000000"]);
+}
+
+/// Whoever stops it gets what there was until then.
+#[test]
+fn a_replay_can_be_stopped() {
+    if !ready(&[]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, _) = recorded(&directory);
+    let file = path.to_str().expect("UTF-8");
+    let words = ["replay", file, "--speed", "0.001", "--metrics"];
+    let listen = ["--set", "prometheus.listen=127.0.0.1:0"];
+    let mut command = wellhead(&[&words[..], &listen].concat());
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("it starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut log = String::new();
+    while !log.contains("replaying") {
+        assert!(stderr.read_line(&mut log).expect("text") > 0, "{log}");
+    }
+    terminate(&child);
+    stderr.read_to_string(&mut log).expect("text");
+    let finished = child.wait_with_output().expect("it ends");
+    assert_eq!(finished.status.code(), Some(0), "{log}");
+    assert!(log.contains("stopped before its end"), "{log}");
+    let page = String::from_utf8(finished.stdout).expect("UTF-8");
+    assert!(page.ends_with("# EOF\n"), "{page}");
+}
+
+fn terminate(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::TERM).expect("it runs");
 }
 
 #[test]

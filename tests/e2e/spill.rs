@@ -151,29 +151,32 @@ fn what_a_killed_agent_had_on_disk_is_sent_and_a_torn_end_is_counted() {
     assert!((EXECUTIONS / 3..=EXECUTIONS).contains(&told), "{told}");
 }
 
-/// Less than `otlp.spill.size` is free.
+/// More than a small disk has room for.
+const MANY: u64 = 5 * EXECUTIONS;
+
+/// Less than `otlp.spill.size` is free, but more than any one request needs, which on a busy machine are of half a thousand
+/// executions.
 #[test]
-#[ignore = "fails now and then beside others: why is not known yet"]
 fn where_the_disk_is_full_the_oldest_make_room() {
     if !ready(&[Need::Python]) {
         return;
     }
     let (mut outage, agent) = Outage::still_empty();
-    let room = Mount::sized(160, &outage.directory.path().join("logs"));
+    let room = Mount::sized(1024, &outage.directory.path().join("logs"));
     let programs = Programs::new();
     let old = programs.link("/bin/true", "old");
     let new = programs.link("/bin/true", "new");
     for program in [&old, &new] {
-        program.run_times(EXECUTIONS, &ARGUMENTS);
+        program.run_times(MANY, &ARGUMENTS);
     }
     let dropped = || discards(&agent, "logs_full");
     until("those without room to be counted", || {
-        (dropped() > EXECUTIONS / 2).then_some(())
+        (dropped() > MANY / 2).then_some(())
     });
     outage.receiver.start_again();
     outage.until_disk_is_empty();
     eventually("all but the dropped", &true, || {
-        outage.told_of(&old) + outage.told_of(&new) + dropped() >= 2 * EXECUTIONS
+        outage.told_of(&old) + outage.told_of(&new) + dropped() >= 2 * MANY
     });
     let [old, new] = [&old, &new].map(|program| outage.told_of(program));
     assert!(old < new, "{old} and {new}");

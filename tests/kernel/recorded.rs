@@ -5,9 +5,11 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use tokio::runtime::Builder;
 use wellhead::config::Config;
 use wellhead::counters::Discard;
 use wellhead::daemon::{Settings, pipeline::Replay};
@@ -75,7 +77,8 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
     let lost = live.counters.discards(Discard::RingNetworkFull);
     ensure!(lost > 0, "nothing was lost");
     drop(live);
-    let outcome = writer.finish()?;
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let outcome = runtime.block_on(writer.finish(Duration::from_mins(1)))?;
     ensure!(outcome.missed == 0, "{outcome:?}");
 
     let expected = counted(&Arc::unwrap_or_clone(read).of_workloads());

@@ -206,7 +206,7 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     pub(crate) fn start(targets: &[Target]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let interval = "500ms";
+        let interval = "1s";
         let mut text = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\nscrape_configs:\n"
         );

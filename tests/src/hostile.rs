@@ -94,7 +94,7 @@ impl HostilePage {
         let target = btree_map(key(), value(), 0..12);
         let resources = vec((value(), value()), 1..4);
         let numbers = (any::<u32>(), vec(any::<u16>(), 8), 0..1_000_000_u32);
-        let points = vec((1..4_usize, value(), numbers), 1..60);
+        let points = vec((1..4_usize, value(), numbers), 1..30);
         (target, resources, points).prop_map(|(target, resources, points)| {
             let last = resources.len();
             let node = Resource {

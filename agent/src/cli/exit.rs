@@ -118,10 +118,12 @@ fn exit_of(error: &DaemonError) -> Exit {
         DaemonError::Recording(error) => match error {
             RecordingError::Create { .. }
             | RecordingError::Open { .. }
+            | RecordingError::NoFile { .. }
             | RecordingError::Foreign { .. }
             | RecordingError::Version { .. }
             | RecordingError::NoStart { .. } => Exit::Usage,
             RecordingError::Write { .. }
+            | RecordingError::Stalled { .. }
             | RecordingError::Read { .. }
             | RecordingError::Thread(_) => Exit::Internal,
         },

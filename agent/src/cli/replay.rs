@@ -27,15 +27,18 @@ pub(super) struct Replay {
     metrics: bool,
 }
 
+const SLOWEST: f64 = 0.001;
+const FASTEST: f64 = 1e6;
+
 fn speed(text: &str) -> Result<Speed, String> {
     if text == "max" {
         return Ok(Speed::Max);
     }
     let times = text.parse::<f64>().ok();
-    let times = times.filter(|times| times.is_finite() && *times > 0.0);
+    let times = times.filter(|times| (SLOWEST..=FASTEST).contains(times));
     times
         .map(Speed::Times)
-        .ok_or_else(|| "expected a number above 0, or `max`".to_owned())
+        .ok_or_else(|| format!("expected a number from {SLOWEST} to {FASTEST}, or `max`"))
 }
 
 pub(super) fn execute(options: &Options, replay: &Replay) -> Result<Exit, Failure> {
@@ -47,7 +50,7 @@ pub(super) fn execute(options: &Options, replay: &Replay) -> Result<Exit, Failur
         Ok(daemon::replay(&loaded.config, &settings, recording, replay.speed).await?)
     })?;
     complain(&summary(&replay.file, &replayed));
-    let is_whole = replayed.damage.is_none() && replayed.ended;
+    let is_whole = replayed.damage.is_none() && (replayed.ended || replayed.stopped);
     if replay.metrics {
         let page = page(snapshot).map_err(|error| Failure::internal(error.to_string()))?;
         print(&page)?;
@@ -75,6 +78,7 @@ fn summary(file: &Path, replayed: &Replayed) -> String {
     }
     match &replayed.damage {
         Some(damage) => lines.push(format!("warning: it cannot be read to its end: {damage}")),
+        None if replayed.stopped => lines.push("stopped before its end".to_owned()),
         None if !replayed.ended => {
             let why = "it was not ended in order, so its last seconds may be missing";
             lines.push(format!("warning: {why}"));

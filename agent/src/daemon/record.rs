@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
 use crate::kernel::check_privilege;
 use crate::recording::{Outcome, Start, Writer};
-use crate::supervised::{Died, Tasks};
+use crate::supervised::Tasks;
 use crate::telemetry::handle::SnapshotHandle;
 
 /// Records for so long, or until SIGTERM or SIGINT, or until the file cannot be written on. A daemon that runs beside it is not disturbed: these programs and maps
@@ -62,7 +62,13 @@ pub async fn record(
         exports: Arc::<ExportStats>::default(),
         recorder: Some(recorder),
     };
-    let capture = Capture::start(&settings, Arc::<Counters>::default(), inputs, &tasks)?;
+    let capture = match Capture::start(&settings, Arc::<Counters>::default(), inputs, &tasks) {
+        Ok(capture) => capture,
+        Err(error) => {
+            writer.discard();
+            return Err(error);
+        }
+    };
     capture.log_problems();
     // Somebody may wait for this line to begin what is to be recorded: by then all that was there before is known.
     drop(snapshots.take().await);
@@ -80,13 +86,10 @@ pub async fn record(
         died = tasks.death() => Some(died),
     };
     capture.stop().await;
-    let outcome = tokio::task::spawn_blocking(|| writer.finish()).await;
-    if let Some(died) = died {
-        return Err(died.into());
-    }
-    match outcome {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Died("writer of the recording").into()),
+    let outcome = writer.finish(config.shutdown_grace.get()).await;
+    match died {
+        None => Ok(outcome?),
+        Some(died) => Err(died.into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::{Replay, Replayed, Speed};
+use super::pipeline::{Replay, Replayed, Speed, Stops};
 use super::signals::{HangUp, stop as stop_signal};
 use super::threads::PipelineThreads;
 use super::{BACKLOG, BUILD, DaemonError, Settings, cannot_listen, scope, take_address};
@@ -38,11 +38,8 @@ pub async fn replay(
     let tasks = Tasks::default();
     let (counters, exports) = (Arc::<Counters>::default(), Arc::<ExportStats>::default());
     let (snapshots, requests) = SnapshotHandle::channel(16);
-    let (stop_exporters, stop_serving, stop_replay) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        CancellationToken::new(),
-    );
+    let (stop_exporters, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+    let (cut_short, stop_answering) = (CancellationToken::new(), CancellationToken::new());
     let exporter = OtlpExporter::start(
         &settings.otlp,
         snapshots.clone(),
@@ -78,14 +75,18 @@ pub async fn replay(
     let (tell, mut done) = oneshot::channel();
     let threads = PipelineThreads::start().map_err(DaemonError::Threads)?;
     let context = threads.enter();
-    let replaying = replay.run(recording, speed, requests, tell, stop_replay.clone());
+    let stops = Stops {
+        cut_short: cut_short.clone(),
+        answering: stop_answering.clone(),
+    };
+    let replaying = replay.run(recording, speed, requests, tell, stops);
     let replaying = tasks.spawn("replay", replaying);
     drop(context);
     tracing::info!(%listen, version = BUILD.version, recorded_by = start.version, "replaying");
 
     let stopped = async {
         stop_signal.await;
-        stop_replay.cancel();
+        cut_short.cancel();
     };
     let result = tokio::select! {
         result = &mut done => result,
@@ -97,7 +98,7 @@ pub async fn replay(
     if !exporter.finished().await {
         tracing::warn!("not everything could be exported before the end");
     }
-    stop_replay.cancel();
+    stop_answering.cancel();
     stop_serving.cancel();
     drop(replaying.await);
     drop(threads);

@@ -66,8 +66,17 @@ pub(super) fn unpack(file: &mut impl Read) -> io::Result<Option<Result<Vec<u8>, 
     } else if checksum(&header[..CHECKED], &packed) != number(CHECKED) {
         Err(Damage::Checksum)
     } else {
-        zstd::bulk::decompress(&packed, unpacked).map_err(Damage::Packed)
+        unpack_entries(&packed, unpacked)
     }))
+}
+
+fn unpack_entries(packed: &[u8], expected: usize) -> Result<Vec<u8>, Damage> {
+    let entries = zstd::bulk::decompress(packed, expected).map_err(Damage::Packed)?;
+    let found = entries.len();
+    if found != expected {
+        return Err(Damage::Length { found, expected });
+    }
+    Ok(entries)
 }
 
 fn checksum(lengths: &[u8], packed: &[u8]) -> u32 {

@@ -32,6 +32,12 @@ pub enum RecordingError {
         /// Why not.
         source: io::Error,
     },
+    /// Its end was not written in time. What was written until then can be replayed.
+    #[error("{} is not written on: its end is missing", path.display())]
+    Stalled {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be read on.
     #[error("cannot read {}", path.display())]
     Read {
@@ -39,6 +45,12 @@ pub enum RecordingError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// It is a directory, or something that may never end.
+    #[error("{} is no regular file", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
     },
     /// It is something else.
     #[error("{} is no recording", path.display())]
@@ -82,6 +94,14 @@ pub enum Damage {
     /// A block does not unpack.
     #[error("a block cannot be unpacked: {0}")]
     Packed(#[source] io::Error),
+    /// A block does not have the length that it says.
+    #[error("a block of {found} bytes, where {expected} were written")]
+    Length {
+        /// What there is.
+        found: usize,
+        /// What it says.
+        expected: usize,
+    },
     /// An entry reaches beyond its block.
     #[error("an entry ends beyond its block")]
     Short,

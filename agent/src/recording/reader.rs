@@ -34,10 +34,17 @@ impl Recording {
     /// # Errors
     /// It cannot be read, or is none that this version can use.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let file = small_file::open(path).map_err(|source| RecordingError::Open {
+        let open_error = |source| RecordingError::Open {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        let file = small_file::open(path).map_err(open_error)?;
+        // Of a pipe nobody knows when there will be more of it.
+        if !file.metadata().map_err(open_error)?.is_file() {
+            return Err(RecordingError::NoFile {
+                path: path.to_owned(),
+            });
+        }
         let mut recording = Self {
             path: path.to_owned(),
             file: BufReader::new(file),

@@ -1,15 +1,17 @@
 //! Writing a recording: the pipeline puts entries into a block, a thread of its own packs and writes blocks.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::block::{FULL, MAGIC, VERSION, pack};
 use super::entry::{write_record, write_time, write_told};
@@ -20,6 +22,9 @@ const WAITING: usize = 8;
 
 /// How far a block grows while others wait. Records beyond that are left out.
 const MOST: usize = 2 << 20;
+
+/// How far it grows by what else is told, which cannot be left out. Beyond that the recording ends.
+const MOST_TOLD: usize = 64 << 20;
 
 /// Seconds after which a block is written out, full or not.
 const SECONDS: u32 = 5;
@@ -40,9 +45,10 @@ struct Numbers {
     records: AtomicU64,
     missed: AtomicU64,
     bytes: AtomicU64,
+    is_given_up: AtomicBool,
 }
 
-/// Puts entries into blocks. Never waits but at the end.
+/// Puts entries into blocks. Never waits.
 #[derive(Debug)]
 pub struct Recorder {
     start: Start,
@@ -54,13 +60,15 @@ pub struct Recorder {
     seconds: u32,
     /// Records left out since that was last written down.
     missed: u64,
-    blocks: SyncSender<Vec<u8>>,
+    /// One more has room than may wait: the last. `None`: the recording was given up.
+    blocks: Option<Sender<Vec<u8>>>,
     numbers: Arc<Numbers>,
 }
 
 /// The thread that writes the file.
 #[derive(Debug)]
 pub struct Writer {
+    path: PathBuf,
     thread: JoinHandle<Result<(), RecordingError>>,
     ended: watch::Receiver<bool>,
     numbers: Arc<Numbers>,
@@ -79,8 +87,16 @@ impl Writer {
         };
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(create)?;
-        let (blocks, waiting) = sync_channel(WAITING);
+        Self::writing_to(path, file.map_err(create)?, start)
+    }
+
+    /// One that writes to what was opened at this path.
+    pub(super) fn writing_to(
+        path: &Path,
+        file: impl Write + Send + 'static,
+        start: Start,
+    ) -> Result<(Recorder, Self), RecordingError> {
+        let (blocks, waiting) = channel(WAITING + 1);
         let (told, ended) = watch::channel(false);
         let numbers = Arc::<Numbers>::default();
         let output = Output {
@@ -90,7 +106,7 @@ impl Writer {
         };
         let thread = thread::Builder::new().name("wellhead-record".to_owned());
         let thread = thread.spawn(move || {
-            let result = output.write_all(&waiting);
+            let result = output.write_all(waiting);
             told.send_replace(true);
             result
         });
@@ -101,15 +117,22 @@ impl Writer {
             written_time: 0,
             seconds: 0,
             missed: 0,
-            blocks,
+            blocks: Some(blocks),
             numbers: Arc::clone(&numbers),
         };
         let writer = Self {
+            path: path.to_owned(),
             thread: thread.map_err(RecordingError::Thread)?,
             ended,
             numbers,
         };
         Ok((recorder, writer))
+    }
+
+    /// Nothing came of it: the file is not left in the way of the next one.
+    pub fn discard(self) {
+        // Where it cannot be removed, the next one says that it is there.
+        drop(fs::remove_file(&self.path));
     }
 
     /// Waits until nothing more is written: it failed, or the recorder is gone.
@@ -118,11 +141,16 @@ impl Writer {
         drop(self.ended.wait_for(|ended| *ended).await);
     }
 
-    /// What became of it. Blocks until the recorder is gone and everything is written.
+    /// What became of it, once the recorder is gone and everything is written.
     ///
     /// # Errors
-    /// The file could not be written to its end.
-    pub fn finish(self) -> Result<Outcome, RecordingError> {
+    /// The file could not be written to its end, or not in this time.
+    pub async fn finish(mut self, within: Duration) -> Result<Outcome, RecordingError> {
+        let is_late = timeout(within, self.ended()).await.is_err();
+        if is_late || self.numbers.is_given_up.load(Ordering::Relaxed) {
+            return Err(RecordingError::Stalled { path: self.path });
+        }
+        // It has nothing left to do.
         match self.thread.join() {
             Ok(result) => result?,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -159,10 +187,8 @@ impl Recorder {
 
     /// A record of the kernel.
     pub fn record(&mut self, ring: Ring, record: &[u8]) {
-        if self.block.len() >= FULL {
-            self.hand_over();
-        }
-        if self.block.len() >= MOST {
+        self.make_room();
+        if self.block.len() >= MOST || self.blocks.is_none() {
             self.missed += 1;
             self.numbers.missed.fetch_add(1, Ordering::Relaxed);
             return;
@@ -174,6 +200,16 @@ impl Recorder {
 
     /// Anything else.
     pub fn told(&mut self, told: &Told) {
+        self.make_room();
+        if self.block.len() >= MOST_TOLD {
+            self.give_up();
+        }
+        if self.blocks.is_some() {
+            self.write_told(told);
+        }
+    }
+
+    fn write_told(&mut self, told: &Told) {
         self.write_time();
         if let Err(error) = write_told(&mut self.block, told) {
             // Text and numbers can be written always.
@@ -191,42 +227,69 @@ impl Recorder {
 
     /// The last entry.
     pub fn end(mut self) {
-        self.told(&Told::End);
         self.write_missed();
-        // Whoever failed to write has told why.
-        drop(self.blocks.send(std::mem::take(&mut self.block)));
+        self.write_told(&Told::End);
+        if let Some(blocks) = &self.blocks {
+            // There is room for the last one. Whoever failed to write has told why.
+            drop(blocks.try_send(self.block));
+        }
+    }
+
+    /// Bytes that were not handed over.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.block.len()
+    }
+
+    fn make_room(&mut self) {
+        if self.block.len() >= FULL {
+            self.hand_over();
+        }
     }
 
     /// Has the block written, unless too many wait: then it goes on growing.
     fn hand_over(&mut self) {
+        let Some(blocks) = &self.blocks else { return };
+        let room_for_last = 1;
+        if blocks.capacity() <= room_for_last {
+            return;
+        }
+        let blocks = blocks.clone();
         self.write_missed();
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(FULL));
         self.seconds = 0;
-        match self.blocks.try_send(block) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(block)) => self.block = block,
-        }
+        // Whoever failed to write has told why.
+        drop(blocks.try_send(block));
     }
 
     fn write_missed(&mut self) {
         let records = std::mem::take(&mut self.missed);
         if records > 0 {
-            self.told(&Told::Missed { records });
+            self.write_told(&Told::Missed { records });
+        }
+    }
+
+    /// Ends the recording where it is: what would follow is of no use without what there is no room for.
+    fn give_up(&mut self) {
+        if self.blocks.take().is_some() {
+            self.numbers.is_given_up.store(true, Ordering::Relaxed);
+            tracing::error!("the recording ends: what is told is not written as fast as it comes");
+            self.block = Vec::new();
         }
     }
 }
 
-struct Output {
+struct Output<W> {
     path: PathBuf,
-    file: File,
+    file: W,
     numbers: Arc<Numbers>,
 }
 
-impl Output {
-    fn write_all(mut self, blocks: &Receiver<Vec<u8>>) -> Result<(), RecordingError> {
+impl<W: Write> Output<W> {
+    fn write_all(mut self, mut blocks: Receiver<Vec<u8>>) -> Result<(), RecordingError> {
         self.write(MAGIC)?;
         self.write(&VERSION.to_le_bytes())?;
-        while let Ok(block) = blocks.recv() {
+        while let Some(block) = blocks.blocking_recv() {
             let packed = pack(&block).map_err(|error| self.failed(error))?;
             self.write(&packed)?;
         }

@@ -1,7 +1,10 @@
 //! Recordings that are whole, torn, damaged, or none at all.
 
 use std::fs;
+use std::io::{PipeReader, Read as _, pipe};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -60,7 +63,12 @@ fn record(path: &Path) -> Outcome {
     }));
     recorder.record(Ring::Other, &vec![0xff; 70_000]);
     recorder.end();
-    writer.finish().unwrap()
+    finish(writer).unwrap()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn finish(writer: Writer) -> Result<Outcome, RecordingError> {
+    writer.finish(Duration::from_secs(10)).await
 }
 
 fn file(directory: &tempfile::TempDir) -> PathBuf {
@@ -176,7 +184,83 @@ fn other_files_are_told_from_recordings() {
     let absent = Recording::open(&directory.path().join("absent")).unwrap_err();
     assert!(matches!(absent, RecordingError::Open { .. }), "{absent}");
     let error = Recording::open(directory.path()).unwrap_err();
-    assert!(matches!(error, RecordingError::Read { .. }), "{error}");
+    assert!(matches!(error, RecordingError::NoFile { .. }), "{error}");
+}
+
+/// A recording into a pipe, which takes nothing more once it is full, until somebody reads.
+fn stalled() -> (Recorder, Writer, PipeReader) {
+    let (reader, pipe) = pipe().unwrap();
+    let (mut recorder, writer) = Writer::writing_to(Path::new("pipe"), pipe, start()).unwrap();
+    recorder.begin(|start| start);
+    (recorder, writer, reader)
+}
+
+/// So many bytes that cannot be made fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let bytes = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    bytes.take(length).collect()
+}
+
+#[test]
+fn while_nothing_is_written_records_are_left_out_and_counted() {
+    const RECORDS: u64 = 20_000;
+    let (mut recorder, writer, mut reader) = stalled();
+    let record = noise(1_000);
+    for time in 0..RECORDS {
+        recorder.time(time);
+        recorder.record(Ring::Other, &record);
+    }
+    assert!(recorder.waiting() < 3 << 20, "{}", recorder.waiting());
+    recorder.end();
+    let reading = thread::spawn(move || {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        content
+    });
+    let outcome = finish(writer).unwrap();
+    assert!(outcome.missed > RECORDS / 2, "{outcome:?}");
+    assert_eq!(outcome.records + outcome.missed, RECORDS);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    fs::write(&path, reading.join().unwrap()).unwrap();
+    let (entries, damage) = shown(&path).unwrap();
+    assert_eq!(damage, None);
+    let told = format!("Told(Missed {{ records: {} }})", outcome.missed);
+    assert_eq!(entries[entries.len() - 2..], [told.as_str(), "Told(End)"]);
+}
+
+#[tokio::test]
+async fn what_is_never_written_is_not_waited_for() {
+    let (mut recorder, writer, _reader) = stalled();
+    for _ in 0..100 {
+        recorder.record(Ring::Other, &noise(70_000));
+    }
+    recorder.end();
+    let error = writer.finish(Duration::from_millis(1)).await.unwrap_err();
+    assert!(matches!(error, RecordingError::Stalled { .. }), "{error}");
+}
+
+#[test]
+fn what_cannot_be_left_out_ends_a_recording_that_is_not_written() {
+    let (mut recorder, writer, mut reader) = stalled();
+    let uid = "u".repeat(4 << 20);
+    for _ in 0..40 {
+        recorder.told(&Told::Pods(PodUpdate::Deleted {
+            uid: uid.as_str().into(),
+        }));
+        recorder.record(Ring::Other, &noise(300_000));
+    }
+    assert_eq!(recorder.waiting(), 0);
+    recorder.record(Ring::Other, b"more");
+    recorder.end();
+    thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+    let error = finish(writer).unwrap_err();
+    assert!(matches!(error, RecordingError::Stalled { .. }), "{error}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use self::live::{Progress, Snapshots, Step};
 use self::marks::FillMarks;
 use self::own::OwnProcess;
 use self::pressure::Pressure;
-pub use self::replay::{Replay, Replayed, Speed};
+pub use self::replay::{Replay, Replayed, Speed, Stops};
 use self::rescan::{Found, Rescan};
 use self::seam::Seam;
 pub use self::settings::{Budget, LiveSettings, PipelineSettings, Reconfigured};

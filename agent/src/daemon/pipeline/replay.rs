@@ -27,6 +27,9 @@ use crate::telemetry::snapshot::HistogramValue;
 use crate::telemetry::span::FinishedSpan;
 use crate::telemetry::store::Reading;
 
+/// Entries that are taken in before others have their turn.
+const AT_ONCE: usize = 4_096;
+
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
@@ -49,6 +52,8 @@ pub struct Replayed {
     pub taken: Duration,
     /// Whether the recording was ended in order.
     pub ended: bool,
+    /// Whether it was stopped before that.
+    pub stopped: bool,
     /// Why it could not be read to its end, if so.
     pub damage: Option<Damage>,
 }
@@ -58,6 +63,24 @@ pub struct Replay {
     state: State<Recorded>,
     began_ns: u64,
     replayed: Replayed,
+}
+
+/// Why it stops taking in.
+enum Pause {
+    /// Time passes until then.
+    Time(u64),
+    /// Others have their turn.
+    Turn,
+    /// The block is at its end.
+    End,
+}
+
+/// What ends a replay.
+pub struct Stops {
+    /// It is cut short.
+    pub cut_short: CancellationToken,
+    /// Nobody asks any more.
+    pub answering: CancellationToken,
 }
 
 impl Replay {
@@ -106,7 +129,10 @@ impl Replay {
                 let since = boot_ns.saturating_sub(self.began_ns);
                 self.replayed.recorded = Duration::from_nanos(since);
             }
-            Entry::Told(Told::Missed { records }) => self.replayed.missed += records,
+            Entry::Told(Told::Missed { records }) => {
+                let missed = &mut self.replayed.missed;
+                *missed = missed.saturating_add(*records);
+            }
             Entry::Told(Told::End) => self.replayed.ended = true,
             Entry::Told(_) => {}
         }
@@ -123,12 +149,16 @@ impl Replay {
     /// # Errors
     /// It cannot be read.
     pub fn take_in_all(&mut self, recording: &mut Recording) -> Result<(), RecordingError> {
-        while let Some(mut block) = recording.next_block()? {
-            while let Some(boot_ns) = self.take_in_until_time(&mut block) {
-                self.take_in(Entry::Time(boot_ns));
+        let mut left = usize::MAX;
+        while let Some(mut block) = self.next_block(recording)? {
+            loop {
+                match self.take_in_some(&mut block, &mut left) {
+                    Pause::Time(boot_ns) => self.take_in(Entry::Time(boot_ns)),
+                    Pause::Turn => {}
+                    Pause::End => break,
+                }
             }
         }
-        self.note_damage(recording.take_damage());
         self.settle();
         Ok(())
     }
@@ -143,19 +173,22 @@ impl Replay {
         self.state.settle();
     }
 
-    /// Replays a recording, then says how far it came, and goes on to answer requests until `stop`, which also cuts it short.
+    /// Replays a recording, then says how far it came, and goes on to answer requests.
     pub async fn run(
         mut self,
         mut recording: Recording,
         speed: Speed,
         mut requests: mpsc::Receiver<ReadingRequest>,
         done: oneshot::Sender<Result<Replayed, RecordingError>>,
-        stop: CancellationToken,
+        stops: Stops,
     ) {
         let began = Instant::now();
         let result = tokio::select! {
             result = self.replay(&mut recording, speed, &mut requests) => result,
-            () = stop.cancelled() => Ok(()),
+            () = stops.cut_short.cancelled() => {
+                self.replayed.stopped = true;
+                Ok(())
+            }
         };
         self.settle();
         let result = result.map(|()| Replayed {
@@ -166,7 +199,7 @@ impl Replay {
         drop(done.send(result));
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stops.answering.cancelled() => return,
                 request = requests.recv() => match request {
                     Some(request) => self.answer(request),
                     None => return,
@@ -182,39 +215,58 @@ impl Replay {
         requests: &mut mpsc::Receiver<ReadingRequest>,
     ) -> Result<(), RecordingError> {
         let began = Instant::now();
-        while let Some(mut block) = recording.next_block()? {
-            while let Some(boot_ns) = self.take_in_until_time(&mut block) {
-                let due = self.due(began, speed, boot_ns);
-                self.wait(due, requests).await;
-                self.take_in(Entry::Time(boot_ns));
-            }
-            while let Ok(request) = requests.try_recv() {
-                self.answer(request);
-            }
-            yield_now().await;
-        }
-        self.note_damage(recording.take_damage());
-        Ok(())
-    }
-
-    /// Takes in what comes before time passes; returns when it is then. `None`: that was the end of the block.
-    fn take_in_until_time(&mut self, block: &mut Block) -> Option<u64> {
-        loop {
-            match block.next() {
-                Ok(Some(Entry::Time(boot_ns))) => return Some(boot_ns),
-                Ok(Some(entry)) => self.take_in(entry),
-                Ok(None) => return None,
-                Err(damage) => {
-                    self.note_damage(Some(damage));
-                    return None;
+        while let Some(mut block) = self.next_block(recording)? {
+            let mut left = AT_ONCE;
+            loop {
+                match self.take_in_some(&mut block, &mut left) {
+                    Pause::Time(boot_ns) => {
+                        let due = self.due(began, speed, boot_ns);
+                        self.wait(due, requests).await;
+                        self.take_in(Entry::Time(boot_ns));
+                    }
+                    pause @ (Pause::Turn | Pause::End) => {
+                        while let Ok(request) = requests.try_recv() {
+                            self.answer(request);
+                        }
+                        yield_now().await;
+                        left = AT_ONCE;
+                        if matches!(pause, Pause::End) {
+                            break;
+                        }
+                    }
                 }
             }
         }
+        Ok(())
     }
 
-    /// The first is the one that counts.
-    fn note_damage(&mut self, damage: Option<Damage>) {
-        self.replayed.damage = self.replayed.damage.take().or(damage);
+    /// The next block; none after one that could not be read to its end, for what comes then may build on what is missing.
+    fn next_block(&mut self, recording: &mut Recording) -> Result<Option<Block>, RecordingError> {
+        if self.replayed.damage.is_some() {
+            return Ok(None);
+        }
+        let block = recording.next_block()?;
+        self.replayed.damage = recording.take_damage();
+        Ok(block)
+    }
+
+    /// Takes in what comes before time passes, and no more entries than are `left`.
+    fn take_in_some(&mut self, block: &mut Block, left: &mut usize) -> Pause {
+        loop {
+            let Some(less) = left.checked_sub(1) else {
+                return Pause::Turn;
+            };
+            *left = less;
+            match block.next() {
+                Ok(Some(Entry::Time(boot_ns))) => return Pause::Time(boot_ns),
+                Ok(Some(entry)) => self.take_in(entry),
+                Ok(None) => return Pause::End,
+                Err(damage) => {
+                    self.replayed.damage = Some(damage);
+                    return Pause::End;
+                }
+            }
+        }
     }
 
     /// When it is time for what happened then; `None`: at once.

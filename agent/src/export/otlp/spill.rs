@@ -25,8 +25,11 @@ use super::{grouped::Request, settings::SpillSettings};
 use crate::causes::chain;
 use crate::counters::{Counters, Discard};
 
-/// What a segment holds before the next one is begun: also what may be sent twice, and what makes room at a time.
+/// What a segment holds before the next one is begun: also what may be sent twice, and what makes room at a time. Less where there
+/// is little room in all.
 const SEGMENT: u64 = 1 << 20;
+/// So many segments there are at least before the first has to make room.
+const SEGMENTS: u64 = 8;
 
 /// Requests on disk, the oldest first, bounded by bytes.
 #[derive(Debug)]
@@ -38,8 +41,8 @@ pub(super) struct Spill {
     next: u64,
     /// The request that was given out and not settled yet: its segment, and its items.
     out: Option<(u64, u64)>,
-    /// Keeps other agents out.
-    _lock: File,
+    /// The directory; keeps other agents out.
+    lock: File,
 }
 
 /// What an earlier agent left.
@@ -101,14 +104,14 @@ impl Spill {
             segments: VecDeque::new(),
             next: 0,
             out: None,
-            _lock: lock,
+            lock,
         };
         let found = spill.find()?;
         Ok((spill, found))
     }
 
-    /// Puts a request in as the newest. The oldest make room for it, whether it is the limit that is reached or the disk that is full.
-    /// Adds to `dropped` how many items those were, whether the request found room or not.
+    /// Puts a request in as the newest. The oldest make room for it, whether it is the limit that is reached or the disk that is full:
+    /// but not where all of them would not be enough. Adds to `dropped` how many items those were, whether the request found room or not.
     ///
     /// # Errors
     /// It could not be written, and is not in there.
@@ -118,6 +121,12 @@ impl Spill {
         dropped: &mut u64,
     ) -> Result<(), SpillError> {
         let bytes = segment::record_len(request);
+        if bytes > self.room() {
+            return Err(SpillError::NoRoom {
+                path: self.directory.clone(),
+                bytes,
+            });
+        }
         while self.bytes().saturating_add(bytes) > self.limit && !self.segments.is_empty() {
             *dropped += self.drop_oldest();
         }
@@ -134,7 +143,8 @@ impl Spill {
     }
 
     fn write(&mut self, request: &Request) -> Result<(), SpillError> {
-        let has_room = |last: &Segment| last.is_open() && last.bytes() < SEGMENT;
+        let enough = SEGMENT.min(self.room() / SEGMENTS);
+        let has_room = |last: &Segment| last.is_open() && last.bytes() < enough;
         if !self.segments.back().is_some_and(has_room) {
             // A number is tried once: what stands in the way of one segment does not of the next.
             let number = self.next;
@@ -184,6 +194,14 @@ impl Spill {
     /// Items in it, the one given out included.
     pub(super) fn items(&self) -> u64 {
         self.segments.iter().map(Segment::items).sum()
+    }
+
+    /// What there can be in it: what others have put on the disk is not ours to remove.
+    fn room(&self) -> u64 {
+        // Where the file system does not say, a write will.
+        let free = rustix::fs::fstatvfs(&self.lock)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        self.limit.min(self.bytes().saturating_add(free))
     }
 
     fn bytes(&self) -> u64 {

@@ -28,6 +28,14 @@ pub(in crate::export::otlp) enum SpillError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// A request is larger than all that could be there.
+    #[error("{} has no room for a request of {bytes} bytes, even without all others", path.display())]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// What it takes up.
+        bytes: u64,
+    },
     /// A record is not what was written.
     #[error("{} is damaged {at} bytes into it", path.display())]
     Damaged {
@@ -63,7 +71,7 @@ impl SpillError {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         match self {
             Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            Self::InUse { .. } | Self::Damaged { .. } => false,
+            Self::InUse { .. } | Self::NoRoom { .. } | Self::Damaged { .. } => false,
         }
     }
 

@@ -91,6 +91,27 @@ fn the_oldest_segment_makes_room() {
 }
 
 #[test]
+fn for_what_could_never_be_kept_nothing_makes_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spill = open(&directory, 1 << 20);
+    append(&mut spill, &request(0, 512 << 10)).unwrap();
+    let error = append(&mut spill, &request(1, 1 << 20)).unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
+    assert_eq!(drain(&mut spill), (vec![1], 0));
+}
+
+#[test]
+fn where_there_is_little_room_it_is_made_in_small_parts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spill = open(&directory, 512 << 10);
+    for number in 0..16 {
+        append(&mut spill, &request(number, 60 << 10)).unwrap();
+    }
+    let (left, _) = drain(&mut spill);
+    assert_eq!(left, (9..=16).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_is_given_out_is_not_counted_as_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let mut spill = open(&directory, 2 << 20);
@@ -164,7 +185,7 @@ fn what_is_no_file_is_not_read() {
 #[test]
 fn what_made_room_in_vain_is_counted() {
     let directory = tempfile::tempdir().unwrap();
-    let mut spill = open(&directory, 2 << 20);
+    let mut spill = open(&directory, 3 << 20);
     append(&mut spill, &request(6, 2 << 20)).unwrap();
     fs::write(directory.path().join("00000000000000000001.seg"), b"mine").unwrap();
     let mut dropped = 0;
