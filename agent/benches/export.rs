@@ -4,6 +4,10 @@
 //! `cargo xtask bench` runs it. Times are this machine's; the ratios are what counts.
 #![expect(clippy::print_stdout, reason = "a benchmark talks to its terminal")]
 
+#[expect(dead_code, reason = "others need more of it")]
+#[path = "shared/items.rs"]
+mod items;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +16,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use serde_json::{Value as Json, json};
 use wellhead::counters::Counters;
 use wellhead::export::otlp::{DeltaRequests, metric_requests};
 use wellhead::export::prometheus::negotiation::Format;
@@ -21,7 +26,7 @@ use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead::telemetry::store::{Reading, Store};
 
-const SERIES: u32 = 100_000;
+const SERIES: [u32; 3] = [1_000, 10_000, 100_000];
 /// Series of one container.
 const OF_ONE: u32 = 100;
 const ROUNDS: usize = 15;
@@ -29,12 +34,52 @@ const ROUNDS: usize = 15;
 const PIECE: usize = 64 << 10;
 
 fn main() {
-    let pods = Pods::new();
-    let mut store = store();
+    let all = SERIES.map(measure);
+    let rows: Vec<Vec<Json>> = NAMES
+        .iter()
+        .enumerate()
+        .map(|(what, name)| {
+            let times = all.iter().map(|times| json!(times.milliseconds(what)));
+            [json!(name)].into_iter().chain(times).collect()
+        })
+        .collect();
+    items::table(
+        "A scrape and an export, by the number of series",
+        &format!(
+            "Milliseconds, median of {ROUNDS} rounds, on one thread; {OF_ONE} series to a container."
+        ),
+        &["what", "1 000", "10 000", "100 000"],
+        &rows,
+    );
+    let ratios: Vec<Vec<Json>> = RATIOS
+        .iter()
+        .map(|(name, ratio)| {
+            let ratios = all.iter().map(|times| json!(ratio(times)));
+            [json!(name)].into_iter().chain(ratios).collect()
+        })
+        .collect();
+    items::table(
+        "The same as ratios",
+        "",
+        &["what", "1 000", "10 000", "100 000"],
+        &ratios,
+    );
+    for times in &all {
+        times.tell();
+    }
+}
+
+/// Of so many series.
+fn measure(series: u32) -> Times {
+    let pods = Pods::new(series);
+    let mut store = store(series);
     let mut deltas = DeltaRequests::default();
     drop(deltas.of(pods.read_for_export(&mut store)));
-    let registry = registry(&pods);
-    let mut times = Times::default();
+    let registry = registry(&pods, series);
+    let mut times = Times {
+        series,
+        ..Times::default()
+    };
     for _ in 0..ROUNDS {
         let reading = times.take(READ, || pods.read(&store));
         let snapshot = times.take(ORDER, || Arc::new(reading.into_snapshot()));
@@ -46,19 +91,19 @@ fn main() {
                 .sum::<usize>()
         });
         times.sizes = [bytes, theirs, sent];
-        count_more(&mut store);
+        count_more(&mut store, series);
         let reading = pods.read_for_export(&mut store);
         times.take(DELTAS, || deltas.of(reading));
     }
-    times.print();
+    times
 }
 
 /// Containers, by their number.
 struct Pods(Vec<Arc<Resource>>);
 
 impl Pods {
-    fn new() -> Self {
-        Self((0..SERIES / OF_ONE).map(pod).collect())
+    fn new(series: u32) -> Self {
+        Self((0..series / OF_ONE).map(pod).collect())
     }
 
     fn read(&self, store: &Store) -> Reading {
@@ -110,15 +155,15 @@ fn workload(number: u32) -> String {
     format!("backend-{number}")
 }
 
-fn store() -> Store {
-    let mut store = Store::new(SERIES as usize, Arc::new(Counters::default()));
-    count_more(&mut store);
+fn store(series: u32) -> Store {
+    let mut store = Store::new(series as usize, Arc::new(Counters::default()));
+    count_more(&mut store, series);
     store
 }
 
 /// Something new of every series.
-fn count_more(store: &mut Store) {
-    for number in 0..SERIES {
+fn count_more(store: &mut Store, series: u32) {
+    for number in 0..series {
         let (owner, of_one) = (number / OF_ONE, number % OF_ONE);
         let attributes = store.intern(&[
             (Attr::NetworkIoDirection, Value::Static("transmit")),
@@ -135,11 +180,11 @@ fn count_more(store: &mut Store) {
 
 type TheirLabels = Vec<(String, String)>;
 
-fn registry(pods: &Pods) -> Registry {
+fn registry(pods: &Pods, series: u32) -> Registry {
     let mut registry = Registry::default();
     let family = Family::<TheirLabels, Counter>::default();
     registry.register("wellhead_tcp_io_bytes", "Bytes.", family.clone());
-    for number in 0..SERIES {
+    for number in 0..series {
         let (owner, of_one) = (number / OF_ONE, number % OF_ONE);
         let Some(pod) = pods.0.get(owner as usize) else {
             continue;
@@ -199,8 +244,28 @@ const NAMES: [&str; 6] = [
     "OTLP with deltas: the same, putting in order included, all series changed",
 ];
 
+type Ratio = fn(&Times) -> f64;
+
+/// What is compared with what.
+const RATIOS: [(&str, Ratio); 3] = [
+    (
+        "a scrape, all of it ÷ prometheus-client's page alone",
+        |times| times.scrape() / times.milliseconds(THEIRS),
+    ),
+    ("an OTLP export ÷ a scrape", |times| {
+        let sent =
+            times.milliseconds(READ) + times.milliseconds(ORDER) + times.milliseconds(EXPORT);
+        sent / times.scrape()
+    }),
+    (
+        "an OTLP export of deltas, all series changed ÷ a scrape",
+        |times| (times.milliseconds(READ) + times.milliseconds(DELTAS)) / times.scrape(),
+    ),
+];
+
 #[derive(Default)]
 struct Times {
+    series: u32,
     taken: [Vec<Duration>; NAMES.len()],
     /// Bytes of the page, of theirs, and of the requests.
     sizes: [usize; 3],
@@ -216,28 +281,28 @@ impl Times {
         result
     }
 
-    fn median(&self, what: usize) -> Duration {
+    /// The median.
+    fn milliseconds(&self, what: usize) -> f64 {
         let mut taken = self.taken.get(what).cloned().unwrap_or_default();
         taken.sort_unstable();
-        taken.get(taken.len() / 2).copied().unwrap_or_default()
+        let median = taken.get(taken.len() / 2).copied().unwrap_or_default();
+        median.as_secs_f64() * 1e3
     }
 
-    fn print(&self) {
-        println!("{SERIES} series, median of {ROUNDS} rounds:");
-        for (what, name) in NAMES.iter().enumerate() {
-            println!("{:>9.1} ms  {name}", self.median(what).as_secs_f64() * 1e3);
-        }
-        let [page, theirs, sent] = self.sizes;
-        println!("bytes: page {page}, prometheus-client's {theirs}, OTLP {sent}");
-        let scrape = self.median(READ) + self.median(ORDER) + self.median(PAGE);
-        let export = self.median(READ) + self.median(ORDER) + self.median(EXPORT);
-        let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-        println!(
-            "a scrape, all of it ÷ prometheus-client's page: {:.2}",
-            ratio(scrape, self.median(THEIRS))
-        );
-        println!("an OTLP export ÷ a scrape: {:.2}", ratio(export, scrape));
-        let deltas = self.median(READ) + self.median(DELTAS);
-        println!("one of deltas ÷ a scrape: {:.2}", ratio(deltas, scrape));
+    fn scrape(&self) -> f64 {
+        self.milliseconds(READ) + self.milliseconds(ORDER) + self.milliseconds(PAGE)
+    }
+
+    /// What one series costs.
+    fn tell(&self) {
+        let series = f64::from(self.series);
+        let [page, _, sent] = self.sizes.map(|bytes| {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            f64::from(bytes) / series
+        });
+        let of = |what: &str| format!("{what}, of {} series", self.series);
+        items::fact(&of("bytes of a page a series"), page, "By");
+        items::fact(&of("bytes of an OTLP export a series"), sent, "By");
+        items::fact(&of("a scrape"), self.scrape(), "ms");
     }
 }

@@ -6,6 +6,9 @@
 
 #[path = "records/allocations.rs"]
 mod allocations;
+#[expect(dead_code, reason = "others need more of it")]
+#[path = "shared/items.rs"]
+mod items;
 #[path = "records/node.rs"]
 mod node;
 #[path = "records/pipeline.rs"]
@@ -15,30 +18,56 @@ mod written;
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use self::pipeline::NodePipeline;
 use self::written::Records;
 
 /// Each mix is taken in so often after once that makes its series.
 const ROUNDS: usize = 9;
 
+/// Records a second that one thread takes in at least.
+const GOAL: f64 = 1e6;
+
 fn main() {
-    println!("records taken in on one thread, median of {ROUNDS} rounds:");
+    let mut rows = Vec::new();
     for (name, records) in [
         ("processes: fork, exec, exit", node::processes()),
         ("connections: open, close", node::connections()),
         ("snapshots of open connections", node::snapshots()),
-        ("all of them", node::mixed()),
+        ("all of them in turn", node::mixed()),
     ] {
         let cost = measure(&records);
-        println!(
-            "{:>10.0} a second, {:>5.0} ns and {:.3} allocations each, {} series of {} records  {name}",
-            1e9 / cost.nanoseconds,
-            cost.nanoseconds,
-            cost.allocations,
-            cost.series,
-            records.len(),
+        let each_second = 1e9 / cost.nanoseconds;
+        rows.push(vec![
+            json!(name),
+            json!(each_second.round()),
+            json!(cost.nanoseconds),
+            json!(cost.allocations),
+            json!(cost.series),
+        ]);
+        items::fact(&format!("a record of {name}"), cost.nanoseconds, "ns");
+        items::goal(
+            &format!("records a second on one thread: {name}"),
+            "at least 1 000 000",
+            &format!("{each_second:.0}"),
+            each_second >= GOAL,
         );
     }
+    items::table(
+        "Records from ring to series",
+        &format!(
+            "On one thread, of a node of 250 pods in a cluster of 1 000 others, once all series are there; median of {ROUNDS} rounds."
+        ),
+        &[
+            "records",
+            "a second",
+            "ns each",
+            "allocations each",
+            "series",
+        ],
+        &rows,
+    );
 }
 
 struct Cost {

@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod cgroup;
 pub mod execute;
+pub mod floor;
 pub mod hostile;
 pub mod netns;
 pub mod pinned;

@@ -131,7 +131,7 @@ pub fn set_unattended(map: &Path, unattended: bool) -> Result<()> {
 }
 
 /// The caller's attributes are those of the command, and what they point to outlives the call.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
+pub(crate) fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
     // SAFETY: the kernel reads as many bytes as it is told there are.
     let result = unsafe {
         libc::syscall(

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cmd::{Cmd, say};
 use crate::ebpf::{self, Warnings};
 use crate::vm::{self, Bless, Kernels};
-use crate::{chart, docs, kube, paths, receivers, setup, test, tidy};
+use crate::{chart, cost, docs, kube, paths, receivers, setup, test, tidy};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -17,7 +17,7 @@ struct Step {
 }
 
 /// What every machine runs.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "setup",
         run: || setup::build().map(drop),
@@ -57,6 +57,10 @@ const STEPS: [Step; 11] = [
     Step {
         name: "test kernel",
         run: test::kernel,
+    },
+    Step {
+        name: "test cost",
+        run: || cost::test(Bless::No),
     },
     Step {
         name: "test vm",

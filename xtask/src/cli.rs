@@ -34,7 +34,7 @@ enum Task {
     /// Run tests: the unit and the kernel tests if none are named
     Test {
         suite: Option<Suite>,
-        /// Write down what the virtual machines' kernels look like to the agent, instead of comparing
+        /// Write down what is to be compared with from now on: what kernels look like to the agent (`test vm`), what it costs (`test cost`)
         #[arg(long)]
         bless: bool,
         /// How long (`test soak`)

@@ -5,6 +5,7 @@ mod chart;
 mod ci;
 mod cli;
 mod cmd;
+mod cost;
 mod debian;
 mod dist;
 mod docs;

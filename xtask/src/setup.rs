@@ -64,12 +64,18 @@ const PYTHON: Need = Need {
     by_hand: "dnf install python3",
 };
 
-const TESTS: [Need; 4] = [
+const TESTS: [Need; 5] = [
     Need {
         what: "bpftool",
         present: || which("bpftool").is_some(),
         debian: &["bpftool"],
         by_hand: "dnf install bpftool",
+    },
+    Need {
+        what: "valgrind, which counts instructions",
+        present: || which("valgrind").is_some(),
+        debian: &["valgrind"],
+        by_hand: "dnf install valgrind",
     },
     Need {
         what: "ip, for tests in network namespaces",

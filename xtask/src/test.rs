@@ -13,7 +13,7 @@ use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::test_tools::TestTools;
 use crate::vm::{self, Bless, Kernels};
-use crate::{agent, chart, kube, paths, receivers, setup, test_again};
+use crate::{agent, chart, cost, kube, paths, receivers, setup, test_again};
 
 /// Which tests to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +30,8 @@ pub(crate) enum Suite {
     Kube,
     /// Receivers that are not ours, and whether all have the same numbers; needs root
     Receivers,
+    /// What must not get dearer unnoticed: instructions for a record, and sizes
+    Cost,
     /// Minutes of mixed load on this machine, with a look at memory and counts every ten seconds
     Soak,
     /// All of these but the soak
@@ -61,8 +63,8 @@ pub(crate) fn run(
         say("error: filters are for `test vm`, `test kube` and `test receivers`");
         return Ok(ExitCode::from(USAGE));
     }
-    if suite != Some(Suite::Vm) && bless {
-        say("error: --bless is for `test vm`");
+    if !matches!(suite, Some(Suite::Vm | Suite::Cost)) && bless {
+        say("error: --bless is for `test vm` and `test cost`");
         return Ok(ExitCode::from(USAGE));
     }
     let bless = if bless { Bless::Yes } else { Bless::No };
@@ -75,6 +77,7 @@ pub(crate) fn run(
         Some(Suite::Chart) => chart::test()?,
         Some(Suite::Kernel) => kernel()?,
         Some(Suite::Vm) => vm::test(Kernels::All, filter, bless)?,
+        Some(Suite::Cost) => cost::test(bless)?,
         Some(Suite::Soak) => soak(minutes)?,
         Some(Suite::Kube) => kube::test(filter)?,
         Some(Suite::Receivers) => receivers::test(filter)?,
@@ -82,6 +85,7 @@ pub(crate) fn run(
             unit()?;
             chart::test()?;
             kernel()?;
+            cost::test(bless)?;
             receivers::test(filter)?;
             vm::test(Kernels::All, filter, bless)?;
             kube::test(filter)?;

@@ -1,0 +1,155 @@
+//! What applications notice of whoever watches them: the same work with and without, pair by pair.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use wellhead_tests::cgroup::CgroupGuard;
+
+use crate::{
+    items,
+    observers::{Observer, Observing, mebibytes},
+    spread::Spread,
+    work::{WORK, Work},
+};
+
+const ROUNDS: usize = 12;
+
+/// What was measured of an observer.
+struct Seen {
+    observer: Observer,
+    /// By the kind of work.
+    work: [Pairs; WORK.len()],
+    resident: Vec<f64>,
+}
+
+#[derive(Default)]
+struct Pairs {
+    /// With it ÷ without it.
+    ratios: Vec<f64>,
+    /// Microseconds of its own for each thing that was done.
+    own: Vec<f64>,
+}
+
+pub(crate) fn measure() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let observers = Observer::all().into_iter();
+    let mut all: Vec<Seen> = observers
+        .map(|observer| Seen {
+            observer,
+            work: Default::default(),
+            resident: Vec::new(),
+        })
+        .collect();
+    for round in 0..ROUNDS {
+        for seen in &mut all {
+            seen.take_a_pair(&cgroup, round % 2 == 0)?;
+        }
+        println!("round {} of {ROUNDS}", round + 1);
+    }
+    report(&all);
+    Ok(())
+}
+
+impl Seen {
+    fn take_a_pair(&mut self, cgroup: &CgroupGuard, without_first: bool) -> Result<()> {
+        let before = without_first.then(|| rates(cgroup)).transpose()?;
+        let observing = self.observer.start()?;
+        let mut with = [0.0; WORK.len()];
+        for ((work, rate), pairs) in WORK.iter().zip(&mut with).zip(&mut self.work) {
+            let (measured, own) = watched(work, cgroup, &observing)?;
+            *rate = measured;
+            pairs.own.push(own);
+        }
+        self.resident.push(mebibytes(observing.pid(), "VmRSS")?);
+        drop(observing);
+        let without = before.map_or_else(|| rates(cgroup), Ok)?;
+        for (pairs, (with, without)) in self.work.iter_mut().zip(with.into_iter().zip(without)) {
+            pairs.ratios.push(with / without);
+        }
+        Ok(())
+    }
+}
+
+/// Of all kinds of work, while nobody watches.
+fn rates(cgroup: &CgroupGuard) -> Result<[f64; WORK.len()]> {
+    let mut rates = [0.0; WORK.len()];
+    for (work, rate) in WORK.iter().zip(&mut rates) {
+        *rate = work.run(cgroup)?;
+    }
+    Ok(rates)
+}
+
+/// The rate, and what the observer took for each of it.
+fn watched(work: &Work, cgroup: &CgroupGuard, observing: &Observing) -> Result<(f64, f64)> {
+    let before = observing.processor_time()?;
+    let rate = work.run(cgroup)?;
+    let own = observing.processor_time()?.saturating_sub(before);
+    let own = own.as_secs_f64() * 1e6 / crate::spread::float(work.amount());
+    Ok((rate, own))
+}
+
+fn report(all: &[Seen]) {
+    let mut rows = Vec::new();
+    for (index, work) in WORK.iter().enumerate() {
+        for seen in all {
+            let pairs = &seen.work[index];
+            let ratio = Spread::of(pairs.ratios.clone());
+            let [low, high] = ratio.quartiles();
+            rows.push(vec![
+                Value::from(work.name),
+                Value::from(seen.observer.name()),
+                json!(ratio.median()),
+                Value::from(format!("{low:.3} – {high:.3}")),
+                json!(Spread::of(pairs.own.clone()).median()),
+                Value::from(work.unit),
+            ]);
+        }
+    }
+    items::table(
+        "With and without",
+        &format!(
+            "How much is done a second while somebody watches ÷ while nobody does, median of {ROUNDS} pairs, and between what \
+             half of them lie; and the processor time that the watching process itself takes. Both ends of a connection are on this \
+             machine, so each is told twice. Each neighbour sees a part of what the agent does; all print to nowhere, and name nobody."
+        ),
+        &[
+            "work",
+            "watched by",
+            "ratio",
+            "half lie between",
+            "own µs",
+            "for each",
+        ],
+        &rows,
+    );
+    let resident = all.iter().map(|seen| {
+        let resident = Spread::of(seen.resident.clone()).median();
+        vec![Value::from(seen.observer.name()), json!(resident)]
+    });
+    items::table(
+        "Memory after that",
+        "",
+        &["program", "resident MiB"],
+        &resident.collect::<Vec<_>>(),
+    );
+    goals(all);
+}
+
+fn goals(all: &[Seen]) {
+    let own = all
+        .iter()
+        .find(|seen| matches!(seen.observer, Observer::Wellhead));
+    let Some(own) = own else { return };
+    for ((work, pairs), limit) in WORK.iter().zip(&own.work).zip([0.97, 0.99, 0.99]) {
+        let median = Spread::of(pairs.ratios.clone()).median();
+        items::goal(
+            &format!("{}, with the agent ÷ without", work.name),
+            &format!("at least {limit}"),
+            &format!("{median:.3}"),
+            median >= limit,
+        );
+    }
+    for (work, pairs) in WORK.iter().zip(&own.work) {
+        let own = Spread::of(pairs.own.clone()).median();
+        items::fact(&format!("own microseconds: {}", work.name), own, "µs");
+    }
+}
