@@ -1,7 +1,8 @@
 //! `docs/performance.md`, and the same tables for a terminal.
 
+use super::pages::DIRECTORY;
 use super::report::{Cell, Item, Measured, Plot, Report, Table};
-use super::{DIRECTORY, Part, numbers};
+use super::{Part, numbers};
 
 const HEAD: &str = "<!-- Generated: cargo xtask bench -->\n\n\
     # Performance\n\n\

@@ -5,32 +5,28 @@ mod machine;
 mod markdown;
 mod neighbours;
 mod numbers;
+mod pages;
 mod report;
 mod scale;
 mod svg;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::pages::document;
+
 use self::machine::Machine;
 use self::report::{Item, Measured, Report};
-use crate::cmd::{Cmd, is_root, say, which, write_if_changed};
+use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::paths;
 use crate::test::RealTests;
-
-/// Below `docs/`: what a run found, the page of it, and the directory of the page's plots.
-const JSON: &str = "performance.json";
-const PAGE: &str = "performance.md";
-const DIRECTORY: &str = "performance";
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -90,76 +86,15 @@ pub(crate) fn run(only: Option<Part>, json: Option<&Path>) -> Result<()> {
     };
     say(markdown::text(&report));
     if let Some(file) = json {
-        write(file, &written(&report)?)?;
+        pages::write(file, &pages::json(&report)?)?;
     }
     if !troubles.is_empty() {
         bail!("not all could be measured: {}", troubles.join("; "));
     }
     if only.is_none() {
-        write(&docs()?.join(JSON), &written(&report)?)?;
-        document(false)?;
+        pages::keep(&report)?;
     }
     Ok(())
-}
-
-/// Makes the page and its plots of what was written down, or with `check` fails if one of them is out of date.
-pub(crate) fn document(check: bool) -> Result<()> {
-    let docs = docs()?;
-    let kept = match fs::read_to_string(docs.join(JSON)) {
-        Ok(kept) => kept,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot read docs/{JSON}")),
-    };
-    let report: Report = serde_json::from_str(&kept)
-        .with_context(|| format!("docs/{JSON} is no report of this `cargo xtask bench`"))?;
-    let files = files(&report)?;
-    for (name, text) in &files {
-        let path = docs.join(name);
-        if !check {
-            write(&path, text)?;
-        } else if fs::read_to_string(&path).ok().as_ref() != Some(text) {
-            bail!("docs/{name} is out of date: cargo xtask docs");
-        }
-    }
-    for plot in plots(&docs.join(DIRECTORY))? {
-        if files.iter().any(|(name, _)| docs.join(name) == plot) {
-            continue;
-        }
-        let shown = plot.display();
-        ensure!(!check, "{shown} is of no plot: cargo xtask docs");
-        fs::remove_file(&plot).with_context(|| format!("cannot remove {shown}"))?;
-    }
-    Ok(())
-}
-
-/// The page and its plots, by their names below `docs/`.
-fn files(report: &Report) -> Result<Vec<(String, String)>> {
-    let mut files = vec![(PAGE.to_owned(), markdown::page(report))];
-    for plot in report.plots() {
-        let name = format!("{DIRECTORY}/{}.svg", plot.name);
-        ensure!(
-            files.iter().all(|(other, _)| *other != name),
-            "two plots are called {}",
-            plot.name
-        );
-        files.push((name, svg::draw(plot)));
-    }
-    Ok(files)
-}
-
-/// Files of plots that there are.
-fn plots(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", directory.display()));
-        }
-    };
-    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    Ok(files
-        .filter(|file| file.extension().is_some_and(|ending| ending == "svg"))
-        .collect())
 }
 
 impl Node {
@@ -174,18 +109,18 @@ impl Node {
         Ok(Self { tests, neighbours })
     }
 
-    fn command(&self, part: Part) -> Cmd {
+    fn command(&self) -> Cmd {
         self.tests
             .bench("node")
             .env("WELLHEAD_BENCH_PROGRAMS", &self.neighbours)
-            .args(["--", part.name()])
     }
 }
 
-fn command(part: Part, node: Option<&Node>) -> Result<Cmd> {
+/// The programs of a part, as cargo is told to build and run them; what comes next is still for cargo.
+fn programs(part: Part, node: Option<&Node>) -> Result<Cmd> {
     if part != Part::Userspace {
         let node = node.context("nothing is prepared for a part in the kernel")?;
-        return Ok(node.command(part));
+        return Ok(node.command());
     }
     Ok(Cmd::cargo()
         .dir(&paths::root()?)
@@ -197,24 +132,34 @@ fn command(part: Part, node: Option<&Node>) -> Result<Cmd> {
 /// what this one found so far are worth having.
 fn measure(part: Part, node: Option<&Node>, troubles: &mut Vec<String>) -> Result<Measured> {
     let name = part.name();
+    let mut measured = Measured {
+        name: part,
+        seconds: 0,
+        items: Vec::new(),
+    };
+    // Apart, so that building is not in the time of the part.
+    if let Err(error) = programs(part, node)?.arg("--no-run").run() {
+        troubles.push(format!("{name}: {error:#}"));
+        return Ok(measured);
+    }
+    let mut command = programs(part, node)?;
+    if part != Part::Userspace {
+        command = command.args(["--", name]);
+    }
     let begun = Instant::now();
-    let mut items = Vec::new();
-    let status = command(part, node)?.run_by_line(|line| match report::item(line) {
+    let status = command.run_by_line(|line| match report::item(line) {
         Ok(Some(item)) => {
             say(format!("{name}: {}", brief(&item)));
-            items.push(item);
+            measured.items.push(item);
         }
         Ok(None) => say(format!("{name}: {line}")),
         Err(error) => troubles.push(format!("{name}: {error:#}")),
     })?;
+    measured.seconds = begun.elapsed().as_secs();
     if !status.success() {
         troubles.push(format!("{name}: {status}"));
     }
-    Ok(Measured {
-        name: part,
-        seconds: begun.elapsed().as_secs(),
-        items,
-    })
+    Ok(measured)
 }
 
 /// That something was measured, for whoever waits for the rest.
@@ -228,25 +173,6 @@ fn brief(item: &Item) -> String {
         }
         Item::Fact(fact) => format!("{}: {} {}", fact.name, fact.value, fact.unit),
     }
-}
-
-fn written(report: &Report) -> Result<String> {
-    Ok(serde_json::to_string_pretty(report)? + "\n")
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        let refused = || format!("cannot create {}", directory.display());
-        fs::create_dir_all(directory).with_context(refused)?;
-    }
-    if write_if_changed(path, text.as_bytes())? {
-        say(format!("{}: written", path.display()));
-    }
-    Ok(())
-}
-
-fn docs() -> Result<PathBuf> {
-    Ok(paths::root()?.join("docs"))
 }
 
 /// In UTC, `YYYY-MM-DD`.
@@ -294,27 +220,6 @@ mod tests {
                 items: items.into(),
             }],
         }
-    }
-
-    #[test]
-    fn a_report_is_read_as_it_was_written() {
-        let report = report();
-        let written = written(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), report);
-        assert!(written.contains(r#""name": "userspace""#), "{written}");
-    }
-
-    #[test]
-    fn a_page_has_a_file_for_each_plot() {
-        let mut report = report();
-        let names = |report: &Report| -> Result<Vec<String>> {
-            Ok(files(report)?.into_iter().map(|(name, _)| name).collect())
-        };
-        let expected = ["performance.md", "performance/loss.svg"];
-        assert_eq!(names(&report).unwrap(), expected);
-        report.parts.push(report.parts[0].clone());
-        let error = names(&report).unwrap_err().to_string();
-        assert_eq!(error, "two plots are called loss");
     }
 
     #[test]
