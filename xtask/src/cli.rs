@@ -1,11 +1,13 @@
 //! The command line of `cargo xtask`, and which module does what it says.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::{self, Part};
 use crate::ebpf::{self, Warnings};
 use crate::test::{self, Suite};
 use crate::vm::{self, Cgroups};
@@ -44,8 +46,15 @@ enum Task {
         #[arg(last = true)]
         filter: Vec<OsString>,
     },
-    /// Measure what parts of the agent cost, beside others that do the same
-    Bench,
+    /// Measure what the agent costs and how much it can take, and write docs/performance.md; needs root
+    Bench {
+        /// One part, which is shown and not written into docs/
+        #[arg(long)]
+        only: Option<Part>,
+        /// Where to write what was found, in JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Run a command on another kernel, in a virtual machine; a shell if none is given
     Vm {
         /// 5.10, 6.1, 6.12, newest, or a longer version of one of them
@@ -92,7 +101,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             minutes,
             filter,
         } => return test::run(suite, bless, minutes, &filter),
-        Task::Bench => test::bench()?,
+        Task::Bench { only, json } => bench::run(only, json.as_deref())?,
         Task::Vm {
             kernel,
             cgroups,

@@ -1,5 +1,7 @@
 //! Running other programs: every command is printed before it runs, and a failure names the command.
 
+mod lines;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write as _;

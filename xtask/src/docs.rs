@@ -1,9 +1,10 @@
 //! `cargo xtask docs`: the parts of `docs/` that are generated. Those from the agent's code a test of the
-//! agent compares, and writes when told to; the page of kernels comes from what was written down of them, manifests and the table
-//! of values from the chart.
+//! agent compares, and writes when told to; the pages of kernels and of performance come from what was written down of them, manifests
+//! and the table of values from the chart.
 
 use anyhow::Result;
 
+use crate::bench;
 use crate::chart;
 use crate::cmd::Cmd;
 use crate::ebpf::{self, Warnings};
@@ -28,5 +29,6 @@ pub(crate) fn run(check: bool) -> Result<()> {
         test.env(UPDATE, "1").run()?;
     }
     vm::document(check)?;
+    bench::document(check)?;
     chart::document(check)
 }

@@ -1,6 +1,7 @@
 //! Wellhead's development tasks: `cargo xtask --help`.
 
 mod agent;
+mod bench;
 mod chart;
 mod ci;
 mod cli;

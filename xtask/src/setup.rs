@@ -132,6 +132,13 @@ const DIST: [Need; 2] = [
     },
 ];
 
+const BENCH: [Need; 1] = [Need {
+    what: "bpftrace, to be measured beside the agent",
+    present: || which("bpftrace").is_some(),
+    debian: &["bpftrace"],
+    by_hand: "dnf install bpftrace",
+}];
+
 const KUBE: [Need; 3] = [
     Need {
         what: "openssl, for certificates of a cluster",
@@ -228,6 +235,11 @@ pub(crate) fn vm() -> Result<()> {
 pub(crate) fn dist() -> Result<()> {
     build()?;
     ensure(&DIST)
+}
+
+/// What the agent is compared with, as far as it has to be installed.
+pub(crate) fn bench() -> Result<()> {
+    ensure(&BENCH)
 }
 
 /// What a Kubernetes on this machine needs, besides its programs.

@@ -149,9 +149,20 @@ impl RealTests {
 
     /// The command that runs those of one target.
     pub(crate) fn cargo(&self, target: &str) -> Cmd {
+        self.started_with(&["test", "--release", "--package", "wellhead-tests", target])
+    }
+
+    /// The command that runs a benchmark. Nothing is measured where the agent cannot run, so there it fails.
+    pub(crate) fn bench(&self, target: &str) -> Cmd {
+        self.started_with(&["bench", "--locked", "--package", "wellhead-tests"])
+            .args(["--bench", target])
+            .env("WELLHEAD_REQUIRE_KERNEL", "1")
+    }
+
+    fn started_with(&self, arguments: &[&str]) -> Cmd {
         let mut cargo = Cmd::cargo()
             .dir(&self.root)
-            .args(["test", "--release", "--package", "wellhead-tests", target])
+            .args(arguments)
             .env("WELLHEAD_BIN", &self.binary)
             .env("WELLHEAD_TEST_PYTHON", &self.tools.python)
             .env("WELLHEAD_TEST_PROMTOOL", &self.tools.promtool);
@@ -172,16 +183,6 @@ fn soak(minutes: u32) -> Result<()> {
         .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
         .env("WELLHEAD_REQUIRE_KERNEL", "1")
         .env("WELLHEAD_SOAK_MINUTES", minutes.to_string())
-        .run()
-}
-
-/// Runs the benchmarks, which print ratios of times taken in one run.
-pub(crate) fn bench() -> Result<()> {
-    ebpf::ensure(Warnings::Shown)?;
-    Cmd::cargo()
-        .dir(&paths::root()?)
-        .args(["bench", "--package", "wellhead", "--bench", "records"])
-        .args(["--bench", "export"])
         .run()
 }
 
