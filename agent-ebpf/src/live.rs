@@ -221,7 +221,7 @@ fn visit(sock: Struct, owner: impl FnOnce() -> Process) {
         let kind = Kind::TcpSnapshot;
         write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
         write_connection(&mut record.socket, &connection);
-        write_ends(&mut record.socket, key, sock, tcp, family);
+        write_ends(&mut record.socket, sock, tcp, family);
         write_totals(record, sock, tcp, &connection);
         record.state = state(sock) as u32;
         let next = Connection {

@@ -47,10 +47,6 @@ rings! {
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counts::CELLS, 0);
 
-/// Every so manieth record of a kind, on each CPU, it is asked how full its ring is: the answer costs a call, and less often is enough
-/// for a ring that is read many times a second anyway. A power of two.
-const ASK_EVERY: u64 = 8;
-
 /// Adds one to a cell of the counter array.
 #[inline(always)]
 pub(crate) fn count(cell: u32) {
@@ -111,9 +107,8 @@ impl Ring {
         };
         // SAFETY: records are plain integers and byte arrays, for which any contents are valid.
         if fill(unsafe { &mut *entry.as_mut_ptr() }) {
-            let submitted = Submitted::of(kind);
-            entry.submit(self.wake_up(&submitted));
-            submitted.count();
+            entry.submit(self.wake_up());
+            count(counts::submitted(kind));
         } else {
             entry.discard(u64::from(BPF_RB_NO_WAKEUP));
         }
@@ -129,13 +124,9 @@ impl Ring {
     pub(crate) unsafe fn put_bytes(&self, kind: Kind, record: *const u8, length: usize) -> bool {
         // SAFETY: the verifier checks `length` against the memory behind `record`.
         let bytes = unsafe { core::slice::from_raw_parts(record, length) };
-        let submitted = Submitted::of(kind);
-        let sent = self
-            .map
-            .output::<[u8]>(bytes, self.wake_up(&submitted))
-            .is_ok();
+        let sent = self.map.output::<[u8]>(bytes, self.wake_up()).is_ok();
         if sent {
-            submitted.count();
+            count(counts::submitted(kind));
         }
         sent
     }
@@ -148,37 +139,11 @@ impl Ring {
 
     /// Waking a reader costs more than everything else a program does, so it is done only when the ring fills up.
     #[inline(always)]
-    fn wake_up(&self, submitted: &Submitted) -> u64 {
-        if submitted.asks() && self.is_filling_up() {
+    fn wake_up(&self) -> u64 {
+        if self.is_filling_up() {
             u64::from(BPF_RB_FORCE_WAKEUP)
         } else {
             u64::from(BPF_RB_NO_WAKEUP)
-        }
-    }
-}
-
-/// This CPU's cell of how many records of a kind were put into their ring.
-struct Submitted(Option<*mut u64>);
-
-impl Submitted {
-    #[inline(always)]
-    fn of(kind: Kind) -> Self {
-        Self(COUNTS.get_ptr_mut(counts::submitted(kind)))
-    }
-
-    /// Whether this record is one of those by which it is asked how full the ring is.
-    #[inline(always)]
-    fn asks(&self) -> bool {
-        // SAFETY: the look-up returned this CPU's slot.
-        self.0
-            .is_none_or(|cell| unsafe { cell.read_volatile() } % ASK_EVERY == 0)
-    }
-
-    #[inline(always)]
-    fn count(&self) {
-        if let Some(cell) = self.0 {
-            // SAFETY: as in `count`.
-            unsafe { add_atomically(cell, 1) }
         }
     }
 }

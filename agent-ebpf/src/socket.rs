@@ -111,8 +111,8 @@ pub(crate) fn is_shut_down(sock: Struct) -> bool {
 
 /// Writes what is read from the socket itself; after what is known of the connection, whose flags it adds to.
 #[inline(always)]
-pub(crate) fn write_ends(socket: &mut Socket, id: u64, sock: Struct, tcp: Struct, family: u16) {
-    socket.id = id;
+pub(crate) fn write_ends(socket: &mut Socket, sock: Struct, tcp: Struct, family: u16) {
+    socket.id = id(sock);
     socket.netns = netns(sock);
     socket.family = family;
     // SAFETY: `sock` is a `struct sock`, `tcp` a `struct tcp_sock`.

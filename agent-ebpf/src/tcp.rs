@@ -119,7 +119,7 @@ fn begun(sock: Struct) {
         flags: 0,
         reported: UNREPORTED,
     };
-    if !remember(id(sock), &connection) {
+    if !remember(sock, &connection) {
         count(counts::MAP_FULL);
     }
 }
@@ -158,19 +158,12 @@ fn established(sock: Struct, old: i32, family: u16) {
     let Some(tcp) = tcp_sock(sock) else { return };
     let key = id(sock);
     // An entry that is established already is left from another socket at this address, whose end was missed.
-    let begun = CONNECTIONS.get_ptr_mut(&key).filter(|connection| {
+    let begun = CONNECTIONS.get_ptr(&key).is_some_and(|connection| {
         // SAFETY: the look-up returned a valid entry.
-        unsafe { (**connection).established_ns == 0 }
+        unsafe { (*connection).established_ns == 0 }
     });
-    let fresh;
-    let connection = if let Some(connection) = begun {
-        // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
-        unsafe {
-            (*connection).established_ns = at;
-            &*connection
-        }
-    } else {
-        fresh = if old == TCP_SYN_SENT {
+    if !begun {
+        let connection = if old == TCP_SYN_SENT {
             // Since when and whose is not known any more: who runs now is not who connected.
             Connection {
                 started_ns: 0,
@@ -190,15 +183,20 @@ fn established(sock: Struct, old: i32, family: u16) {
                 reported: UNREPORTED,
             }
         };
-        if !remember(key, &fresh) {
+        if !remember(sock, &connection) {
             // A client's was counted when it was begun.
             if old != TCP_SYN_SENT {
                 count(counts::MAP_FULL);
             }
             return;
         }
-        &fresh
+    }
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else {
+        return;
     };
+    // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
+    let connection = unsafe { &mut *connection };
+    connection.established_ns = at;
     let sent = NETWORK.put::<TcpOpen>(Kind::TcpOpen, |record| {
         let about = (at, cgroup_id);
         write_header(
@@ -208,14 +206,11 @@ fn established(sock: Struct, old: i32, family: u16) {
             about,
         );
         write_connection(&mut record.socket, connection);
-        write_ends(&mut record.socket, key, sock, tcp, family);
+        write_ends(&mut record.socket, sock, tcp, family);
     });
     if !sent {
         // The next snapshot, or its end, tells that it was opened.
-        if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
-            // SAFETY: as above.
-            unsafe { (*connection).flags |= tcp_flag::OPEN_LOST };
-        }
+        connection.flags |= tcp_flag::OPEN_LOST;
         count(counts::lost(Kind::TcpOpen));
     }
 }
@@ -237,9 +232,7 @@ fn ended(sock: Struct, old: i32, family: u16) {
         return;
     }
     let Some(tcp) = tcp_sock(sock) else { return };
-    let key = id(sock);
     let end = End {
-        key,
         sock,
         tcp,
         family,
@@ -247,6 +240,7 @@ fn ended(sock: Struct, old: i32, family: u16) {
         cgroup_id,
         state: old as u32,
     };
+    let key = id(sock);
     let Some(connection) = CONNECTIONS.get_ptr(&key) else {
         // An attempt that was not seen to begin, or a socket that was never more than half open, is not ours to report.
         let is_ours = old != TCP_SYN_SENT && old != TCP_SYN_RECV;
@@ -274,8 +268,6 @@ fn ended(sock: Struct, old: i32, family: u16) {
 
 /// A connection that ends.
 struct End {
-    /// Its [`id`].
-    key: u64,
     sock: Struct,
     tcp: Struct,
     family: u16,
@@ -293,13 +285,7 @@ impl End {
             let about = (self.now, self.cgroup_id);
             write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
             write_connection(&mut record.socket, connection);
-            write_ends(
-                &mut record.socket,
-                self.key,
-                self.sock,
-                self.tcp,
-                self.family,
-            );
+            write_ends(&mut record.socket, self.sock, self.tcp, self.family);
             write_totals(record, self.sock, self.tcp, connection);
             record.state = self.state;
         })
@@ -370,9 +356,9 @@ pub(crate) fn write_totals(
 
 /// Keeps a connection; says whether there was room.
 #[inline(always)]
-fn remember(key: u64, connection: &Connection) -> bool {
+fn remember(sock: Struct, connection: &Connection) -> bool {
     CONNECTIONS
-        .insert(&key, connection, u64::from(BPF_ANY))
+        .insert(&id(sock), connection, u64::from(BPF_ANY))
         .is_ok()
 }
 

@@ -11,7 +11,7 @@ use crate::{
     work::{WORK, Work},
 };
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 10;
 
 /// What was measured of an observer.
 struct Seen {

@@ -31,7 +31,7 @@ pub(crate) struct Neighbour {
 }
 
 /// Each sees a part of what the agent does.
-const NEIGHBOURS: [Neighbour; 3] = [
+const NEIGHBOURS: [Neighbour; 4] = [
     Neighbour {
         name: "tcplife (libbpf-tools)",
         program: "tcplife",
@@ -50,6 +50,11 @@ const NEIGHBOURS: [Neighbour; 3] = [
             "tracepoint:sock:inet_sock_set_state /args->newstate == 7/ { printf(\"%d %d\\n\", args->sport, args->dport); } \
              tracepoint:sched:sched_process_exec { printf(\"%d %s\\n\", pid, str(args->filename)); }",
         ],
+    },
+    Neighbour {
+        name: "node-exporter, which nobody asks",
+        program: "prometheus-node-exporter",
+        arguments: &["--web.listen-address=127.0.0.1:0"],
     },
 ];
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the agent costs and how much it can take, measured in parts by programs that tell what they find line
 //! by line. A whole run is written down in `docs/performance.json`, of which `docs/performance.md` and its plots are made.
 
+mod beyond;
 mod machine;
 mod markdown;
 mod neighbours;
@@ -125,7 +126,9 @@ fn programs(part: Part, node: Option<&Node>) -> Result<Cmd> {
     Ok(Cmd::cargo()
         .dir(&paths::root()?)
         .args(["bench", "--locked", "--package", "wellhead"])
-        .args(["--bench", "records", "--bench", "export"]))
+        .args([
+            "--bench", "records", "--bench", "identity", "--bench", "export",
+        ]))
 }
 
 /// Runs a part, shows what is not for the report as it comes, and adds what went wrong to `troubles`: the other parts and

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::report::Report;
-use super::{markdown, svg};
+use super::{beyond, markdown, svg};
 use crate::cmd::{say, write_if_changed};
 use crate::paths;
 
 /// Below `docs/`: the report, its page, and the directory of the page's plots.
 const JSON: &str = "performance.json";
 const PAGE: &str = "performance.md";
+const BEYOND: &str = "scale.md";
 pub(super) const DIRECTORY: &str = "performance";
 
 /// Makes the page and its plots of what was written down, or with `check` fails if one of them is out of date.
@@ -62,6 +63,7 @@ fn keep_in(docs: &Path, report: &Report) -> Result<()> {
 /// The page and its plots, by their names below `docs/`.
 fn files(report: &Report) -> Result<Vec<(String, String)>> {
     let mut files = vec![(PAGE.to_owned(), markdown::page(report))];
+    files.extend(beyond::page(report)?.map(|page| (BEYOND.to_owned(), page)));
     for plot in report.plots() {
         let name = format!("{DIRECTORY}/{}.svg", plot.name);
         ensure!(

@@ -15,7 +15,7 @@ pub(super) struct Report {
     pub(super) taken: String,
     /// Of the agent.
     pub(super) version: String,
-    /// How long all of it took.
+    /// How long all of it took, with building what was not built.
     pub(super) seconds: u64,
     pub(super) machine: Machine,
     pub(super) parts: Vec<Measured>,
@@ -125,6 +125,14 @@ impl Report {
     pub(super) fn plots(&self) -> impl Iterator<Item = &Plot> {
         self.items().filter_map(|item| match item {
             Item::Plot(plot) => Some(plot),
+            _ => None,
+        })
+    }
+
+    /// Numbers that others are computed from, by name.
+    pub(super) fn facts(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.items().filter_map(|item| match item {
+            Item::Fact(fact) => Some((fact.name.as_str(), fact.value.as_f64()?)),
             _ => None,
         })
     }
