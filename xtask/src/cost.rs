@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,6 +26,9 @@ const MIXES: [&str; 4] = ["processes", "connections", "snapshots", "mixed"];
 /// What callgrind counts from the beginning to the end of.
 const COUNTED: &str = "*take_in_once_more*";
 
+/// Is made where there is a cluster to test it in, and compared there.
+const IMAGE: &str = "bytes: image, unpacked";
+
 /// By what it is of.
 type Costs = BTreeMap<String, f64>;
 
@@ -32,22 +36,52 @@ type Costs = BTreeMap<String, f64>;
 pub(crate) fn test(bless: Bless) -> Result<()> {
     let mut costs = sizes()?;
     costs.extend(instructions()?);
-    let golden = paths::root()?.join(GOLDEN);
+    let known = known()?;
     if bless == Bless::Yes {
-        let text = serde_json::to_string_pretty(&costs)?;
-        if write_if_changed(&golden, format!("{text}\n").as_bytes())? {
-            say(format!("{}: written", golden.display()));
-        }
-        return Ok(());
+        costs.extend(known.into_iter().filter(|(name, _)| name == IMAGE));
+        return keep(&costs);
     }
-    let known =
-        fs::read_to_string(&golden).with_context(|| format!("cannot read {}", golden.display()))?;
-    let known: Costs = serde_json::from_str(&known).context(GOLDEN)?;
-    let (lines, is_right) = compare(&known, &costs);
+    check(known.into_iter().filter(|(name, _)| name != IMAGE), &costs)
+}
+
+/// Compares the size of an image, or writes it down.
+pub(crate) fn image(unpacked: usize, bless: Bless) -> Result<()> {
+    let size = (IMAGE.to_owned(), number(unpacked as u64)?);
+    let mut known = known()?;
+    if bless == Bless::Yes {
+        known.extend([size]);
+        return keep(&known);
+    }
+    check(
+        known.into_iter().filter(|(name, _)| name == IMAGE),
+        &[size].into(),
+    )
+}
+
+fn known() -> Result<Costs> {
+    let golden = paths::root()?.join(GOLDEN);
+    match fs::read_to_string(&golden) {
+        Ok(text) => serde_json::from_str(&text).context(GOLDEN),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Costs::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", golden.display())),
+    }
+}
+
+fn keep(costs: &Costs) -> Result<()> {
+    let golden = paths::root()?.join(GOLDEN);
+    let text = serde_json::to_string_pretty(costs)?;
+    if write_if_changed(&golden, format!("{text}\n").as_bytes())? {
+        say(format!("{}: written", golden.display()));
+    }
+    Ok(())
+}
+
+fn check(known: impl Iterator<Item = (String, f64)>, costs: &Costs) -> Result<()> {
+    let (lines, is_right) = compare(&known.collect(), costs);
     lines.iter().for_each(say);
     ensure!(
         is_right,
-        "something costs more than {GROWTH} % more than in {GOLDEN}: mend it, or say `cargo xtask test cost --bless`"
+        "something is not in {GOLDEN}, or costs more than {GROWTH} % more than there: mend it, or write it down with `--bless`"
     );
     Ok(())
 }

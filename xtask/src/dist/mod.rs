@@ -15,7 +15,8 @@ pub(crate) use certificates::bundle as authorities;
 pub(crate) use program::find as find_library;
 
 use crate::cmd::say;
-use crate::paths;
+use crate::vm::Bless;
+use crate::{cost, paths};
 use oci::{Image, Layer, Packed};
 
 /// What the image is called unless told otherwise; the chart's default.
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Write the files of the image into this directory, instead of an archive
     #[arg(long, value_name = "DIRECTORY")]
     tree: Option<PathBuf>,
+    /// Write down how large the image is, which none may exceed by much from now on
+    #[arg(long, conflicts_with = "tree")]
+    bless: bool,
 }
 
 /// What the chart asks for.
@@ -60,7 +64,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     say(format!("  digest     {}", packed.digest));
     say(format!("  compressed {}", mebibytes(packed.transferred)));
     say(format!("  unpacked   {}", mebibytes(packed.unpacked)));
-    Ok(())
+    let bless = if args.bless { Bless::Yes } else { Bless::No };
+    cost::image(packed.unpacked, bless)
 }
 
 /// Builds the image, and says which file it is in.

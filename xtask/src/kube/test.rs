@@ -10,7 +10,8 @@ use crate::cmd::{Cmd, is_root, say, which};
 use crate::ebpf::{self, Warnings};
 use crate::test::can_run;
 use crate::test_tools::{self, TestTools};
-use crate::{dist, only_one, paths, setup, test_again};
+use crate::vm::Bless;
+use crate::{cost, dist, only_one, paths, setup, test_again};
 
 /// Names the rig's directory to the tests.
 const RIG: &str = "WELLHEAD_TEST_KUBE";
@@ -37,7 +38,8 @@ pub(crate) fn run(filter: &[std::ffi::OsString]) -> Result<()> {
         helm: test_tools::helm()?,
         receiver: setup::tests()?,
     };
-    let (image, _) = dist::image(&dist::default_reference())?;
+    let (image, packed) = dist::image(&dist::default_reference())?;
+    cost::image(packed.unpacked, Bless::No)?;
     // Its tests count what the one agent of the one node counts.
     let _mine = only_one::wait("test-kube")?;
     let rig = up(Extent::Cluster)?;
