@@ -15,7 +15,7 @@ pub(super) struct Report {
     pub(super) taken: String,
     /// Of the agent.
     pub(super) version: String,
-    /// How long all of it took.
+    /// How long all of it took, with building what was not built.
     pub(super) seconds: u64,
     pub(super) machine: Machine,
     pub(super) parts: Vec<Measured>,
