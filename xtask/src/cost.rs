@@ -20,7 +20,7 @@ const GROWTH: f64 = 5.0;
 const MORE: f64 = 1.0 + GROWTH / 100.0;
 const LESS: f64 = 1.0 - GROWTH / 100.0;
 
-/// Mixes of records that `benches/instructions.rs` knows.
+/// Mixes of records that `tests/bench/instructions.rs` knows.
 const MIXES: [&str; 4] = ["processes", "connections", "snapshots", "mixed"];
 
 /// What callgrind counts from the beginning to the end of.
@@ -161,7 +161,7 @@ fn instructions_of(program: &Path, mix: &str) -> Result<f64> {
         fs::read_to_string(&output).with_context(|| format!("cannot read {}", output.display()))?;
     let total = total(&text).with_context(|| format!("{} has no totals", output.display()))?;
     ensure!(total > 0.0, "callgrind does not know `{COUNTED}`");
-    Ok(total / records)
+    Ok((total / records).round())
 }
 
 /// Instructions in all, as callgrind writes them at the end of its file.
@@ -178,7 +178,7 @@ fn build() -> Result<PathBuf> {
             "bench",
             "--locked",
             "--package",
-            "wellhead",
+            "wellhead-tests",
             "--bench",
             "instructions",
         ])

@@ -99,6 +99,10 @@ impl Pressure {
 
     /// Looks at what the process takes, if it is time to, and says what changes. `series` are held.
     pub(super) fn look(&mut self, series: usize) -> Option<Change> {
+        // Without a limit nothing can change.
+        if self.budget == u64::MAX {
+            return None;
+        }
         let now = Instant::now();
         if now.saturating_duration_since(self.looked) < LOOK {
             return None;

@@ -3,12 +3,12 @@
 //! on a busy machine.
 #![expect(clippy::print_stdout, reason = "a benchmark talks to its terminal")]
 
-#[path = "records/node.rs"]
+#[path = "../../agent/benches/records/node.rs"]
 mod node;
 #[expect(dead_code, reason = "others ask for its series")]
-#[path = "records/pipeline.rs"]
+#[path = "../../agent/benches/records/pipeline.rs"]
 mod pipeline;
-#[path = "records/written.rs"]
+#[path = "../../agent/benches/records/written.rs"]
 mod written;
 
 use self::pipeline::NodePipeline;
