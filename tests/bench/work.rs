@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::{
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
 };
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub(crate) const WORKLOADS: [(&str, Workload); 5] = [
 
 /// Connections are made to so many addresses in turn, so that no port is waited for.
 const ADDRESSES: u32 = 16;
+/// One process holds so many connections, so that twice as many files are within what a process may usually have.
+const AT_ONCE: u64 = 9_000;
 const REQUEST: usize = 100;
 const RESPONSE: usize = 1_000;
 /// No more than what a connection takes while nobody reads.
@@ -112,21 +114,28 @@ pub(crate) fn paced_storm(cgroup: &CgroupGuard, connections: u64, rate_limit: u6
     )?)
 }
 
-/// A process that holds connections open, both ends, until this is dropped. Returns when all are open.
+/// Processes that hold connections open, both ends, until this is dropped. Returns when all are open.
 pub(crate) fn hold_open(
     cgroup: &CgroupGuard,
     connections: u64,
     directory: &Path,
-) -> Result<workload::Running> {
-    let done = directory.join(format!("open-{connections}"));
-    let arguments = [connections.to_string(), done.display().to_string()];
-    let running = workload::start(cgroup, "hold", &arguments.each_ref().map(String::as_str))?;
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while !done.exists() {
-        ensure!(Instant::now() < deadline, "{connections} do not get opened");
-        thread::sleep(Duration::from_millis(20));
+) -> Result<Vec<workload::Running>> {
+    let mut left = connections;
+    let mut holding = Vec::new();
+    while left > 0 {
+        let some = left.min(AT_ONCE);
+        left -= some;
+        let done = directory.join(format!("open-{connections}-{left}"));
+        let arguments = [some.to_string(), done.display().to_string()];
+        let mut running =
+            workload::start(cgroup, "hold", &arguments.each_ref().map(String::as_str))?;
+        while !done.exists() {
+            thread::sleep(Duration::from_millis(20));
+            running.ensure_alive()?;
+        }
+        holding.push(running);
     }
-    Ok(running)
+    Ok(holding)
 }
 
 fn rate(said: &Value) -> Result<f64> {
@@ -243,12 +252,15 @@ fn exec(arguments: &[String]) -> Result<Value> {
 fn hold(arguments: &[String]) -> Result<Value> {
     let connections = number(arguments, 0)?;
     let done = arguments.get(1).context("which file?")?;
-    let files = 2 * connections + 100;
-    let limit = Rlimit {
-        current: Some(files),
-        maximum: Some(files),
-    };
-    setrlimit(Resource::Nofile, limit)?;
+    // As many files as there may be.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )?;
     let (listener, port) = listen()?;
     let mut open = Vec::new();
     for number in 0..connections {

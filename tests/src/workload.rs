@@ -121,6 +121,16 @@ impl Running {
         serde_json::from_str(line).with_context(|| format!("workload {} said {line:?}", self.name))
     }
 
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn ensure_alive(&mut self) -> Result<()> {
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "workload {} ended: {ended:?}", self.name);
+        Ok(())
+    }
+
     /// Waits for its end, however it ends.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Memory by what there is to know, and what a start takes.
 
-use std::path::Path;
+use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wellhead_tests::cgroup::CgroupGuard;
 
@@ -150,10 +150,17 @@ pub(crate) fn of_a_node() -> Result<()> {
     let all: Vec<_> = (0..PROGRAMS)
         .map(|number| programs.link("/bin/true", &number.to_string()))
         .collect();
+    let own = env::current_exe()?;
     let containers: Vec<_> = (0..PODS).map(|_| Container::new()).collect();
     for container in &containers {
         for program in &all {
-            container.run(Path::new(&program.path));
+            container.run(&program.path);
+        }
+        // Two of it make the other series.
+        for _ in 0..2 {
+            let mut connecting = container.command(&own);
+            let status = connecting.args(["--workload", "storm", "1", "0"]).output();
+            ensure!(status?.status.success(), "no connections");
         }
     }
     let held = hold_open(&cgroup, OPEN, directory.path())?;
