@@ -76,7 +76,7 @@ pub(crate) fn of_connections() -> Result<()> {
     items::table(
         "Memory by open connections",
         "Both ends are on this machine, so there are twice as many ends. The table of open connections in the kernel has a place for \
-         65 536 by default; those it has no room for are counted (`discarded`) and told of when they end, as far as they are known then.",
+         65 536 by default; those it has no room for are counted (`discarded`, since the start) and told of when they end, as far as they are known then.",
         &[
             "connections",
             "ends known as open",
@@ -124,7 +124,7 @@ pub(crate) fn of_containers() -> Result<()> {
     }
     items::table(
         "Memory by containers",
-        "Each executes one program. After the memory of a page that was read.",
+        "Each executes one program.",
         &["containers", "series", "resident MiB"],
         &rows,
     );

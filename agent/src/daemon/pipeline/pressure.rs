@@ -203,10 +203,12 @@ mod tests {
 
     #[test]
     fn a_process_knows_what_it_takes() {
-        let mut pressure = Pressure::new(u64::MAX);
-        pressure.looked = Instant::now().checked_sub(LOOK).unwrap();
-        assert_eq!(pressure.look(0), None);
-        assert!(pressure.resident() > 1 << 20);
+        for (budget, looks) in [(u64::MAX - 1, true), (u64::MAX, false)] {
+            let mut pressure = Pressure::new(budget);
+            pressure.looked = Instant::now().checked_sub(LOOK).unwrap();
+            assert_eq!(pressure.look(0), None);
+            assert_eq!(pressure.resident() > 1 << 20, looks);
+        }
         let mut pressure = Pressure::new(100);
         pressure.looked = Instant::now().checked_sub(LOOK).unwrap();
         assert_eq!(pressure.look(0), Some(Change::Taken(Step::Trim)));
