@@ -7,7 +7,8 @@
 //! NAME: width in bytes, "structure", ["path", "path on another kernel version", …];
 //! ```
 //!
-//! The first path that exists wins. A field found nowhere has the offset [`ABSENT`].
+//! The first path that exists wins. Of a bit field, which must begin with a byte's lowest bit and not go beyond it, the byte is
+//! told: whoever loads it masks it. A field found nowhere has the offset [`ABSENT`].
 //!
 //! A socket's cgroup has two rows because the two are read in different ways: a pointer, or before 5.15 (and in early
 //! releases of 5.10) a number that is a pointer unless its lowest bits say otherwise. Every kernel lacks one of them.
@@ -49,6 +50,7 @@ macro_rules! kernel_fields {
             SOCK_STATE: 1, "sock", ["__sk_common.skc_state"];
             SOCK_FAMILY: 2, "sock", ["__sk_common.skc_family"];
             SOCK_FLAGS: 8, "sock", ["__sk_common.skc_flags", "sk_flags"];
+            SOCK_COOKIE: 8, "sock", ["__sk_common.skc_cookie.counter"];
             SOCK_PROTOCOL: 2, "sock", ["sk_protocol"];
             SOCK_SHUTDOWN: 1, "sock", ["sk_shutdown"];
             SOCK_ERROR: 4, "sock", ["sk_err"];
@@ -61,6 +63,9 @@ macro_rules! kernel_fields {
             SOCK_NET: 8, "sock", ["__sk_common.skc_net.net"];
             SOCK_CGROUP: 8, "sock", ["sk_cgrp_data.cgroup"];
             SOCK_CGROUP_TAGGED: 8, "sock", ["sk_cgrp_data.val"];
+            SOCK_ACK_BACKLOG: 4, "sock", ["sk_ack_backlog"];
+            SOCK_MAX_ACK_BACKLOG: 4, "sock", ["sk_max_ack_backlog"];
+            SOCK_DROPS: 4, "sock", ["sk_drops.counter"];
             NET_INUM: 4, "net", ["ns.inum"];
             TCP_SPORT: 2, "tcp_sock", ["inet_conn.icsk_inet.inet_sport"];
             TCP_BYTES_SENT: 8, "tcp_sock", ["bytes_sent"];
@@ -70,6 +75,15 @@ macro_rules! kernel_fields {
             TCP_SEGS_IN: 4, "tcp_sock", ["segs_in"];
             TCP_TOTAL_RETRANS: 4, "tcp_sock", ["total_retrans"];
             TCP_SRTT: 4, "tcp_sock", ["srtt_us"];
+            TCP_RTT_MIN: 24, "tcp_sock", ["rtt_min.s"];
+            TCP_OUT_OF_ORDER: 4, "tcp_sock", ["rcv_ooopack"];
+            TCP_CHRONO_STAT: 12, "tcp_sock", ["chrono_stat"];
+            TCP_CHRONO_START: 4, "tcp_sock", ["chrono_start"];
+            TCP_CHRONO_TYPE: 1, "tcp_sock", ["chrono_type"];
+            TCP_CA_STATE: 1, "tcp_sock", ["inet_conn.icsk_ca_state"];
+            TCP_PENDING: 1, "tcp_sock", ["inet_conn.icsk_pending"];
+            SKB_CB: 48, "sk_buff", ["cb"];
+            TCP_CB_SEGMENTS: 2, "tcp_skb_cb", ["tcp_gso_segs"];
         }
     };
 }

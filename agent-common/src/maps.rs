@@ -14,7 +14,7 @@ pub struct Process {
     pub comm: [u8; COMM],
 }
 
-/// What a TCP connection has carried.
+/// What a TCP connection has carried, and what held it up. All of it only grows; what has 32 bits starts again at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Traffic {
@@ -28,8 +28,40 @@ pub struct Traffic {
     pub segments_received: u32,
     /// Segments sent again.
     pub retransmits: u32,
+    /// Those of them of which the reason was seen.
+    pub because: Retransmits,
+    /// Segments received out of order.
+    pub out_of_order: u32,
+    /// For how long there was something to send, in milliseconds.
+    pub limited: Limited,
     /// Number of the snapshot that told this; 0 if none did.
     pub snapshot: u32,
+}
+
+/// Why segments were sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Retransmits {
+    /// Before the connection was established: a SYN, or a SYN-ACK.
+    pub handshake: u32,
+    /// No acknowledgement came in time.
+    pub timeout: u32,
+    /// To learn whether the last segments arrived (RFC 8985, section 7).
+    pub probe: u32,
+    /// Acknowledgements told that they were lost.
+    pub fast: u32,
+}
+
+/// How long data waited for what, in milliseconds; one excludes the other (`enum tcp_chrono`, `include/linux/tcp.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Limited {
+    /// The network: data was on its way.
+    pub busy: u32,
+    /// The peer's receive window.
+    pub receive_window: u32,
+    /// Room in the send buffer, as large as it may become.
+    pub send_buffer: u32,
 }
 
 /// What is remembered of a TCP connection while it is open. Key: see [`crate::record::Socket::id`].
@@ -111,6 +143,12 @@ pub struct SpillValue {
     pub segments_received: u64,
     /// Likewise sent again.
     pub retransmits: u64,
+    /// And why, in the order of [`Retransmits`].
+    pub because: [u64; 4],
+    /// Likewise received out of order.
+    pub out_of_order: u64,
+    /// Milliseconds, in the order of [`Limited`].
+    pub limited: [u64; 3],
 }
 
 /// Slots of the array by which the daemon steers the programs. They only read it.
@@ -135,9 +173,9 @@ pub mod state {
 }
 
 const _: () = assert!(size_of::<Process>() == 24);
-const _: () = assert!(size_of::<Traffic>() == 32);
+const _: () = assert!(size_of::<Traffic>() == 64);
 const _: () = assert!(size_of::<SpillKey>() == 40);
-const _: () = assert!(size_of::<SpillValue>() == 56);
-const _: () = assert!(size_of::<Connection>() == 80);
+const _: () = assert!(size_of::<SpillValue>() == 120);
+const _: () = assert!(size_of::<Connection>() == 112);
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 const _: () = assert!(size_of::<ProcessKey>() == 16);

@@ -37,11 +37,15 @@ pub enum Kind {
     TcpSnapshot = 10,
     /// [`Task`]: a process that a snapshot found.
     Task = 11,
+    /// [`TcpOpen`]: a connection, or what is left of one, was reset by this end.
+    TcpReset = 12,
+    /// [`TcpListener`]: a listening socket that a snapshot found.
+    TcpListener = 13,
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 14;
 
     /// The kind with this number.
     pub const fn from_number(number: u32) -> Option<Self> {
@@ -58,6 +62,8 @@ impl Kind {
             9 => Self::TcpConnectFailed,
             10 => Self::TcpSnapshot,
             11 => Self::Task,
+            12 => Self::TcpReset,
+            13 => Self::TcpListener,
             _ => return None,
         })
     }
@@ -285,8 +291,36 @@ pub struct TcpClose {
     pub error: u32,
     /// TCP state it was closed from, or is in (`include/net/tcp_states.h`).
     pub state: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Least round-trip time of late in microseconds (`net.ipv4.tcp_min_rtt_wlen`); 0 where none was measured.
+    pub min_rtt_us: u32,
+}
+
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpListener {
+    /// `cgroup_id` is the socket's.
+    pub header: Header,
+    /// See [`Socket::id`].
+    pub id: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// Port it listens on.
+    pub port: u16,
+    /// Address it listens on.
+    pub address: [u8; 16],
+    /// Who holds it.
+    pub owner: Process,
+    /// Connections that wait to be accepted.
+    pub queue: u32,
+    /// How many may; one more is let in.
+    pub limit: u32,
+    /// Connections that were turned away since it began to listen; starts again at 0.
+    pub drops: u32,
+    /// SYN-ACKs sent again since, as far as the programs saw it; starts again at 0.
+    pub syn_ack_retransmits: u32,
 }
 
 /// Size of [`Cgroup`] without its text.
@@ -302,5 +336,6 @@ const _: () = assert!(size_of::<Exit>() == 64);
 const _: () = assert!(size_of::<OomKill>() == 56);
 const _: () = assert!(size_of::<Socket>() == 96);
 const _: () = assert!(size_of::<TcpOpen>() == 120);
-const _: () = assert!(size_of::<TcpClose>() == 200);
+const _: () = assert!(size_of::<TcpClose>() == 264);
+const _: () = assert!(size_of::<TcpListener>() == 96);
 const _: () = assert!(size_of::<Task>() == 64);

@@ -35,7 +35,19 @@ pub(crate) mod prototype {
     /// Tracing programs may ask for a socket's cookie (since 5.12).
     #[unsafe(no_mangle)]
     pub(crate) static SOCKET_COOKIES: Global<u32> = Global::new(0);
+
+    /// `tcp_retransmit_skb` is also passed attempts that failed, with their error (since 6.17).
+    #[unsafe(no_mangle)]
+    pub(crate) static RETRANSMIT_HAS_ERROR: Global<u32> = Global::new(0);
+
+    /// There is a helper for the running task as the verifier knows it (since 5.11).
+    #[unsafe(no_mangle)]
+    pub(crate) static CURRENT_TASK: Global<u32> = Global::new(0);
 }
+
+/// Jiffies in a second; 0 where that is not known.
+#[unsafe(no_mangle)]
+pub(crate) static JIFFIES_PER_SECOND: Global<u32> = Global::new(0);
 
 /// If not 0, only this cgroup is captured.
 #[unsafe(no_mangle)]
@@ -130,8 +142,23 @@ pub(crate) unsafe fn task_cgroup_id(task: Struct) -> u64 {
 /// `task` must be a `struct task_struct`.
 #[inline(always)]
 pub(crate) unsafe fn task_comm(task: Struct) -> [u8; COMM] {
-    // SAFETY: it is an array, so the helper copies it.
-    unsafe { bpf_probe_read_kernel(address(task, &offset::TASK_COMM).cast()).unwrap_or([0; COMM]) }
+    // SAFETY: as said.
+    unsafe { sixteen_bytes(task, &offset::TASK_COMM) }
+}
+
+/// An array of sixteen bytes in a structure.
+///
+/// # Safety
+/// `base` must be a pointer the verifier knows the type of, `at` the offset of such an array in it, or of a union of them.
+#[inline(always)]
+pub(crate) unsafe fn sixteen_bytes(base: Struct, at: &Global<u32>) -> [u8; 16] {
+    // SAFETY: the verifier allows loads of any width inside an array of integers.
+    unsafe {
+        let start = address(base, at).cast::<u64>();
+        let first = ptr::read_volatile(start).to_ne_bytes();
+        let second = ptr::read_volatile(start.add(1)).to_ne_bytes();
+        core::mem::transmute([first, second])
+    }
 }
 
 /// When a task's process started.

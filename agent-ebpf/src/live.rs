@@ -11,15 +11,17 @@ use aya_ebpf::{
 use wellhead_common::{
     counts,
     maps::{Connection, Process, Traffic, state},
-    record::{Kind, Task, TcpClose, role, tcp_flag},
+    record::{Kind, Task, TcpClose, TcpListener, role, tcp_flag},
 };
 
 use crate::{
-    kernel::{Struct, captured, field, offset, task_cgroup_id, task_comm},
+    kernel::{Struct, captured, field, offset, task_cgroup_id},
     output::{NETWORK, PROCESS, count, write_header},
     process::PF_KTHREAD,
+    retransmits,
     socket::{
-        id, listener_key, local_port, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+        Ends, id, listener_key, local_address, local_port, netns, process_of, sock_cgroup_id,
+        tcp_family, tcp_sock, traffic, write_ends,
     },
     state as steering,
     tcp::{
@@ -77,7 +79,7 @@ pub(crate) fn live_tasks(context: &OneTask) -> i32 {
         if !captured(cgroup_id) {
             return 0;
         }
-        let Process { uid, comm, .. } = process(task);
+        let Process { uid, comm, .. } = process_of(task);
         let told = PROCESS.put::<Task>(Kind::Task, |record| {
             let about = (now, cgroup_id);
             write_header(&mut record.header, Kind::Task, size_of::<Task>(), about);
@@ -104,17 +106,28 @@ pub(crate) fn live_listeners(context: &TaskFile) -> i32 {
         && tcp_family(sock).is_some()
         && state(sock) == TCP_LISTEN
     {
-        listens(sock, &process(task));
+        // SAFETY: `task` is a `struct task_struct`.
+        listens(sock, &unsafe { process_of(task) });
     }
     0
 }
 
-/// Open connections of all network namespaces.
+/// Open connections of all network namespaces, and listening sockets with who waits there.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub(crate) fn live_connections(context: &TaskFile) -> i32 {
-    if let Some((sock, task)) = held_socket(context) {
-        visit(sock, || process(task));
+    let Some((sock, task)) = held_socket(context) else {
+        return 0;
+    };
+    let Some(family) = tcp_family(sock) else {
+        return 0;
+    };
+    // SAFETY: `task` is a `struct task_struct`.
+    let owner = || unsafe { process_of(task) };
+    if state(sock) == TCP_LISTEN {
+        tell_queue(sock, family, owner());
+    } else {
+        visit(sock, family, owner);
     }
     0
 }
@@ -131,10 +144,14 @@ pub(crate) fn live_sockets(context: &TcpSocket) -> i32 {
     else {
         return 0;
     };
+    let Some(family) = tcp_family(sock) else {
+        return 0;
+    };
     if state(sock) == TCP_LISTEN {
         listens(sock, &Process::default());
+        tell_queue(sock, family, Process::default());
     } else {
-        visit(sock, Process::default);
+        visit(sock, family, Process::default);
     }
     0
 }
@@ -157,20 +174,6 @@ fn held_socket(context: &TaskFile) -> Option<(Struct, Struct)> {
     (!sock.is_null()).then_some((sock, context.task))
 }
 
-/// Whose process a task is.
-#[inline(always)]
-fn process(task: Struct) -> Process {
-    // SAFETY: `task` is a `struct task_struct`.
-    unsafe {
-        let credentials: Struct = field(task, &offset::TASK_CRED);
-        Process {
-            pid: field(task, &offset::TASK_TGID),
-            uid: field(credentials, &offset::CRED_UID),
-            comm: task_comm(task),
-        }
-    }
-}
-
 /// Who listens, unless the socket was seen to begin to.
 #[inline(always)]
 fn listens(sock: Struct, who: &Process) {
@@ -182,12 +185,52 @@ fn listens(sock: Struct, who: &Process) {
     let _known_better = LISTENERS.insert(&listener_key(sock, port), who, u64::from(BPF_NOEXIST));
 }
 
-/// Tells what an open connection has carried, if this snapshot did not yet.
+/// Tells how many connections wait to be accepted. A socket that several processes hold is told for each of them.
 #[inline(always)]
-fn visit(sock: Struct, owner: impl FnOnce() -> Process) {
-    let Some(family) = tcp_family(sock) else {
+fn tell_queue(sock: Struct, family: u16, owner: Process) {
+    let Some(now) = steering::working() else {
         return;
     };
+    let (cgroup_id, kind) = (sock_cgroup_id(sock), Kind::TcpListener);
+    if !captured(cgroup_id) {
+        return;
+    }
+    // As for connections, the next snapshot is as good.
+    let room = if NETWORK.is_filling_up() {
+        None
+    } else {
+        NETWORK.room::<TcpListener>()
+    };
+    let Some(mut room) = room else {
+        count(counts::DEFERRED);
+        return;
+    };
+    let record = room.record();
+    write_header(
+        &mut record.header,
+        kind,
+        size_of::<TcpListener>(),
+        (now, cgroup_id),
+    );
+    record.id = id(sock);
+    record.netns = netns(sock);
+    record.family = family;
+    record.address = local_address(sock, family);
+    record.owner = owner;
+    record.syn_ack_retransmits = retransmits::seen(record.id).handshake;
+    // SAFETY: `sock` is a `struct sock`.
+    unsafe {
+        record.port = field(sock, &offset::SOCK_NUM);
+        record.queue = field(sock, &offset::SOCK_ACK_BACKLOG);
+        record.limit = field(sock, &offset::SOCK_MAX_ACK_BACKLOG);
+        record.drops = field(sock, &offset::SOCK_DROPS);
+    }
+    NETWORK.send(room, kind);
+}
+
+/// Tells what an open connection has carried, if this snapshot did not yet.
+#[inline(always)]
+fn visit(sock: Struct, family: u16, owner: impl FnOnce() -> Process) {
     if !is_open(sock) {
         return;
     }
@@ -216,12 +259,17 @@ fn visit(sock: Struct, owner: impl FnOnce() -> Process) {
         count(counts::DEFERRED);
         return;
     }
+    let ends = Ends {
+        id: key,
+        family,
+        local_port: local_port(tcp),
+    };
     let told = NETWORK.put_if::<TcpClose>(Kind::TcpSnapshot, |record| {
         let about = (now, cgroup_id);
         let kind = Kind::TcpSnapshot;
         write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
         write_connection(&mut record.socket, &connection);
-        write_ends(&mut record.socket, sock, tcp, family);
+        write_ends(&mut record.socket, sock, &ends);
         write_totals(record, sock, tcp, &connection);
         record.state = state(sock) as u32;
         let next = Connection {
@@ -259,7 +307,7 @@ fn meet(key: u64, sock: Struct, tcp: Struct, owner: Process) -> bool {
         }),
         flags: tcp_flag::OLDER_THAN_AGENT,
         // What it carried before is not counted.
-        reported: traffic(sock, tcp, UNREPORTED.snapshot),
+        reported: traffic(sock, tcp, key, UNREPORTED.snapshot),
     };
     if CONNECTIONS
         .insert(&key, &connection, u64::from(BPF_NOEXIST))

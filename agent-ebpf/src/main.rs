@@ -15,6 +15,8 @@ mod live;
 mod nested;
 mod output;
 mod process;
+mod resets;
+mod retransmits;
 mod socket;
 mod spill;
 mod state;

@@ -6,7 +6,7 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use wellhead_common::{
     counts,
@@ -41,6 +41,18 @@ rings! {
     PROCESS: PROCESS_RING, PROCESS_FILL_MARK;
     /// Connections opened, closed, failed.
     NETWORK: NETWORK_RING, NETWORK_FILL_MARK;
+}
+
+/// Room for a record in a ring.
+pub(crate) struct Room<T: 'static>(RingBufEntry<T>);
+
+impl<T: 'static> Room<T> {
+    /// The record, with arbitrary contents: every field is to be written, one by one.
+    #[inline(always)]
+    pub(crate) fn record(&mut self) -> &mut T {
+        // SAFETY: records are plain integers and byte arrays, for which any contents are valid.
+        unsafe { &mut *self.0.as_mut_ptr() }
+    }
 }
 
 /// What [`counts`] names, per CPU.
@@ -102,17 +114,30 @@ impl Ring {
     #[inline(always)]
     #[must_use]
     pub(crate) fn put_if<T: 'static>(&self, kind: Kind, fill: impl FnOnce(&mut T) -> bool) -> bool {
-        let Some(mut entry) = self.map.reserve::<T>(0) else {
+        let Some(mut room) = self.room::<T>() else {
             return false;
         };
-        // SAFETY: records are plain integers and byte arrays, for which any contents are valid.
-        if fill(unsafe { &mut *entry.as_mut_ptr() }) {
-            entry.submit(self.wake_up());
-            count(counts::submitted(kind));
+        if fill(room.record()) {
+            self.send(room, kind);
         } else {
-            entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+            room.0.discard(u64::from(BPF_RB_NO_WAKEUP));
         }
         true
+    }
+
+    /// Room for a record, if there is any; it must be [sent](Self::send). For records that several programs tell: a closure
+    /// that is called in several places is not inlined, and of the function that it becomes the verifier may not accept what
+    /// the compiler leaves in the register of its result.
+    #[inline(always)]
+    pub(crate) fn room<T: 'static>(&self) -> Option<Room<T>> {
+        self.map.reserve::<T>(0).map(Room)
+    }
+
+    /// Sends a record whose every field was written.
+    #[inline(always)]
+    pub(crate) fn send<T: 'static>(&self, room: Room<T>, kind: Kind) {
+        room.0.submit(self.wake_up(kind));
+        count(counts::submitted(kind));
     }
 
     /// Puts the first `length` bytes of `record` into the ring; says whether there was room.
@@ -124,7 +149,7 @@ impl Ring {
     pub(crate) unsafe fn put_bytes(&self, kind: Kind, record: *const u8, length: usize) -> bool {
         // SAFETY: the verifier checks `length` against the memory behind `record`.
         let bytes = unsafe { core::slice::from_raw_parts(record, length) };
-        let sent = self.map.output::<[u8]>(bytes, self.wake_up()).is_ok();
+        let sent = self.map.output::<[u8]>(bytes, self.wake_up(kind)).is_ok();
         if sent {
             count(counts::submitted(kind));
         }
@@ -137,13 +162,27 @@ impl Ring {
         self.map.query(u64::from(BPF_RB_AVAIL_DATA)) >= u64::from(self.fill_mark.load())
     }
 
-    /// Waking a reader costs more than everything else a program does, so it is done only when the ring fills up.
+    /// Waking a reader costs more than everything else a program does, so it is done only when the ring fills up; and asking
+    /// for that costs as much as the record, so that not every record asks.
     #[inline(always)]
-    fn wake_up(&self) -> u64 {
-        if self.is_filling_up() {
+    fn wake_up(&self, kind: Kind) -> u64 {
+        if submitted(kind) % RECORDS_PER_QUESTION == 0 && self.is_filling_up() {
             u64::from(BPF_RB_FORCE_WAKEUP)
         } else {
             u64::from(BPF_RB_NO_WAKEUP)
         }
     }
+}
+
+/// A CPU asks with every so many records of a kind whether the ring fills up: few enough to be far from filling the other
+/// half of the smallest ring.
+const RECORDS_PER_QUESTION: u64 = 8;
+
+/// How many records of this kind this CPU has sent.
+#[inline(always)]
+fn submitted(kind: Kind) -> u64 {
+    // SAFETY: the look-up returned this CPU's slot.
+    COUNTS
+        .get_ptr(counts::submitted(kind))
+        .map_or(0, |sent| unsafe { sent.read_volatile() })
 }

@@ -9,7 +9,10 @@ use aya_ebpf::{
 use wellhead_common::{
     counts,
     limits::COMM,
-    maps::{Connection, ListenerKey, Process, SPILL_SHUT_DOWN, SpillKey, SpillValue, Traffic},
+    maps::{
+        Connection, Limited, ListenerKey, Process, Retransmits, SPILL_SHUT_DOWN, SpillKey,
+        SpillValue, Traffic,
+    },
     record::{Kind, Socket, TcpClose, TcpOpen, role, tcp_flag},
 };
 
@@ -17,9 +20,10 @@ use crate::{
     kernel::{Struct, captured, field, offset},
     nested,
     output::{NETWORK, count, write_header},
+    retransmits,
     socket::{
-        current_process, id, is_shut_down, listener_key, local_port, remote_address,
-        sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+        Ends, current_process, id, is_shut_down, listener_key, local_port, min_rtt_us,
+        remote_address, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
     },
     spill::spill,
     state,
@@ -27,14 +31,14 @@ use crate::{
 
 /// States of `include/net/tcp_states.h`.
 pub(crate) const TCP_ESTABLISHED: i32 = 1;
-const TCP_SYN_SENT: i32 = 2;
+pub(crate) const TCP_SYN_SENT: i32 = 2;
 const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
 pub(crate) const TCP_LISTEN: i32 = 10;
 
 /// What stands for a connection of which nothing is known when it ends: it was open before the programs were attached,
 /// and no snapshot met it.
-static UNMET: Connection = Connection {
+const UNMET: Connection = Connection {
     started_ns: 0,
     established_ns: 0,
     owner: Process {
@@ -54,6 +58,18 @@ pub(crate) const UNREPORTED: Traffic = Traffic {
     segments_sent: 0,
     segments_received: 0,
     retransmits: 0,
+    because: Retransmits {
+        handshake: 0,
+        timeout: 0,
+        probe: 0,
+        fast: 0,
+    },
+    out_of_order: 0,
+    limited: Limited {
+        busy: 0,
+        receive_window: 0,
+        send_buffer: 0,
+    },
     snapshot: 0,
 };
 
@@ -68,9 +84,11 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, Process> = LruHashMap::with
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
-    nested::begin();
-    state_changed(&context);
-    nested::end();
+    if let Some(change) = Change::of(&context) {
+        nested::begin();
+        change.take_in();
+        nested::end();
+    }
     0
 }
 
@@ -78,29 +96,54 @@ pub(crate) fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
 /// other done, unless it is the other that waits for this one.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn nested_set_state(context: BtfTracePointContext) -> i32 {
-    if nested::is_interrupting() {
+    if let Some(change) = Change::of(&context)
+        && nested::is_interrupting()
+    {
         count(counts::TAKEN_OVER);
-        state_changed(&context);
+        change.take_in();
     }
     0
 }
 
-#[inline(always)]
-fn state_changed(context: &BtfTracePointContext) {
-    let sock: Struct = context.arg(0);
-    let old = context.arg::<u64>(1) as i32;
-    let new = context.arg::<u64>(2) as i32;
-    let Some(family) = tcp_family(sock) else {
-        return;
-    };
-    match (old, new) {
-        (_, TCP_SYN_SENT) => begun(sock),
-        (_, TCP_LISTEN) => listening(sock),
-        (TCP_SYN_SENT | TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, old, family),
-        (TCP_CLOSE, TCP_CLOSE) => {}
-        (TCP_LISTEN, TCP_CLOSE) => listening_ended(sock),
-        (_, TCP_CLOSE) => ended(sock, old, family),
-        _ => {}
+/// A change of state that tells something.
+struct Change {
+    sock: Struct,
+    old: i32,
+    new: i32,
+}
+
+impl Change {
+    /// Half of all changes are ways a connection takes to its end: of those nothing is done at all.
+    #[inline(always)]
+    fn of(context: &BtfTracePointContext) -> Option<Self> {
+        let old = context.arg::<u64>(1) as i32;
+        let new = context.arg::<u64>(2) as i32;
+        let tells = match new {
+            TCP_SYN_SENT | TCP_LISTEN | TCP_ESTABLISHED => true,
+            TCP_CLOSE => old != TCP_CLOSE,
+            _ => false,
+        };
+        tells.then(|| Self {
+            sock: context.arg(0),
+            old,
+            new,
+        })
+    }
+
+    #[inline(always)]
+    fn take_in(self) {
+        let Self { sock, old, new } = self;
+        let Some(family) = tcp_family(sock) else {
+            return;
+        };
+        match (old, new) {
+            (_, TCP_SYN_SENT) => begun(sock),
+            (_, TCP_LISTEN) => listening(sock),
+            (TCP_SYN_SENT | TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, old, family),
+            (TCP_LISTEN, TCP_CLOSE) => listening_ended(sock),
+            (_, TCP_CLOSE) => ended(sock, old, family),
+            _ => {}
+        }
     }
 }
 
@@ -119,7 +162,7 @@ fn begun(sock: Struct) {
         flags: 0,
         reported: UNREPORTED,
     };
-    if !remember(sock, &connection) {
+    if !remember(id(sock), &connection) {
         count(counts::MAP_FULL);
     }
 }
@@ -155,72 +198,89 @@ fn established(sock: Struct, old: i32, family: u16) {
     if !captured(cgroup_id) {
         return;
     }
-    let Some(tcp) = tcp_sock(sock) else { return };
     let key = id(sock);
-    // An entry that is established already is left from another socket at this address, whose end was missed.
-    let begun = CONNECTIONS.get_ptr(&key).is_some_and(|connection| {
-        // SAFETY: the look-up returned a valid entry.
-        unsafe { (*connection).established_ns == 0 }
-    });
-    if !begun {
-        let connection = if old == TCP_SYN_SENT {
-            // Since when and whose is not known any more: who runs now is not who connected.
-            Connection {
-                started_ns: 0,
-                established_ns: at,
-                owner: Process::default(),
-                role: u32::from(role::SOURCE),
-                flags: 0,
-                reported: UNREPORTED,
+    // Still the local port as it was bound (`listening` reads it, too).
+    // SAFETY: `sock` is a `struct sock`.
+    let local_port: u16 = unsafe { field(sock, &offset::SOCK_NUM) };
+    let connection = match begun_before(key, at) {
+        Some(connection) => connection,
+        None => {
+            let connection = met_established(sock, key, old, (local_port, at));
+            if !remember(key, &connection) {
+                // A client's was counted when it was begun.
+                if old != TCP_SYN_SENT {
+                    count(counts::MAP_FULL);
+                }
+                return;
             }
-        } else {
-            Connection {
-                started_ns: at,
-                established_ns: at,
-                owner: listener(sock, tcp),
-                role: u32::from(role::DESTINATION),
-                flags: 0,
-                reported: UNREPORTED,
-            }
-        };
-        if !remember(sock, &connection) {
-            // A client's was counted when it was begun.
-            if old != TCP_SYN_SENT {
-                count(counts::MAP_FULL);
-            }
-            return;
+            connection
         }
-    }
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else {
-        return;
     };
-    // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
-    let connection = unsafe { &mut *connection };
-    connection.established_ns = at;
-    let sent = NETWORK.put::<TcpOpen>(Kind::TcpOpen, |record| {
+    let ends = Ends {
+        id: key,
+        family,
+        local_port,
+    };
+    if let Some(mut room) = NETWORK.room::<TcpOpen>() {
+        let (record, kind) = (room.record(), Kind::TcpOpen);
         let about = (at, cgroup_id);
-        write_header(
-            &mut record.header,
-            Kind::TcpOpen,
-            size_of::<TcpOpen>(),
-            about,
-        );
-        write_connection(&mut record.socket, connection);
-        write_ends(&mut record.socket, sock, tcp, family);
-    });
-    if !sent {
-        // The next snapshot, or its end, tells that it was opened.
-        connection.flags |= tcp_flag::OPEN_LOST;
+        write_header(&mut record.header, kind, size_of::<TcpOpen>(), about);
+        write_connection(&mut record.socket, &connection);
+        write_ends(&mut record.socket, sock, &ends);
+        NETWORK.send(room, kind);
+    } else {
         count(counts::lost(Kind::TcpOpen));
+        // The next snapshot, or its end, tells that it was opened.
+        if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+            // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
+            unsafe { (*connection).flags |= tcp_flag::OPEN_LOST };
+        }
     }
 }
 
-/// Who listens on the port of an accepted connection.
+/// The connection that this socket has begun; it is established from now on. An entry that is established already is left from
+/// another socket at this address, whose end was missed.
 #[inline(always)]
-fn listener(sock: Struct, tcp: Struct) -> Process {
-    let key = listener_key(sock, local_port(tcp));
-    // SAFETY: the value is copied at once.
-    unsafe { LISTENERS.get(&key) }.copied().unwrap_or_default()
+fn begun_before(key: u64, at: u64) -> Option<Connection> {
+    let connection = CONNECTIONS.get_ptr_mut(&key)?;
+    // SAFETY: the look-up returned a valid entry, and only this socket's state changes write to it.
+    let connection = unsafe { &mut *connection };
+    if connection.established_ns != 0 {
+        return None;
+    }
+    connection.established_ns = at;
+    Some(*connection)
+}
+
+/// A connection that is first met as it is established: a server's, or one that was begun before the programs were attached.
+#[inline(always)]
+fn met_established(sock: Struct, id: u64, old: i32, (local_port, at): (u16, u64)) -> Connection {
+    let connection = Connection {
+        started_ns: 0,
+        established_ns: at,
+        owner: Process::default(),
+        role: u32::from(role::SOURCE),
+        flags: 0,
+        reported: UNREPORTED,
+    };
+    if old == TCP_SYN_SENT {
+        // Since when and whose is not known any more: who runs now is not who connected.
+        return connection;
+    }
+    // SAFETY: `tcp` is a `struct tcp_sock`.
+    let again: u32 =
+        tcp_sock(sock).map_or(0, |tcp| unsafe { field(tcp, &offset::TCP_TOTAL_RETRANS) });
+    if again != 0 {
+        retransmits::accepted_after(id, again);
+    }
+    let key = listener_key(sock, local_port);
+    Connection {
+        started_ns: at,
+        // SAFETY: the value is copied at once.
+        owner: unsafe { LISTENERS.get(&key) }.copied().unwrap_or_default(),
+        role: u32::from(role::DESTINATION),
+        ..connection
+    }
 }
 
 /// The connection or the attempt is over; all its counters are final.
@@ -232,45 +292,62 @@ fn ended(sock: Struct, old: i32, family: u16) {
         return;
     }
     let Some(tcp) = tcp_sock(sock) else { return };
+    let key = id(sock);
+    let ends = Ends {
+        id: key,
+        family,
+        local_port: local_port(tcp),
+    };
     let end = End {
         sock,
         tcp,
-        family,
+        ends,
         now,
         cgroup_id,
         state: old as u32,
     };
-    let key = id(sock);
-    let Some(connection) = CONNECTIONS.get_ptr(&key) else {
-        // An attempt that was not seen to begin, or a socket that was never more than half open, is not ours to report.
-        let is_ours = old != TCP_SYN_SENT && old != TCP_SYN_RECV;
-        if is_ours && !end.tell(Kind::TcpClose, &UNMET) {
-            // One that nobody knows of has no totals that could be lost, but its event is.
-            count(counts::lost(Kind::TcpClose));
-        }
+    let known = take_out(key);
+    // An attempt that was not seen to begin, or a socket that was never more than half open, is not ours to report.
+    if known.is_none() && (old == TCP_SYN_SENT || old == TCP_SYN_RECV) {
         return;
-    };
-    // SAFETY: the look-up returned a valid entry. A copy, because its place may be used again once it is removed: then it
-    // must not be read any more, though a snapshot on another CPU may just have put a newer entry in its place.
-    let connection = unsafe { *connection };
-    // Before its end is told: what is neither in the map nor told soon after was lost (the daemon relies on it).
-    let _absent_is_fine = CONNECTIONS.remove(&key);
+    }
+    let connection = known.unwrap_or(UNMET);
     let kind =
         if connection.established_ns == 0 && connection.flags & tcp_flag::OLDER_THAN_AGENT == 0 {
             Kind::TcpConnectFailed
         } else {
             Kind::TcpClose
         };
-    if !end.tell(kind, &connection) {
+    let told = end.tell(kind, &connection);
+    if !told && known.is_some() {
         end.spill(kind, &connection);
+    } else if !told {
+        // One that nobody knows of has no totals that could be lost, but its event is.
+        count(counts::lost(kind));
     }
+    // SAFETY: `tcp` is a `struct tcp_sock`.
+    if unsafe { field::<u32>(tcp, &offset::TCP_TOTAL_RETRANS) } != 0 {
+        retransmits::forget(key);
+    }
+}
+
+/// What is known of a connection that ends, which is not in the map any more.
+#[inline(always)]
+fn take_out(key: u64) -> Option<Connection> {
+    let connection = CONNECTIONS.get_ptr(&key)?;
+    // SAFETY: the look-up returned a valid entry. A copy, because its place may be used again once it is removed: then it
+    // must not be read any more, though a snapshot on another CPU may just have put a newer entry in its place.
+    let connection = unsafe { *connection };
+    // Before its end is told: what is neither in the map nor told soon after was lost (the daemon relies on it).
+    let _absent_is_fine = CONNECTIONS.remove(&key);
+    Some(connection)
 }
 
 /// A connection that ends.
 struct End {
     sock: Struct,
     tcp: Struct,
-    family: u16,
+    ends: Ends,
     now: u64,
     cgroup_id: u64,
     /// The state it was in.
@@ -281,24 +358,28 @@ impl End {
     /// Says whether there was room.
     #[inline(always)]
     fn tell(&self, kind: Kind, connection: &Connection) -> bool {
-        NETWORK.put::<TcpClose>(kind, |record| {
-            let about = (self.now, self.cgroup_id);
-            write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
-            write_connection(&mut record.socket, connection);
-            write_ends(&mut record.socket, self.sock, self.tcp, self.family);
-            write_totals(record, self.sock, self.tcp, connection);
-            record.state = self.state;
-        })
+        let Some(mut room) = NETWORK.room::<TcpClose>() else {
+            return false;
+        };
+        let record = room.record();
+        let about = (self.now, self.cgroup_id);
+        write_header(&mut record.header, kind, size_of::<TcpClose>(), about);
+        write_connection(&mut record.socket, connection);
+        write_ends(&mut record.socket, self.sock, &self.ends);
+        write_totals(record, self.sock, self.tcp, connection);
+        record.state = self.state;
+        NETWORK.send(room, kind);
+        true
     }
 
     #[inline(always)]
     fn spill(&self, kind: Kind, connection: &Connection) {
         let is_source = connection.role != u32::from(role::DESTINATION);
-        let total = traffic(self.sock, self.tcp, 0);
+        let total = traffic(self.sock, self.tcp, self.ends.id, 0);
         let told = &connection.reported;
         // Both are loaded, whichever is used: out of two branches the compiler would make one load of a pointer chosen
         // before, of which the verifiers of older kernels do not know what it points to.
-        let local_port = local_port(self.tcp);
+        let local_port = self.ends.local_port;
         // SAFETY: `sock` is a `struct sock`.
         let (remote_port, error): (u16, u32) = unsafe {
             (
@@ -310,7 +391,7 @@ impl End {
         let failed = kind as u32 == Kind::TcpConnectFailed as u32;
         let key = SpillKey {
             cgroup_id: self.cgroup_id,
-            subject: remote_address(self.sock, self.family),
+            subject: remote_address(self.sock, self.ends.family),
             epoch: 0,
             kind: 0,
             status: match (failed, is_shut_down(self.sock)) {
@@ -330,12 +411,24 @@ impl End {
             segments_sent: grown(total.segments_sent, told.segments_sent),
             segments_received: grown(total.segments_received, told.segments_received),
             retransmits: grown(total.retransmits, told.retransmits),
+            because: [
+                grown(total.because.handshake, told.because.handshake),
+                grown(total.because.timeout, told.because.timeout),
+                grown(total.because.probe, told.because.probe),
+                grown(total.because.fast, told.because.fast),
+            ],
+            out_of_order: grown(total.out_of_order, told.out_of_order),
+            limited: [
+                grown(total.limited.busy, told.limited.busy),
+                grown(total.limited.receive_window, told.limited.receive_window),
+                grown(total.limited.send_buffer, told.limited.send_buffer),
+            ],
         };
         spill(kind, key, &value);
     }
 }
 
-/// Writes what a connection has carried, how much of it is told already, and how it is doing.
+/// Writes what a connection has carried, how much of it is told already, and how it is doing; after its ends.
 #[inline(always)]
 pub(crate) fn write_totals(
     record: &mut TcpClose,
@@ -343,9 +436,9 @@ pub(crate) fn write_totals(
     tcp: Struct,
     connection: &Connection,
 ) {
-    record.traffic = traffic(sock, tcp, connection.reported.snapshot);
+    record.traffic = traffic(sock, tcp, record.socket.id, connection.reported.snapshot);
     record.reported = connection.reported;
-    record.reserved = 0;
+    record.min_rtt_us = min_rtt_us(tcp);
     // SAFETY: `sock` is a `struct sock`, `tcp` a `struct tcp_sock`.
     unsafe {
         // The kernel keeps it times eight.
@@ -356,9 +449,9 @@ pub(crate) fn write_totals(
 
 /// Keeps a connection; says whether there was room.
 #[inline(always)]
-fn remember(sock: Struct, connection: &Connection) -> bool {
+fn remember(key: u64, connection: &Connection) -> bool {
     CONNECTIONS
-        .insert(&id(sock), connection, u64::from(BPF_ANY))
+        .insert(&key, connection, u64::from(BPF_ANY))
         .is_ok()
 }
 

@@ -127,6 +127,8 @@ discards! {
     StoreExemplarLimit = Store / "exemplar_limit",
     /// The table of open connections had no room: the connection is counted as opened and closed, but not as active.
     StoreConnectionsFull = Store / "connections_full",
+    /// The table of listening sockets had no room for another: nothing is told of it.
+    StoreListenersFull = Store / "listeners_full",
     /// The queue of spans was full; the oldest made room.
     QueueSpansFull = Queue / "spans_full",
     /// The queue of log records was full; the oldest made room.
@@ -185,6 +187,8 @@ record_kinds! {
     TcpConnectFailed = "tcp_connect_failed",
     TcpSnapshot = "tcp_snapshot",
     Task = "task",
+    TcpReset = "tcp_reset",
+    TcpListener = "tcp_listener",
 }
 
 /// What asking connection tracking for a connection came to: `wellhead.outcome`.

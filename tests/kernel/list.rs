@@ -7,7 +7,8 @@ use crate::{
     classic, collisions, connections, conntrack, endings, executions, failures, heartbeat,
     invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
     nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
-    restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_odd, tcp_script,
+    restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd,
+    tcp_script,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -48,6 +49,10 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("services", services::run),
     ("untracked", conntrack::untracked),
     ("conntrack_without", conntrack::conntrack_without),
+    ("lossy", tcp_health::lossy),
+    ("resets_both_ways", tcp_health::resets_both_ways),
+    ("full_queue", tcp_health::full_queue),
+    ("held_up", tcp_health::held_up),
     ("agent", restart::agent),
     ("load", restart::load),
 ];
@@ -112,6 +117,19 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("missed_none_in_full_view", || {
         missed_ends::seen_by_all_means("missed_none_in_full_view", "crowd")
     }),
+    (
+        "health_retransmits_are_the_kernels",
+        tcp_health::retransmits_are_the_kernels,
+    ),
+    (
+        "health_resets_are_told_by_both_ends",
+        tcp_health::resets_are_told_by_both_ends,
+    ),
+    ("health_queues_are_told", tcp_health::queues_are_told),
+    (
+        "health_limits_are_the_kernels",
+        tcp_health::limits_are_the_kernels,
+    ),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),

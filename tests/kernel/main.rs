@@ -41,6 +41,7 @@ mod socket_owner;
 mod spill;
 mod storm;
 mod tcp_closes;
+mod tcp_health;
 mod tcp_odd;
 mod tcp_script;
 mod tcp_states;

@@ -26,6 +26,7 @@ const HELPERS: &[(i32, &str)] = &[
     (112, "probe_read_user"),
     (113, "probe_read_kernel"),
     (115, "probe_read_kernel_str"),
+    (118, "jiffies64"),
     (125, "ktime_get_boot_ns"),
     (130, "ringbuf_output"),
     (131, "ringbuf_reserve"),
@@ -33,6 +34,7 @@ const HELPERS: &[(i32, &str)] = &[
     (133, "ringbuf_discard"),
     (134, "ringbuf_query"),
     (137, "skc_to_tcp_sock"),
+    (158, "get_current_task_btf"),
     (162, "sock_from_file"),
 ];
 

@@ -30,6 +30,16 @@ pub fn total(snapshot: &Snapshot, metric: Metric, having: &[Pair<'_>]) -> i64 {
     points(snapshot, metric, having).map(total_of).sum()
 }
 
+/// The sum of the seconds that points of a counter of fractions stand at, that have all these attributes.
+pub fn seconds(snapshot: &Snapshot, metric: Metric, having: &[Pair<'_>]) -> f64 {
+    points(snapshot, metric, having)
+        .map(|point| match &point.value {
+            PointValue::Float(seconds) => *seconds,
+            PointValue::Int(_) | PointValue::Histogram(_) => f64::NAN,
+        })
+        .sum()
+}
+
 /// What a point stands at; of a histogram, the number of its observations.
 pub fn total_of(point: &Point) -> i64 {
     match &point.value {

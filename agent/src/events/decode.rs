@@ -4,14 +4,14 @@ use std::{mem::MaybeUninit, net::SocketAddr, str};
 
 use thiserror::Error;
 use wellhead_common::{
-    maps::Traffic,
+    maps::{Process, Traffic},
     record::{self, Header, Kind, exec_flag, role, tcp_flag},
 };
 
 use super::{
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
-        OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
+        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
+        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -82,6 +82,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpConnectFailed => Body::TcpConnectFailed(connection_end(&read(bytes)?)?),
         Kind::TcpSnapshot => Body::TcpSnapshot(connection_end(&read(bytes)?)?),
         Kind::Task => Body::Found(found(&read(bytes)?)),
+        Kind::TcpReset => Body::TcpReset(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
+        Kind::TcpListener => Body::TcpListener(listener(&read(bytes)?)),
     };
     Ok(Event {
         boot_ns: header.boot_ns,
@@ -109,6 +111,8 @@ unsafe impl Plain for record::TcpOpen {}
 unsafe impl Plain for record::TcpClose {}
 // SAFETY: as above.
 unsafe impl Plain for record::Task {}
+// SAFETY: as above.
+unsafe impl Plain for record::TcpListener {}
 /// The part of [`record::Cgroup`] before its text.
 type CgroupFixed = [u64; record::CGROUP_FIXED / 8];
 // SAFETY: integers.
@@ -274,17 +278,13 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
             });
         }
     };
-    let owner = SocketOwner {
-        pid: socket.owner.pid,
-        comm: socket.owner.comm,
-    };
     Ok(Connection {
         socket_id: socket.id,
         netns: socket.netns,
         local: SocketAddr::new(canonical(socket.local_address), socket.local_port),
         remote: SocketAddr::new(canonical(socket.remote_address), socket.remote_port),
         role,
-        owner: (owner.pid != 0).then_some(owner),
+        owner: owner(&socket.owner),
         started_ns: known(socket.started_ns),
         established_ns: known(socket.established_ns),
         older_than_agent: socket.flags & tcp_flag::OLDER_THAN_AGENT != 0,
@@ -292,6 +292,26 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
         open_lost: socket.flags & tcp_flag::OPEN_LOST != 0,
         shut_down: socket.flags & tcp_flag::SHUT_DOWN != 0,
     })
+}
+
+fn owner(process: &Process) -> Option<SocketOwner> {
+    (process.pid != 0).then_some(SocketOwner {
+        pid: process.pid,
+        comm: process.comm,
+    })
+}
+
+fn listener(record: &record::TcpListener) -> Listener {
+    Listener {
+        socket_id: record.id,
+        netns: record.netns,
+        local: SocketAddr::new(canonical(record.address), record.port),
+        owner: owner(&record.owner),
+        queue: record.queue,
+        limit: record.limit,
+        drops: record.drops,
+        syn_ack_retransmits: record.syn_ack_retransmits,
+    }
 }
 
 fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeError> {
@@ -306,6 +326,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
         connection: connection(&record.socket)?,
         totals: Totals {
             srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
+            min_rtt_us: (record.min_rtt_us != 0).then_some(record.min_rtt_us),
             ..totals(&record.traffic)
         },
         reported: totals(&record.reported),
@@ -324,7 +345,20 @@ fn totals(traffic: &Traffic) -> Totals {
         segments_sent: u64::from(traffic.segments_sent),
         segments_received: u64::from(traffic.segments_received),
         retransmits: u64::from(traffic.retransmits),
+        because: Because {
+            handshake: u64::from(traffic.because.handshake),
+            timeout: u64::from(traffic.because.timeout),
+            probe: u64::from(traffic.because.probe),
+            fast: u64::from(traffic.because.fast),
+        },
+        out_of_order: u64::from(traffic.out_of_order),
+        limited: Limited {
+            busy: u64::from(traffic.limited.busy),
+            receive_window: u64::from(traffic.limited.receive_window),
+            send_buffer: u64::from(traffic.limited.send_buffer),
+        },
         srtt_us: None,
+        min_rtt_us: None,
     }
 }
 

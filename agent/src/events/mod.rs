@@ -11,8 +11,8 @@ mod text;
 pub use self::{
     decode::{DecodeError, decode},
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
-        OomKill, ProcessId, Role, SocketOwner, Totals,
+        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
+        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
     },
     spilled::{Spilled, SpilledWhat},
     text::executable_name,

@@ -33,6 +33,8 @@ impl Event<'_> {
             Body::TcpConnectFailed(_) => RecordKind::TcpConnectFailed,
             Body::TcpSnapshot(_) => RecordKind::TcpSnapshot,
             Body::Found(_) => RecordKind::Task,
+            Body::TcpReset(_) => RecordKind::TcpReset,
+            Body::TcpListener(_) => RecordKind::TcpListener,
         }
     }
 }
@@ -64,6 +66,10 @@ pub enum Body<'a> {
     TcpSnapshot(ConnectionEnd),
     /// A process was there already.
     Found(Found),
+    /// This end reset a connection, which may be over already: its role and owner are not told.
+    TcpReset(Connection),
+    /// A socket listens, and this is who waits there.
+    TcpListener(Listener),
 }
 
 /// A process, unambiguous while the machine is up: process ids are reused, start times are not.
@@ -272,7 +278,28 @@ pub struct ConnectionEnd {
     pub lifecycle_only: bool,
 }
 
-/// What a connection carried over its life.
+/// A socket that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The same for all events of this socket.
+    pub socket_id: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// Who holds it, where known.
+    pub owner: Option<SocketOwner>,
+    /// Connections that wait to be accepted.
+    pub queue: u32,
+    /// How many may; one more is let in.
+    pub limit: u32,
+    /// Connections that were turned away since it began to listen; a 32-bit counter of the kernel.
+    pub drops: u32,
+    /// SYN-ACKs that were sent again, as far as that was seen; likewise.
+    pub syn_ack_retransmits: u32,
+}
+
+/// What a connection carried over its life, and what held it up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Application bytes sent, each once.
@@ -285,8 +312,66 @@ pub struct Totals {
     pub segments_received: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Those of them of which it is known why.
+    pub because: Because,
+    /// Segments received out of order.
+    pub out_of_order: u64,
+    /// Milliseconds for which there was something to send.
+    pub limited: Limited,
     /// Smoothed round-trip time in microseconds, where one was measured.
     pub srtt_us: Option<u32>,
+    /// Least round-trip time of late in microseconds, likewise.
+    pub min_rtt_us: Option<u32>,
+}
+
+/// Segments sent again, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Because {
+    /// The SYN or SYN-ACK was not answered.
+    pub handshake: u64,
+    /// No acknowledgement came in time.
+    pub timeout: u64,
+    /// To learn whether the last segments arrived.
+    pub probe: u64,
+    /// Acknowledgements told that they were lost.
+    pub fast: u64,
+}
+
+impl Because {
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        self.handshake + self.timeout + self.probe + self.fast
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            handshake: wrapped(self.handshake, earlier.handshake),
+            timeout: wrapped(self.timeout, earlier.timeout),
+            probe: wrapped(self.probe, earlier.probe),
+            fast: wrapped(self.fast, earlier.fast),
+        }
+    }
+}
+
+/// Milliseconds for which data waited, by for what; one excludes the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// The network: it was on its way.
+    pub busy: u64,
+    /// The peer's receive window.
+    pub receive_window: u64,
+    /// Room in the send buffer.
+    pub send_buffer: u64,
+}
+
+impl Limited {
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            busy: wrapped(self.busy, earlier.busy),
+            receive_window: wrapped(self.receive_window, earlier.receive_window),
+            send_buffer: wrapped(self.send_buffer, earlier.send_buffer),
+        }
+    }
 }
 
 impl Totals {
@@ -299,7 +384,11 @@ impl Totals {
             segments_sent: wrapped(self.segments_sent, earlier.segments_sent),
             segments_received: wrapped(self.segments_received, earlier.segments_received),
             retransmits: wrapped(self.retransmits, earlier.retransmits),
+            because: self.because.since(&earlier.because),
+            out_of_order: wrapped(self.out_of_order, earlier.out_of_order),
+            limited: self.limited.since(&earlier.limited),
             srtt_us: self.srtt_us,
+            min_rtt_us: self.min_rtt_us,
         }
     }
 }

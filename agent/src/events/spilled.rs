@@ -7,7 +7,9 @@ use wellhead_common::{
     record::{Kind, role},
 };
 
-use super::{Connection, ConnectionEnd, ExitStatus, Role, Totals, model::canonical};
+use super::{
+    Because, Connection, ConnectionEnd, ExitStatus, Limited, Role, Totals, model::canonical,
+};
 
 /// Events of one kind about the same whose details are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub struct Spilled {
 }
 
 /// What the events were.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time is looked at, where it lies"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpilledWhat {
     /// Processes were made.
@@ -77,7 +83,9 @@ impl Spilled {
             | Kind::CgroupAttach
             | Kind::TcpOpen
             | Kind::TcpSnapshot
-            | Kind::Task => return None,
+            | Kind::Task
+            | Kind::TcpReset
+            | Kind::TcpListener => return None,
         };
         Some(Self {
             cgroup_id: key.cgroup_id,
@@ -94,7 +102,26 @@ fn totals(value: &SpillValue) -> Totals {
         segments_sent: value.segments_sent,
         segments_received: value.segments_received,
         retransmits: value.retransmits,
+        because: {
+            let [handshake, timeout, probe, fast] = value.because;
+            Because {
+                handshake,
+                timeout,
+                probe,
+                fast,
+            }
+        },
+        out_of_order: value.out_of_order,
+        limited: {
+            let [busy, receive_window, send_buffer] = value.limited;
+            Limited {
+                busy,
+                receive_window,
+                send_buffer,
+            }
+        },
         srtt_us: None,
+        min_rtt_us: None,
     }
 }
 
@@ -170,7 +197,10 @@ mod tests {
         bytes_received: 4,
         segments_sent: 5,
         segments_received: 6,
-        retransmits: 7,
+        retransmits: 10,
+        because: [1, 2, 3, 4],
+        out_of_order: 11,
+        limited: [12, 13, 14],
     };
 
     #[test]
@@ -189,7 +219,8 @@ mod tests {
         assert_eq!(like.destination_port(), 80);
         assert_eq!(like.role, Some(Role::Destination));
         assert!(like.local.ip().is_loopback() && like.remote.ip().is_loopback());
-        assert_eq!((opens, totals.bytes_sent, totals.retransmits), (1, 3, 7));
+        assert_eq!((opens, totals.bytes_sent, totals.retransmits), (1, 3, 10));
+        assert_eq!((totals.because.fast, totals.limited.send_buffer), (4, 14));
     }
 
     #[test]

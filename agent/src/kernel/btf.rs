@@ -182,7 +182,15 @@ impl Btf {
         let outer = self.type_by_id(structure)?;
         for member in members(outer)? {
             let offset = byte_offset(outer, member);
-            let found = if self.name(member.name_off) == Some(name) {
+            let found = if self.name(member.name_off) == Some(name)
+                && rest.is_none()
+                && is_bit_field(outer, member)
+            {
+                Some(Member {
+                    offset: 0,
+                    width: 1,
+                })
+            } else if self.name(member.name_off) == Some(name) {
                 match rest {
                     Some(rest) => self.member_of(self.resolve(member.type_)?.0, rest),
                     None => self
@@ -276,13 +284,23 @@ fn members(found: &sys::btf_type) -> Option<&[sys::btf_member]> {
     Some(unsafe { slice::from_raw_parts(first, vlen(found)) })
 }
 
-/// Offset of a member in bytes; `None` for a bit field.
+/// Offset of a member in bytes; `None` for a bit field that is not the low bits of one byte.
 fn byte_offset(outer: &sys::btf_type, member: &sys::btf_member) -> Option<u32> {
+    let (bits, size) = bits(outer, member);
+    (size <= 8 && bits % 8 == 0).then_some(bits / 8)
+}
+
+fn is_bit_field(outer: &sys::btf_type, member: &sys::btf_member) -> bool {
+    bits(outer, member).1 != 0
+}
+
+/// Offset of a member in bits, and its size in bits if it is a bit field, else 0 (`BTF_MEMBER_BITFIELD_SIZE` of
+/// `include/uapi/linux/btf.h`).
+fn bits(outer: &sys::btf_type, member: &sys::btf_member) -> (u32, u32) {
     let has_bit_fields = outer.info >> 31 == 1;
-    let (bits, size) = if has_bit_fields {
+    if has_bit_fields {
         (member.offset & 0x00ff_ffff, member.offset >> 24)
     } else {
         (member.offset, 0)
-    };
-    (size == 0 && bits % 8 == 0).then_some(bits / 8)
+    }
 }

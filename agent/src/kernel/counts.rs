@@ -385,6 +385,8 @@ const KINDS: &[(Kind, RecordKind, InRing)] = &[
     ),
     (Kind::TcpSnapshot, RecordKind::TcpSnapshot, InRing::Network),
     (Kind::Task, RecordKind::Task, InRing::Process),
+    (Kind::TcpReset, RecordKind::TcpReset, InRing::Network),
+    (Kind::TcpListener, RecordKind::TcpListener, InRing::Network),
 ];
 
 /// What the kernel knows about one of our programs (`struct bpf_prog_info`).

@@ -16,6 +16,8 @@ pub enum Feature {
     Process,
     /// TCP connections.
     Tcp,
+    /// Why segments are sent again, and which connections this node resets.
+    TcpHealth,
     /// Processes older than the agent.
     LiveProcesses,
     /// Open connections: those older than the agent, and what the others carry while they are open.
@@ -28,10 +30,11 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order they are attached.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Identity,
         Self::Process,
         Self::Tcp,
+        Self::TcpHealth,
         Self::LiveProcesses,
         Self::LiveConnections,
         Self::Restart,
@@ -44,6 +47,7 @@ impl Feature {
             Self::Identity => "identity",
             Self::Process => "process",
             Self::Tcp => "tcp",
+            Self::TcpHealth => "tcp_health",
             Self::LiveProcesses => "live_processes",
             Self::LiveConnections => "live_connections",
             Self::Restart => "restart",
@@ -55,7 +59,7 @@ impl Feature {
     pub(crate) const fn part_of(self) -> Self {
         match self {
             Self::LiveProcesses => Self::Process,
-            Self::LiveConnections | Self::Conntrack => Self::Tcp,
+            Self::TcpHealth | Self::LiveConnections | Self::Conntrack => Self::Tcp,
             other => other,
         }
     }

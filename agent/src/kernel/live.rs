@@ -20,7 +20,7 @@ pub struct LiveIterators {
     tasks: Option<Arc<OwnedFd>>,
     listeners: Option<Arc<OwnedFd>>,
     connections: Option<Arc<OwnedFd>>,
-    /// Both of the former in the network namespace of whoever runs it, where they are not to be had.
+    /// All of the former in the network namespace of whoever runs it, where they are not to be had.
     sockets: Option<Arc<OwnedFd>>,
 }
 
@@ -60,7 +60,7 @@ impl LiveIterators {
         self.connections.is_some() || self.sockets.is_some()
     }
 
-    /// Tells every open connection that a process in the PID namespace of the calling thread holds; before Linux 5.11,
+    /// Tells every open connection, and every listening socket, that a process in the PID namespace of the calling thread holds; before Linux 5.11,
     /// every one in the network namespaces that can be entered. Blocks.
     ///
     /// On two cores, 20 000 sockets of four processes in 22 ms, and 25 ms the first time: 1.1 and 1.2 µs each. It goes through

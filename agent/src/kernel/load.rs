@@ -7,6 +7,7 @@ use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness, maps::MapError
 use super::{
     AttachError, BtfError, Feature, ProbeSettings,
     btf::Btf,
+    jiffies,
     maps::{MAPS, Mode},
     offsets::Offsets,
     pins::{Pins, Plan},
@@ -41,11 +42,16 @@ impl Facts {
         let victim_is_task = btf.argument_is_pointer("mark_victim", 0) == Some(true);
         // What stands behind the helper for tracing programs (net/core/filter.c).
         let cookies = btf.has_function("bpf_get_socket_ptr_cookie");
+        let current_task = btf.has_function("bpf_get_current_task_btf");
+        let retransmit_has_error = btf.tracepoint_arguments("tcp_retransmit_skb") == Some(3);
         let mut globals = offsets.globals;
         globals.extend([
             ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
             ("VICTIM_IS_TASK", u32::from(victim_is_task)),
             ("SOCKET_COOKIES", u32::from(cookies)),
+            ("CURRENT_TASK", u32::from(current_task)),
+            ("RETRANSMIT_HAS_ERROR", u32::from(retransmit_has_error)),
+            ("JIFFIES_PER_SECOND", jiffies::per_second().unwrap_or(0)),
         ]);
         Ok(Self {
             mode: Mode::Btf,

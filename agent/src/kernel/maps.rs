@@ -4,7 +4,9 @@
 use aya::maps::{MapInfo, MapType};
 use wellhead_common::{
     counts,
-    maps::{Connection, ListenerKey, Process, ProcessKey, SpillKey, SpillValue, state},
+    maps::{
+        Connection, ListenerKey, Process, ProcessKey, Retransmits, SpillKey, SpillValue, state,
+    },
 };
 
 use super::{Feature, ProbeSettings};
@@ -108,6 +110,15 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::LruHash,
         key: size_of::<ListenerKey>(),
         value: size_of::<Process>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Tcp),
+        size: |settings| settings.listeners,
+    },
+    MapSpec {
+        name: "RETRANSMITS",
+        kind: MapType::LruHash,
+        key: size_of::<u64>(),
+        value: size_of::<Retransmits>(),
         used_by: Some(Mode::Btf),
         feature: Some(Feature::Tcp),
         size: |settings| settings.listeners,

@@ -14,6 +14,7 @@ mod handover;
 mod hooks;
 mod host_addresses;
 mod host_netns;
+mod jiffies;
 mod kernel_config;
 mod layout;
 mod live;

@@ -86,6 +86,15 @@ pub(crate) const LADDER: &[Rung] = &[
         ],
     },
     Rung {
+        feature: Feature::TcpHealth,
+        mechanism: MECHANISM_BTF,
+        programs: &[
+            tracepoint("tcp_retransmit_skb"),
+            tracepoint("tcp_retransmit_synack"),
+            tracepoint("tcp_send_reset"),
+        ],
+    },
+    Rung {
         feature: Feature::LiveProcesses,
         mechanism: "iter/task",
         programs: &[iterator(LIVE_TASKS, "task")],
@@ -128,9 +137,9 @@ pub(super) const NESTED_SET_STATE: &str = "nested_set_state";
 pub(super) const LIVE_TASKS: &str = "live_tasks";
 /// Learns who listens.
 pub(super) const LIVE_LISTENERS: &str = "live_listeners";
-/// Tells the open connections.
+/// Tells the open connections, and who waits to be accepted.
 pub(super) const LIVE_CONNECTIONS: &str = "live_connections";
-/// Both of these in one network namespace.
+/// All of these in one network namespace.
 pub(super) const LIVE_SOCKETS: &str = "live_sockets";
 
 /// A program could not be put to work.

@@ -26,6 +26,9 @@ struct Value {
     segments_sent: u64,
     segments_received: u64,
     retransmits: u64,
+    because: [u64; 4],
+    out_of_order: u64,
+    limited: [u64; 3],
 }
 
 impl SpilledEntries {
@@ -48,6 +51,9 @@ impl SpilledEntries {
                 segments_sent: value.segments_sent,
                 segments_received: value.segments_received,
                 retransmits: value.retransmits,
+                because: value.because,
+                out_of_order: value.out_of_order,
+                limited: value.limited,
             };
             (key, value)
         });
@@ -74,6 +80,9 @@ impl SpilledEntries {
                 segments_sent: value.segments_sent,
                 segments_received: value.segments_received,
                 retransmits: value.retransmits,
+                because: value.because,
+                out_of_order: value.out_of_order,
+                limited: value.limited,
             };
             (key, value)
         });

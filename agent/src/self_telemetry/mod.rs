@@ -136,6 +136,7 @@ const SIGNALS: &[(&str, &[RecordKind])] = &[
             RecordKind::TcpOpen,
             RecordKind::TcpClose,
             RecordKind::TcpConnectFailed,
+            RecordKind::TcpReset,
         ],
     ),
 ];

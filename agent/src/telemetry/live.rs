@@ -87,6 +87,8 @@ impl LiveEvent {
             | Body::CgroupRemoved(_)
             | Body::CgroupEntered(_)
             | Body::TcpSnapshot(_)
+            | Body::TcpReset(_)
+            | Body::TcpListener(_)
             | Body::Found(_) => return None,
         })
     }

@@ -79,10 +79,11 @@ fn subject(event: &Event<'_>) -> Option<u64> {
         Body::Exec(exec) => hash((exec.process.pid, exec.file_name)),
         Body::Exit(exit) => hash(exit.process.pid),
         Body::OomKill(kill) => hash(kill.pid),
-        Body::TcpOpen(connection) => of_connection(connection),
+        Body::TcpOpen(connection) | Body::TcpReset(connection) => of_connection(connection),
         Body::TcpClose(end) | Body::TcpConnectFailed(end) => of_connection(&end.connection),
         // Told by iterators, which only the new agent runs, or not counted.
         Body::TcpSnapshot(_)
+        | Body::TcpListener(_)
         | Body::Found(_)
         | Body::CgroupMade(_)
         | Body::CgroupRemoved(_)

@@ -461,6 +461,8 @@ impl<S: Source> State<S> {
         self.store.expire(self.clock.now_unix_nano(), idle);
         self.identity.expire(self.clock.now());
         self.aggregator.names_changed();
+        let (boot_ns, unix_nano) = (self.clock.now(), self.clock.now_unix_nano());
+        self.aggregator.expire(&mut self.store, boot_ns, unix_nano);
         let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());

@@ -25,10 +25,21 @@ pub(super) enum FlowSeries {
     BytesReceived,
     SegmentsSent,
     SegmentsReceived,
-    Retransmits,
+    RttMin,
+    Handshake,
+    Timeout,
+    Probe,
+    Fast,
+    OtherRetransmits,
+    OutOfOrder,
+    ResetsSent,
+    ResetsReceived,
+    Busy,
+    ReceiveWindow,
+    SendBuffer,
 }
 
-const SERIES: usize = FlowSeries::Retransmits as usize + 1;
+const SERIES: usize = FlowSeries::SendBuffer as usize + 1;
 
 impl FlowSeries {
     fn metric(self) -> Metric {
@@ -41,16 +52,43 @@ impl FlowSeries {
             Self::Rtt => Metric::TcpRtt,
             Self::BytesSent | Self::BytesReceived => Metric::TcpIo,
             Self::SegmentsSent | Self::SegmentsReceived => Metric::TcpSegments,
-            Self::Retransmits => Metric::TcpRetransmits,
+            Self::RttMin => Metric::TcpRttMin,
+            Self::Handshake | Self::Timeout | Self::Probe | Self::Fast | Self::OtherRetransmits => {
+                Metric::TcpRetransmits
+            }
+            Self::OutOfOrder => Metric::TcpOutOfOrder,
+            Self::ResetsSent | Self::ResetsReceived => Metric::TcpResets,
+            Self::Busy | Self::ReceiveWindow | Self::SendBuffer => Metric::TcpLimited,
         }
     }
 
-    fn direction(self) -> Option<&'static str> {
-        match self {
-            Self::BytesSent | Self::SegmentsSent => Some("transmit"),
-            Self::BytesReceived | Self::SegmentsReceived => Some("receive"),
-            _ => None,
-        }
+    /// The attribute it has beside those of the flow.
+    fn own_attribute(self) -> Option<(Attr, Value)> {
+        let (attribute, value) = match self {
+            Self::BytesSent | Self::SegmentsSent | Self::ResetsSent => {
+                (Attr::NetworkIoDirection, "transmit")
+            }
+            Self::BytesReceived | Self::SegmentsReceived | Self::ResetsReceived => {
+                (Attr::NetworkIoDirection, "receive")
+            }
+            Self::Handshake => (Attr::TcpRetransmitReason, "handshake"),
+            Self::Timeout => (Attr::TcpRetransmitReason, "timeout"),
+            Self::Probe => (Attr::TcpRetransmitReason, "tail_loss_probe"),
+            Self::Fast => (Attr::TcpRetransmitReason, "fast"),
+            Self::OtherRetransmits => (Attr::TcpRetransmitReason, "_OTHER"),
+            Self::Busy => (Attr::TcpLimit, "busy"),
+            Self::ReceiveWindow => (Attr::TcpLimit, "receive_window"),
+            Self::SendBuffer => (Attr::TcpLimit, "send_buffer"),
+            Self::Opened
+            | Self::Active
+            | Self::Closed
+            | Self::ConnectDuration
+            | Self::Duration
+            | Self::Rtt
+            | Self::RttMin
+            | Self::OutOfOrder => return None,
+        };
+        Some((attribute, Value::Static(value)))
     }
 }
 
@@ -109,10 +147,16 @@ pub(super) struct Flows {
     open: HashMap<u64, Open>,
     /// Open connections of those who are left out: the inode number of their network namespace, by the id of the socket.
     left_out: HashMap<u64, u32>,
+    /// Connections that were closed last, by the id of the socket, and where the next one's place is.
+    closed: ([(u64, FlowId); JUST_CLOSED], usize),
     open_limit: usize,
     limit: usize,
     pub(super) balance: Balance,
 }
+
+/// A reset is sent at once after the state has changed, if it was not before: more than these do not end on all processors in
+/// the meantime.
+const JUST_CLOSED: usize = 256;
 
 /// Open connections for each flow there is room for: most nodes talk to few peers, many times.
 const CONNECTIONS_PER_FLOW: usize = 8;
@@ -127,6 +171,7 @@ impl Flows {
             by_attributes: HashMap::default(),
             open: HashMap::default(),
             left_out: HashMap::default(),
+            closed: ([(0, FlowId(usize::MAX)); JUST_CLOSED], 0),
             open_limit: connections.max(1),
             limit: (connections / CONNECTIONS_PER_FLOW).max(1),
             balance: Balance::default(),
@@ -219,6 +264,29 @@ impl Flows {
         self.open.remove(&socket)
     }
 
+    /// A connection of this flow was closed.
+    pub(super) fn note_closed(&mut self, socket: u64, flow: FlowId) {
+        // One of an earlier name may be gone with its last connection.
+        if !self.get(flow).is_some_and(|flow| flow.current) {
+            return;
+        }
+        let (closed, next) = &mut self.closed;
+        closed[*next] = (socket, flow);
+        *next = (*next + 1) % JUST_CLOSED;
+    }
+
+    /// The flow of a connection that is open, or was a moment ago.
+    pub(super) fn of_latest(&self, socket: u64) -> Option<FlowId> {
+        if let Some(open) = self.open.get(&socket) {
+            return Some(open.flow);
+        }
+        let (closed, _) = &self.closed;
+        let found = closed.iter().find(|(id, _)| *id == socket);
+        found
+            .map(|(_, flow)| *flow)
+            .filter(|flow| self.get(*flow).is_some())
+    }
+
     /// A connection is open of somebody who is left out.
     pub(super) fn leave_out(&mut self, connection: &Connection) {
         self.balance.touch(connection.netns);
@@ -266,6 +334,7 @@ impl Flows {
     /// Forgets what everybody is called. Open connections keep their names until they are closed.
     pub(super) fn forget(&mut self) {
         self.by_key.clear();
+        self.closed.0.fill((0, FlowId(usize::MAX)));
         for id in std::mem::take(&mut self.by_attributes).into_values() {
             let Some(flow) = self.get_mut(id) else {
                 continue;
@@ -307,11 +376,11 @@ impl Flows {
             return;
         }
         let metric = which.metric();
-        let attributes = match which.direction() {
+        let attributes = match which.own_attribute() {
             None => store.intern(&flow.attributes),
-            Some(direction) => {
+            Some(own) => {
                 let mut attributes = flow.attributes.clone();
-                attributes.push((Attr::NetworkIoDirection, Value::Static(direction)));
+                attributes.push(own);
                 store.intern(&attributes)
             }
         };

@@ -3,6 +3,7 @@
 mod balance;
 mod ends;
 mod flows;
+mod listeners;
 mod process;
 mod spilled;
 mod tcp;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::flows::Flows;
+use self::listeners::Listeners;
+use crate::counters::Discard;
 use crate::events::{Body, Connection, Event, Spilled, executable_name};
 use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
 use crate::telemetry::catalogue::Attr;
@@ -49,10 +52,14 @@ impl Occurrence<'_> {
     }
 }
 
+/// Open connections for each listening socket there is room for.
+const CONNECTIONS_PER_LISTENER: usize = 16;
+
 /// Counts events, and remembers what makes counting the next one cheap.
 #[derive(Debug)]
 pub struct Aggregator {
     flows: Flows,
+    listeners: Listeners,
 }
 
 impl Aggregator {
@@ -60,6 +67,7 @@ impl Aggregator {
     pub fn new(connections: usize) -> Self {
         Self {
             flows: Flows::new(connections),
+            listeners: Listeners::new(connections / CONNECTIONS_PER_LISTENER),
         }
     }
 
@@ -83,6 +91,14 @@ impl Aggregator {
             Body::TcpConnectFailed(end) => tcp::failed(flows, store, identity, occurrence, end),
             Body::TcpSnapshot(state) => {
                 tcp::found_open(flows, store, identity, occurrence, state);
+            }
+            Body::TcpReset(connection) => {
+                tcp::reset(flows, store, identity, occurrence, connection);
+            }
+            Body::TcpListener(listener) => {
+                if !self.listeners.found(store, occurrence, listener) {
+                    store.discard(Discard::StoreListenersFull);
+                }
             }
             Body::CgroupMade(_)
             | Body::CgroupRemoved(_)
@@ -126,6 +142,7 @@ impl Aggregator {
             Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
                 self.flows.is_open(end.connection.socket_id)
             }
+            Body::TcpReset(connection) => self.flows.of_latest(connection.socket_id).is_some(),
             _ => false,
         }
     }
@@ -145,6 +162,9 @@ impl Aggregator {
             Body::TcpOpen(connection) => connection,
             Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
                 &end.connection
+            }
+            Body::TcpReset(connection) if self.flows.of_latest(connection.socket_id).is_none() => {
+                connection
             }
             _ => return None,
         };
@@ -211,6 +231,11 @@ impl Aggregator {
         self.flows.balance.take_changed()
     }
 
+    /// Lets time pass: what is not there any more is forgotten.
+    pub fn expire(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
+        self.listeners.expire(store, boot_ns, unix_nano);
+    }
+
     /// To be called whenever somebody may be called something else from now on.
     pub fn names_changed(&mut self) {
         self.flows.forget();
@@ -218,7 +243,7 @@ impl Aggregator {
 
     /// Owners whose handles are remembered; one may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
-        self.flows.owners()
+        self.flows.owners().chain(self.listeners.owners())
     }
 }
 

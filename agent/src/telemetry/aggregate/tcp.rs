@@ -3,7 +3,7 @@
 use super::flows::{FlowId, FlowSeries, Flows, Open};
 use super::{Occurrence, seconds, units};
 use crate::counters::Discard;
-use crate::events::{Connection, ConnectionEnd, Totals};
+use crate::events::{Because, Connection, ConnectionEnd, Limited, Totals};
 use crate::identity::{Identity, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::failure::connect_failure;
@@ -104,9 +104,37 @@ pub(super) fn closed(
     // Who is not followed was counted by an earlier agent, as far as it was reported.
     let counted = known.map_or(end.reported, |open| open.counted);
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
+    if was_reset(end.errno) {
+        flows.measure(store, flow, FlowSeries::ResetsReceived, ONE, now);
+    }
+    flows.note_closed(connection.socket_id, flow);
     if known.is_some() {
         flows.release(flow);
     }
+}
+
+/// Whether the peer reset an established connection (`tcp_reset`, `net/ipv4/tcp_input.c`: `EPIPE` where it had closed its end).
+pub(super) fn was_reset(errno: i32) -> bool {
+    errno == libc::ECONNRESET || errno == libc::EPIPE
+}
+
+/// This end reset a connection, which may be over.
+pub(super) fn reset(
+    flows: &mut Flows,
+    store: &mut Store,
+    identity: &mut Identity,
+    occurrence: &Occurrence<'_>,
+    connection: &Connection,
+) {
+    let known = flows.of_latest(connection.socket_id);
+    let flow = known.unwrap_or_else(|| flows.of(identity, occurrence, connection));
+    flows.measure(
+        store,
+        flow,
+        FlowSeries::ResetsSent,
+        ONE,
+        occurrence.unix_nano,
+    );
 }
 
 /// A connection is not open any more, and nothing was told of its end: what it carried is spilled, or not known.
@@ -198,6 +226,10 @@ fn count_rtt(flows: &mut Flows, store: &mut Store, flow: FlowId, totals: &Totals
         let rtt = seconds(u64::from(rtt) * 1_000);
         flows.measure(store, flow, FlowSeries::Rtt, Measurement::Observe(rtt), now);
     }
+    if let Some(rtt) = totals.min_rtt_us {
+        let rtt = Measurement::Observe(seconds(u64::from(rtt) * 1_000));
+        flows.measure(store, flow, FlowSeries::RttMin, rtt, now);
+    }
 }
 
 /// What connections carried. Series that would stay at zero are not made.
@@ -213,11 +245,57 @@ pub(super) fn count_traffic(
         (FlowSeries::BytesReceived, totals.bytes_received),
         (FlowSeries::SegmentsSent, totals.segments_sent),
         (FlowSeries::SegmentsReceived, totals.segments_received),
-        (FlowSeries::Retransmits, totals.retransmits),
     ];
     for (series, count) in counts {
         if count > 0 {
             flows.measure(store, flow, series, Measurement::Add(units(count)), now);
+        }
+    }
+    if *totals != without_trouble(totals) {
+        count_trouble(flows, store, flow, totals, now);
+    }
+}
+
+/// The same of a connection that nothing held up, as most are.
+fn without_trouble(totals: &Totals) -> Totals {
+    Totals {
+        retransmits: 0,
+        because: Because::default(),
+        out_of_order: 0,
+        limited: Limited::default(),
+        ..*totals
+    }
+}
+
+fn count_trouble(flows: &mut Flows, store: &mut Store, flow: FlowId, totals: &Totals, now: u64) {
+    let Because {
+        handshake,
+        timeout,
+        probe,
+        fast,
+    } = totals.because;
+    let unseen = totals.retransmits.saturating_sub(totals.because.sum());
+    let counts = [
+        (FlowSeries::Handshake, handshake),
+        (FlowSeries::Timeout, timeout),
+        (FlowSeries::Probe, probe),
+        (FlowSeries::Fast, fast),
+        (FlowSeries::OtherRetransmits, unseen),
+        (FlowSeries::OutOfOrder, totals.out_of_order),
+    ];
+    let limited = [
+        (FlowSeries::Busy, totals.limited.busy),
+        (FlowSeries::ReceiveWindow, totals.limited.receive_window),
+        (FlowSeries::SendBuffer, totals.limited.send_buffer),
+    ];
+    let counts = counts.map(|(series, count)| (series, count, Measurement::Add(units(count))));
+    let limited = limited.map(|(series, milliseconds)| {
+        let waited = seconds(milliseconds.saturating_mul(1_000_000));
+        (series, milliseconds, Measurement::AddSeconds(waited))
+    });
+    for (series, count, change) in counts.into_iter().chain(limited) {
+        if count > 0 {
+            flows.measure(store, flow, series, change, now);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::*;
 use crate::counters::{Counters, Discard};
 use crate::events::{
-    Connection, ConnectionEnd, Exec, Exit, ExitStatus, Fork, ProcessId, Role, SpilledWhat, Totals,
+    Because, Connection, ConnectionEnd, Exec, Exit, ExitStatus, Fork, ProcessId, Role, SpilledWhat,
+    Totals,
 };
 use crate::identity::{IdentitySettings, Resolution};
 use crate::telemetry::snapshot::PointValue;
@@ -119,7 +120,12 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         segments_sent: 5,
         segments_received: 4,
         retransmits: 1,
+        because: Because {
+            timeout: 1,
+            ..Because::default()
+        },
         srtt_us: Some(250),
+        ..Totals::default()
     };
     ConnectionEnd {
         connection,

@@ -56,6 +56,8 @@ attributes! {
     ProcessExecutableName = "process.executable.name" / "process_executable_name",
     /// Exit status of a process that exited by itself.
     ProcessExitCode = "process.exit.code" / "process_exit_code",
+    /// Port that is listened on.
+    ServerPort = "server.port" / "server_port",
     /// The service whose telemetry it was.
     ServiceName = "service.name" / "service_name",
     /// Address of the end that opened the connection; only where that is not a Kubernetes object.
@@ -100,6 +102,12 @@ attributes! {
     Stage = "wellhead.stage" / "wellhead_stage",
     /// State of a feature: `on`, `off` or `unknown`.
     State = "wellhead.state" / "wellhead_state",
+    /// What data waited for: `busy` (it was on its way, or waited for acknowledgements), `receive_window` (the peer had no room for
+    /// more) or `send_buffer` (the sender's own buffer, as large as it may become, was too small).
+    TcpLimit = "wellhead.tcp.limit" / "wellhead_tcp_limit",
+    /// Why segments were sent again: `handshake` (a SYN of the source, a SYN-ACK of the destination), `timeout` (no acknowledgement in time),
+    /// `tail_loss_probe`, `fast` (acknowledgements told of the loss), or `_OTHER` where that was not seen.
+    TcpRetransmitReason = "wellhead.tcp.retransmit.reason" / "wellhead_tcp_retransmit_reason",
 }
 
 /// Both ends of a flow, in key order. *Source* is the end that opened the connection.

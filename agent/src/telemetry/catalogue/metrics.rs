@@ -136,9 +136,25 @@ metrics! {
     /// Segments sent and received.
     TcpSegments = "wellhead.tcp.segments", Counter Int "{segment}", flow [NetworkIoDirection];
     /// Segments sent again.
-    TcpRetransmits = "wellhead.tcp.retransmits", Counter Int "{segment}", flow [];
+    TcpRetransmits = "wellhead.tcp.retransmits", Counter Int "{segment}", flow [TcpRetransmitReason];
+    /// Segments received out of order.
+    TcpOutOfOrder = "wellhead.tcp.out_of_order", Counter Int "{segment}", flow [];
+    /// Established connections that were reset: by the peer (`receive`), or resets this end sent (`transmit`).
+    TcpResets = "wellhead.tcp.resets", Counter Int "{reset}", flow [NetworkIoDirection];
+    /// Time for which connections had data to send, by what it waited for.
+    TcpLimited = "wellhead.tcp.limited", Counter Float "s", flow [TcpLimit];
     /// The kernel's smoothed round-trip time, one sample per connection and snapshot (`snapshot_interval`), and one when it closes.
     TcpRtt = "wellhead.tcp.rtt", Histogram Float "s", flow [], LATENCY;
+    /// The least round-trip time the kernel measured of late (`net.ipv4.tcp_min_rtt_wlen`, five minutes by default), sampled likewise: what the path takes without queues.
+    TcpRttMin = "wellhead.tcp.rtt.min", Histogram Float "s", flow [], LATENCY;
+    /// Connections that wait to be accepted, of all sockets that listen on the port, as the last snapshot found them.
+    TcpListenQueueLength = "wellhead.tcp.listen.queue.length", Gauge Int "{connection}", plain [ServerPort];
+    /// How many may wait there.
+    TcpListenQueueLimit = "wellhead.tcp.listen.queue.limit", Gauge Int "{connection}", plain [ServerPort];
+    /// Connections turned away there: the queue was full, or there was no memory.
+    TcpListenOverflows = "wellhead.tcp.listen.overflows", Counter Int "{connection}", plain [ServerPort];
+    /// SYN-ACKs sent again there, also for connections that never came to be.
+    TcpListenRetransmits = "wellhead.tcp.listen.retransmits", Counter Int "{segment}", plain [ServerPort];
     /// Programs executed.
     ProcessExecs = "wellhead.process.execs", Counter Int "{process}", plain [ProcessExecutableName];
     /// Processes forked.

@@ -27,7 +27,10 @@ impl<S: Source> State<S> {
         let now = self.clock.unix_nano(event.boot_ns);
         self.aggregator.leave_out(&mut self.store, event, now);
         // The others only tell how things are.
-        if !matches!(event.body, Body::Found(_) | Body::TcpSnapshot(_)) {
+        if !matches!(
+            event.body,
+            Body::Found(_) | Body::TcpSnapshot(_) | Body::TcpListener(_)
+        ) {
             self.counters.discard(Discard::PolicyNamespace, 1);
         }
     }
