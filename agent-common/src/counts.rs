@@ -36,7 +36,13 @@ pub const TAKEN_OVER: u32 = DEFERRED + 1;
 /// does, and the daemon notes here what it took notice of.
 pub const RECURSION: u32 = TAKEN_OVER + 1;
 
+/// Dropped packets of which only the reason is counted, or not even that: there was no room for whose they were.
+pub const DROPS_FULL: u32 = RECURSION + 1;
+
+/// Packets with datagrams of which only is counted whose they were: there was no room for whom they were exchanged with.
+pub const UDP_FULL: u32 = DROPS_FULL + 1;
+
 /// Number of cells; those at the end are for later versions. Cells keep their places.
 pub const CELLS: u32 = 80;
 
-const _: () = assert!(RECURSION < CELLS);
+const _: () = assert!(UDP_FULL < CELLS);

@@ -82,6 +82,10 @@ macro_rules! kernel_fields {
             TCP_CHRONO_TYPE: 1, "tcp_sock", ["chrono_type"];
             TCP_CA_STATE: 1, "tcp_sock", ["inet_conn.icsk_ca_state"];
             TCP_PENDING: 1, "tcp_sock", ["inet_conn.icsk_pending"];
+            SKB_PROTOCOL: 2, "sk_buff", ["protocol"];
+            SKB_SK: 8, "sk_buff", ["sk"];
+            SKB_DEV: 8, "sk_buff", ["dev"];
+            DEVICE_NET: 8, "net_device", ["nd_net.net"];
             SKB_CB: 48, "sk_buff", ["cb"];
             TCP_CB_SEGMENTS: 2, "tcp_skb_cb", ["tcp_gso_segs"];
         }

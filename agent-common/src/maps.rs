@@ -151,6 +151,64 @@ pub struct SpillValue {
     pub limited: [u64; 3],
 }
 
+/// Key of packets the kernel dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct DropKey {
+    /// cgroup v2 id of the socket they were for or from; 0 where unknown.
+    pub cgroup_id: u64,
+    /// Where in the kernel it happened, where the kernel tells no reason (before 5.17); otherwise 0.
+    pub location: u64,
+    /// Inode number of the network namespace; 0 where unknown.
+    pub netns: u32,
+    /// A value of `enum skb_drop_reason`, or of a subsystem's (`include/net/dropreason.h`).
+    pub reason: u32,
+    /// Value of [`state::TALLY_EPOCH`] at the time.
+    pub epoch: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Key of datagrams exchanged with a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct UdpKey {
+    /// cgroup v2 id of the socket.
+    pub cgroup_id: u64,
+    /// The peer's address, IPv4-mapped if it is one of IPv4; 0 where there was no room for it.
+    pub remote_address: [u8; 16],
+    /// Value of [`state::TALLY_EPOCH`] at the time.
+    pub epoch: u32,
+    /// Port of the end that did not ask.
+    pub port: u16,
+    /// One of [`crate::record::role`].
+    pub role: u8,
+    /// One of [`udp_protocol`].
+    pub protocol: u8,
+}
+
+/// What datagrams carry.
+pub mod udp_protocol {
+    /// Not known.
+    pub const NONE: u8 = 0;
+    /// QUIC, as its port and first byte say.
+    pub const QUIC: u8 = 1;
+}
+
+/// Datagrams exchanged with a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UdpValue {
+    /// Bytes they carried, sent.
+    pub bytes_sent: u64,
+    /// Likewise received.
+    pub bytes_received: u64,
+    /// How many were sent.
+    pub datagrams_sent: u64,
+    /// Likewise received.
+    pub datagrams_received: u64,
+}
+
 /// Slots of the array by which the daemon steers the programs. They only read it.
 pub mod state {
     /// The generation of programs that works; those of another return at once.
@@ -165,6 +223,8 @@ pub mod state {
     pub const FINGERPRINT: u32 = 4;
     /// What [`crate::counts::TAKEN_OVER`] was when the working programs were made; the daemon's own.
     pub const TAKEN_OVER_BEFORE: u32 = 5;
+    /// Which entries of the maps of drops and datagrams are written now; the daemon takes out the others.
+    pub const TALLY_EPOCH: u32 = 6;
     /// From here on, for each counter cell, what earlier daemons took notice of; the daemon's own.
     pub const ACKNOWLEDGED: u32 = 16;
     /// Number of slots. All keep their places, and those before are for later versions: an array of another length cannot be
@@ -179,3 +239,6 @@ const _: () = assert!(size_of::<SpillValue>() == 120);
 const _: () = assert!(size_of::<Connection>() == 112);
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 const _: () = assert!(size_of::<ProcessKey>() == 16);
+const _: () = assert!(size_of::<DropKey>() == 32);
+const _: () = assert!(size_of::<UdpKey>() == 32);
+const _: () = assert!(size_of::<UdpValue>() == 32);

@@ -40,6 +40,10 @@ pub(crate) mod prototype {
     #[unsafe(no_mangle)]
     pub(crate) static RETRANSMIT_HAS_ERROR: Global<u32> = Global::new(0);
 
+    /// How many arguments `kfree_skb` has: of three the last is the reason (since 5.17), of four the socket it was for (since 6.11).
+    #[unsafe(no_mangle)]
+    pub(crate) static DROP_ARGUMENTS: Global<u32> = Global::new(2);
+
     /// There is a helper for the running task as the verifier knows it (since 5.11).
     #[unsafe(no_mangle)]
     pub(crate) static CURRENT_TASK: Global<u32> = Global::new(0);

@@ -1,6 +1,7 @@
 //! Wellhead's kernel programs: one object for every kernel.
 //!
-//! All programs are tracepoints that only read: BTF tracepoints, and [`classic`] ones for kernels without BTF. Structure offsets come from the running kernel's BTF through
+//! All programs only read. Most are tracepoints: BTF tracepoints, and [`classic`] ones for kernels without BTF; [`udp`] sees packets as they
+//! pass the root of the cgroup tree. Structure offsets come from the running kernel's BTF through
 //! `.rodata` ([`kernel`]), so a field access is one direct load that the verifier checks against the kernel's own types.
 //! Records go to one ring per family ([`output`]); a record that finds its ring full is counted, never waited for.
 #![no_std]
@@ -10,6 +11,7 @@
 mod cgroup;
 mod classic;
 mod classic_tcp;
+mod drops;
 mod kernel;
 mod live;
 mod nested;
@@ -21,6 +23,7 @@ mod socket;
 mod spill;
 mod state;
 mod tcp;
+mod udp;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

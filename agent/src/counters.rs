@@ -90,6 +90,10 @@ discards! {
     KernelGap = Kernel / "gap",
     /// Memory of a process or of the kernel could not be read; the record went out without that part.
     KernelReadFailed = Kernel / "read_failed",
+    /// Dropped packets of which only the reason is counted, or not even that: there was no room for whose they were.
+    KernelDropsFull = Kernel / "drops_full",
+    /// Packets with datagrams of which is only counted whose they were: there was no room for whom they were exchanged with.
+    KernelUdpFull = Kernel / "udp_full",
     /// A record found its ring full, and so did what would have told whom it was about: it is counted for its cgroup, or
     /// for the node, only.
     KernelSpillFull = Kernel / "spill_full",

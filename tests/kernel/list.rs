@@ -8,7 +8,7 @@ use crate::{
     invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
     nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
     restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd,
-    tcp_script,
+    tcp_script, udp,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -53,6 +53,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("resets_both_ways", tcp_health::resets_both_ways),
     ("full_queue", tcp_health::full_queue),
     ("held_up", tcp_health::held_up),
+    ("datagrams", udp::datagrams),
+    ("overflow", udp::overflow),
     ("agent", restart::agent),
     ("load", restart::load),
 ];
@@ -130,6 +132,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         "health_limits_are_the_kernels",
         tcp_health::limits_are_the_kernels,
     ),
+    ("udp_datagrams_are_counted", udp::datagrams_are_counted),
+    ("drops_have_their_reason", udp::drops_have_their_reason),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),
     ("pods_of_short_life", pods::of_short_life),

@@ -45,6 +45,7 @@ mod tcp_health;
 mod tcp_odd;
 mod tcp_script;
 mod tcp_states;
+mod udp;
 
 use std::{panic, process::ExitCode};
 

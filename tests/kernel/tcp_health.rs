@@ -104,7 +104,7 @@ fn lose_segments(socket: &impl std::os::fd::AsRawFd) -> Result<()> {
 }
 
 /// The kernel's counters of this network namespace, as `nstat` shows them.
-fn kernel_counters() -> Result<HashMap<String, i64>> {
+pub(crate) fn kernel_counters() -> Result<HashMap<String, i64>> {
     let mut counters = HashMap::new();
     for file in ["snmp", "netstat"] {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
@@ -112,7 +112,9 @@ fn kernel_counters() -> Result<HashMap<String, i64>> {
         for pair in lines.chunks_exact(2) {
             let names = pair[0].split_whitespace();
             for (name, value) in names.zip(pair[1].split_whitespace()).skip(1) {
-                counters.insert(name.to_owned(), value.parse().unwrap_or_default());
+                // Of protocols that share a name the first: UDP before UDP-Lite.
+                let value = value.parse().unwrap_or_default();
+                counters.entry(name.to_owned()).or_insert(value);
             }
         }
     }

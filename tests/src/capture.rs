@@ -23,6 +23,7 @@ use wellhead::daemon::{
 };
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{EventFilter, Subscription};
+use wellhead::identity::scan::find_mount;
 use wellhead::identity::{PodUpdate, kube::KubeStatus};
 use wellhead::kernel::{
     Feature, FeatureState, Hooks, ProbeSettings, Probes, WantConntrack, embedded_object,
@@ -52,13 +53,16 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Everything on, with rings as large as by default.
 pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
     ProbeSettings {
-        features: vec![Feature::Process, Feature::Tcp],
+        features: vec![Feature::Process, Feature::Tcp, Feature::Udp, Feature::Drops],
         identity_ring: 256 << 10,
         process_ring: 2 << 20,
         network_ring: 4 << 20,
         connections: 65_536,
         listeners: 4_096,
         spill: 8_192,
+        drops: 1_024,
+        udp_flows: 8_192,
+        cgroup_root: find_mount().ok().map(|mount| mount.path),
         conntrack: WantConntrack::No,
         pin_directory: None,
         object: embedded_object(),

@@ -5,9 +5,10 @@
 //! | what | entries | memory at most |
 //! |---|---|---|
 //! | rings | 256 KiB + 2 MiB + 4 MiB | twice that, their pages are mapped twice |
-//! | connections (kernel map) | 65 536 of ~160 bytes | 10 MiB |
-//! | what lost records were about (kernel map) | 8 192 of ~160 bytes | 1 MiB |
-//! | open connections and their flows | 65 536 of ~96 bytes + 8 192 of ~512 bytes | 10 MiB |
+//! | connections (kernel map) | 65 536 of ~192 bytes | 12 MiB |
+//! | what lost records were about (kernel map) | 8 192 of ~192 bytes | 2 MiB |
+//! | peers of datagrams, reasons for drops (kernel maps) | 8 192 and 1 024 of ~192 bytes | 2 MiB |
+//! | open connections and their flows | 65 536 of ~112 bytes + 8 192 of ~640 bytes | 12 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
 //! | pods | 1 024 of ~2 KiB | 2 MiB |
@@ -45,7 +46,8 @@ pub const LEAST_SPILL: ByteSize = ByteSize::from_mib(4);
 pub enum Component {
     /// The rings, whose pages are mapped twice.
     Rings,
-    /// The kernel's tables of open connections and of what lost records were about. The kernel holds all of them from the start.
+    /// The kernel's tables of open connections, of what lost records were about, of peers of datagrams and of drops. The kernel holds
+    /// all of them from the start.
     KernelMaps,
     /// Open connections as the agent knows them.
     Connections,
@@ -104,7 +106,7 @@ impl Component {
     pub const fn entry(self) -> u64 {
         match self {
             Self::Rings | Self::Spans | Self::Logs => 1,
-            Self::KernelMaps | Self::Connections => 160,
+            Self::KernelMaps | Self::Connections => 192,
             Self::Processes => 256,
             Self::Cgroups => 512,
             Self::Pods => 2 << 10,
@@ -138,6 +140,10 @@ pub struct Sizes {
     pub connections: u32,
     /// What records that find their ring full are about, map entries.
     pub spill: u32,
+    /// Peers with whom datagrams are exchanged, map entries.
+    pub udp_flows: u32,
+    /// Reasons for drops and whose packets they were, map entries.
+    pub drops: u32,
     /// Processes in the process table.
     pub processes: u32,
     /// cgroups in the cgroup table.
@@ -173,6 +179,8 @@ impl Sizes {
             network_ring: ring(budget, 4 << 20),
             connections: table(budget, 65_536, 4_096..=4_194_304),
             spill: table(budget, 8_192, 1_024..=65_536),
+            udp_flows: table(budget, 8_192, 1_024..=262_144),
+            drops: table(budget, 1_024, 512..=16_384),
             processes: table(budget, 32_768, 4_096..=4_194_304),
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
@@ -191,7 +199,10 @@ impl Sizes {
     pub fn at_most(&self, component: Component) -> u64 {
         let entries = match component {
             Component::Rings => 2 * self.rings().bytes(),
-            Component::KernelMaps => u64::from(self.connections) + u64::from(self.spill),
+            Component::KernelMaps => [self.connections, self.spill, self.udp_flows, self.drops]
+                .map(u64::from)
+                .iter()
+                .sum(),
             Component::Connections => self.connections.into(),
             Component::Processes => self.processes.into(),
             Component::Cgroups => self.cgroups.into(),

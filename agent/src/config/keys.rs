@@ -123,11 +123,11 @@ pub struct Features {
     pub process: Toggle,
     /// TCP connections: opened, closed, failed, and what they carried.
     pub tcp: Toggle,
-    /// UDP traffic. Not built in this version.
+    /// UDP traffic: bytes and datagrams by peer. Its programs run for each packet; of what is not UDP they look at one byte.
     pub udp: Toggle,
     /// DNS look-ups. Not built in this version.
     pub dns: Toggle,
-    /// Packets dropped by the kernel, by reason. Not built in this version.
+    /// Packets dropped by the kernel, by reason.
     pub drops: Toggle,
     /// Requests inside connections. Not built in this version.
     pub l7: Toggle,
@@ -140,9 +140,9 @@ impl Default for Features {
         Self {
             process: Toggle::On,
             tcp: Toggle::On,
-            udp: Toggle::Off,
+            udp: Toggle::On,
             dns: Toggle::Off,
-            drops: Toggle::Off,
+            drops: Toggle::On,
             l7: Toggle::Off,
             tls: Toggle::Off,
         }

@@ -71,10 +71,8 @@ impl Checks<'_> {
 
     fn not_built(&mut self, config: &Config) {
         let features = &config.features;
-        let unbuilt: [(&str, Toggle); 6] = [
-            ("features.udp", features.udp),
+        let unbuilt: [(&str, Toggle); 4] = [
             ("features.dns", features.dns),
-            ("features.drops", features.drops),
             ("features.l7", features.l7),
             ("features.tls", features.tls),
             ("traces.l7", config.traces.l7),
@@ -88,9 +86,11 @@ impl Checks<'_> {
 
     fn something_wanted(&mut self, config: &Config) {
         let features = &config.features;
-        let wanted = features.process.is_on() || features.tcp.is_on();
+        let all = [features.process, features.tcp, features.udp, features.drops];
+        let wanted = all.iter().any(|toggle| toggle.is_on());
         self.require(wanted, "features", || {
-            "nothing would be captured; at least one of `features.process` and `features.tcp` must be `on`"
+            "nothing would be captured; at least one of `features.process`, `features.tcp`, `features.udp` and `features.drops` \
+             must be `on`"
                 .to_owned()
         });
     }

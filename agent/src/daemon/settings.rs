@@ -20,6 +20,7 @@ use crate::export::otlp::{
 };
 use crate::identity::kube::{AllowList, KubernetesMode};
 use crate::identity::remote::RemoteSettings;
+use crate::identity::scan::find_mount;
 use crate::identity::{Identity, IdentityLimits, IdentitySettings, PeerAddresses, Resource};
 use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, embedded_object};
 use crate::policy::Namespaces;
@@ -164,7 +165,10 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
     let wanted = [
         (Feature::Process, config.features.process),
         (Feature::Tcp, config.features.tcp),
+        (Feature::Udp, config.features.udp),
+        (Feature::Drops, config.features.drops),
     ];
+    let cgroups = find_mount().ok().filter(|mount| mount.whole);
     Ok(ProbeSettings {
         features: wanted
             .into_iter()
@@ -177,6 +181,9 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         connections: sizes.connections,
         listeners: sizes.connections / 16,
         spill: sizes.spill,
+        drops: sizes.drops,
+        udp_flows: sizes.udp_flows,
+        cgroup_root: cgroups.map(|mount| mount.path),
         conntrack: match config.peers.conntrack {
             ConntrackMode::Off => WantConntrack::No,
             ConntrackMode::Auto => WantConntrack::IfPossible,

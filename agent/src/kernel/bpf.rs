@@ -58,6 +58,19 @@ pub(super) fn attach_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> 
     owned(result)
 }
 
+/// Attaches a loaded program to a cgroup, beside all others that are or will be. Closing the link detaches it, unless the link is
+/// pinned.
+pub(super) fn attach_cgroup(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    kind: sys::bpf_attach_type,
+) -> io::Result<OwnedFd> {
+    // SAFETY: both descriptors are open for the call, and no options are given.
+    let result =
+        unsafe { sys::bpf_link_create(program.as_raw_fd(), cgroup.as_raw_fd(), kind, ptr::null()) };
+    owned(result)
+}
+
 /// Makes a loaded iterator program ready to be run.
 pub(super) fn attach_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: iterators have no target, and no options are given.

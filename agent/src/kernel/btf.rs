@@ -106,6 +106,33 @@ impl Btf {
             .find_map(|id| self.member_of(*id, path))
     }
 
+    /// The names of an enumeration, with their values.
+    pub(crate) fn enumeration(&self, name: &str) -> Vec<(String, u32)> {
+        let Ok(name) = CString::new(name) else {
+            return Vec::new();
+        };
+        // SAFETY: both pointers are valid for the call.
+        let id = unsafe {
+            sys::btf__find_by_name_kind(self.raw.as_ptr(), name.as_ptr(), sys::BTF_KIND_ENUM)
+        };
+        let found = u32::try_from(id).ok().and_then(|id| self.type_by_id(id));
+        let Some(found) = found else {
+            return Vec::new();
+        };
+        let first = std::ptr::from_ref(found)
+            .wrapping_add(1)
+            .cast::<sys::btf_enum>();
+        // SAFETY: `vlen` values follow the type directly; libbpf checked that when it parsed the file.
+        let values = unsafe { slice::from_raw_parts(first, vlen(found)) };
+        let named = values.iter().filter_map(|value| {
+            Some((
+                self.name(value.name_off)?.to_owned(),
+                value.val.cast_unsigned(),
+            ))
+        });
+        named.collect()
+    }
+
     /// Whether the kernel has a function.
     pub(crate) fn has_function(&self, name: &str) -> bool {
         let Ok(name) = CString::new(name) else {

@@ -21,6 +21,7 @@ use super::{
     programs::{NESTED_SET_STATE, Running, SET_STATE},
     spill::{SPILLED, SpillMap},
     steering::Steering,
+    tallies::TallyEpoch,
 };
 use crate::counters::{Counters, Discard, RecordKind};
 
@@ -224,6 +225,8 @@ impl AttachedPrograms {
         counters.set_discards(Discard::KernelMapFull, self.new_in(counts::MAP_FULL));
         counters.set_discards(Discard::KernelReadFailed, self.new_in(counts::READ_FAILED));
         counters.set_discards(Discard::KernelSpillFull, self.new_in(counts::SPILL_FULL));
+        counters.set_discards(Discard::KernelDropsFull, self.new_in(counts::DROPS_FULL));
+        counters.set_discards(Discard::KernelUdpFull, self.new_in(counts::UDP_FULL));
         counters.set_discards(Discard::KernelRecursion, self.new_in(counts::RECURSION));
         self.acknowledge();
     }
@@ -304,6 +307,13 @@ impl AttachedPrograms {
         let mut spilled = std::mem::take(&mut self.left);
         spilled.extend(self.maps.spill.take(epoch.0));
         spilled
+    }
+
+    /// From now on what is counted without telling of each goes to a place of its own; as [`Self::turn_spill`].
+    pub fn turn_tallies(&mut self) -> TallyEpoch {
+        let epoch = self.maps.steering.get(state::TALLY_EPOCH) & 1;
+        let _written = self.maps.steering.set(state::TALLY_EPOCH, epoch ^ 1);
+        TallyEpoch(u32::try_from(epoch).unwrap_or_default())
     }
 
     fn new_in(&self, cell: u32) -> u64 {

@@ -18,6 +18,10 @@ pub enum Feature {
     Tcp,
     /// Why segments are sent again, and which connections this node resets.
     TcpHealth,
+    /// Datagrams of UDP.
+    Udp,
+    /// Packets the kernel drops.
+    Drops,
     /// Processes older than the agent.
     LiveProcesses,
     /// Open connections: those older than the agent, and what the others carry while they are open.
@@ -30,11 +34,13 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order they are attached.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Identity,
         Self::Process,
         Self::Tcp,
         Self::TcpHealth,
+        Self::Udp,
+        Self::Drops,
         Self::LiveProcesses,
         Self::LiveConnections,
         Self::Restart,
@@ -48,6 +54,8 @@ impl Feature {
             Self::Process => "process",
             Self::Tcp => "tcp",
             Self::TcpHealth => "tcp_health",
+            Self::Udp => "udp",
+            Self::Drops => "drops",
             Self::LiveProcesses => "live_processes",
             Self::LiveConnections => "live_connections",
             Self::Restart => "restart",
@@ -73,6 +81,7 @@ impl Feature {
     pub const fn capabilities(self) -> &'static [Capability] {
         match self {
             Self::Conntrack => &[Capability::NetAdmin],
+            Self::Udp => &[Capability::Bpf, Capability::Perfmon, Capability::NetAdmin],
             _ => &[Capability::Bpf, Capability::Perfmon],
         }
     }
@@ -123,6 +132,8 @@ pub(crate) const WHOLE_IS_OFF: &str = "what it is part of is off";
 
 /// [`FeatureStatus::mechanism`] of BTF tracepoints.
 pub(crate) const MECHANISM_BTF: &str = "tp_btf";
+/// [`FeatureStatus::mechanism`] of programs at the root of the cgroup tree.
+pub(crate) const MECHANISM_CGROUP_SKB: &str = "cgroup_skb";
 /// [`FeatureStatus::mechanism`] of classic tracepoints.
 pub(crate) const MECHANISM_CLASSIC: &str = "tracepoint";
 /// [`FeatureStatus::mechanism`] of open connections where the kernel does not tell the socket of a file.

@@ -21,6 +21,8 @@ pub(super) struct Leftovers {
     pub(super) rings: Vec<(&'static str, RingBuf<MapData>)>,
     /// Spill maps.
     pub(super) spills: Vec<MapData>,
+    /// Maps of what is counted without telling of each, by name.
+    pub(super) tallies: Vec<(&'static str, MapData)>,
     /// When these programs took over from others, if they did.
     pub(super) switched: Option<Switched>,
 }
@@ -90,6 +92,7 @@ fn sort(left: Left, object: &mut Ebpf, leftovers: &mut Leftovers) -> Option<Copy
             }
         }
         "SPILL" => leftovers.spills.push(map),
+        "DROPS" | "UDP_FLOWS" => leftovers.tallies.push((spec.name, map)),
         "CONNECTIONS" => return Copy::connections(map, object),
         "LISTENERS" => return Copy::listeners(map, object),
         _ => {}

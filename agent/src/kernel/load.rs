@@ -7,6 +7,7 @@ use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, Endianness, maps::MapError
 use super::{
     AttachError, BtfError, Feature, ProbeSettings,
     btf::Btf,
+    drop_reasons::DropReasons,
     jiffies,
     maps::{MAPS, Mode},
     offsets::Offsets,
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     globals: Vec<(&'static str, u32)>,
     /// Fields this kernel does not have.
     pub(super) absent: Vec<String>,
+    /// What it calls the reasons for drops.
+    pub(super) drop_reasons: DropReasons,
 }
 
 impl Facts {
@@ -43,6 +46,7 @@ impl Facts {
         // What stands behind the helper for tracing programs (net/core/filter.c).
         let cookies = btf.has_function("bpf_get_socket_ptr_cookie");
         let current_task = btf.has_function("bpf_get_current_task_btf");
+        let drop_arguments = btf.tracepoint_arguments("kfree_skb").unwrap_or_default();
         let retransmit_has_error = btf.tracepoint_arguments("tcp_retransmit_skb") == Some(3);
         let mut globals = offsets.globals;
         globals.extend([
@@ -50,6 +54,10 @@ impl Facts {
             ("VICTIM_IS_TASK", u32::from(victim_is_task)),
             ("SOCKET_COOKIES", u32::from(cookies)),
             ("CURRENT_TASK", u32::from(current_task)),
+            (
+                "DROP_ARGUMENTS",
+                u32::try_from(drop_arguments).unwrap_or_default(),
+            ),
             ("RETRANSMIT_HAS_ERROR", u32::from(retransmit_has_error)),
             ("JIFFIES_PER_SECOND", jiffies::per_second().unwrap_or(0)),
         ]);
@@ -57,6 +65,7 @@ impl Facts {
             mode: Mode::Btf,
             globals,
             absent: offsets.absent,
+            drop_reasons: DropReasons::of(&btf),
         })
     }
 
@@ -66,6 +75,7 @@ impl Facts {
             mode: Mode::Classic,
             globals: positions.globals.clone(),
             absent: Vec::new(),
+            drop_reasons: DropReasons::default(),
         }
     }
 

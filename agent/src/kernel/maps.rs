@@ -5,7 +5,8 @@ use aya::maps::{MapInfo, MapType};
 use wellhead_common::{
     counts,
     maps::{
-        Connection, ListenerKey, Process, ProcessKey, Retransmits, SpillKey, SpillValue, state,
+        Connection, DropKey, ListenerKey, Process, ProcessKey, Retransmits, SpillKey, SpillValue,
+        UdpKey, UdpValue, state,
     },
 };
 
@@ -122,6 +123,24 @@ pub(super) const MAPS: &[MapSpec] = &[
         used_by: Some(Mode::Btf),
         feature: Some(Feature::Tcp),
         size: |settings| settings.listeners,
+    },
+    MapSpec {
+        name: "DROPS",
+        kind: MapType::Hash,
+        key: size_of::<DropKey>(),
+        value: size_of::<u64>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Drops),
+        size: |settings| settings.drops,
+    },
+    MapSpec {
+        name: "UDP_FLOWS",
+        kind: MapType::Hash,
+        key: size_of::<UdpKey>(),
+        value: size_of::<UdpValue>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Udp),
+        size: |settings| settings.udp_flows,
     },
     MapSpec {
         name: "CLASSIC_CONNECTIONS",

@@ -8,6 +8,7 @@ mod classic;
 mod clock;
 mod conntrack;
 mod counts;
+mod drop_reasons;
 mod environment;
 mod features;
 mod handover;
@@ -34,6 +35,7 @@ mod roll;
 mod sock_diag;
 mod spill;
 mod steering;
+mod tallies;
 mod tracepoint_format;
 
 pub use self::{
@@ -61,4 +63,5 @@ pub use self::{
     rings::{Ring, Rings},
     roll::ConnectionTable,
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
+    tallies::{Dropped, Tallied, Tallies, TallyEpoch, UdpFlow},
 };

@@ -21,6 +21,7 @@ use super::{
     programs::{Keeping, LADDER, ProgramError, Running},
     spill::SpillMap,
     steering::Steering,
+    tallies::Tallies,
 };
 use crate::{causes::chain, memory};
 
@@ -43,6 +44,12 @@ pub struct ProbeSettings {
     pub only_cgroup: Option<u64>,
     /// What records that find their ring full are about, at once.
     pub spill: u32,
+    /// Reasons for drops, and whose packets they were, counted at once.
+    pub drops: u32,
+    /// Peers with whom datagrams are exchanged, counted at once.
+    pub udp_flows: u32,
+    /// Where the root of the cgroup v2 hierarchy is mounted, if all of it is.
+    pub cgroup_root: Option<PathBuf>,
     /// Whether to look up where translated connections go.
     pub conntrack: WantConntrack,
     /// Where to keep programs and maps for the next agent; `None` lets them go with this one.
@@ -126,6 +133,8 @@ pub struct Probes {
     pub rings: Rings,
     /// The programs themselves.
     pub programs: AttachedPrograms,
+    /// Where they count without telling of each.
+    pub tallies: Option<Tallies>,
     /// What is there already.
     pub live: Arc<LiveIterators>,
     /// Where translated connections really go, if that can be told.
@@ -208,6 +217,9 @@ impl Probes {
         settings.hooks.pass(Step::Attached);
         let mut probes =
             Self::let_work(object, running, features, pinning, (settings, fingerprint))?;
+        if let Some(tallies) = &mut probes.tallies {
+            tallies.know_reasons(facts.drop_reasons.clone());
+        }
         probes.programs.know_cookies(facts.has_cookies());
         Ok(probes)
     }
@@ -253,10 +265,16 @@ impl Probes {
             spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
             steering,
         };
+        let counted = [
+            take_raw(&mut object, "DROPS")?,
+            take_raw(&mut object, "UDP_FLOWS")?,
+        ];
+        let tallies = Tallies::new(counted, leftovers.tallies);
         let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spills);
         Ok(Self {
             rings,
             programs,
+            tallies: tallies.filter(|_| !is_classic),
             live,
             conntrack: None,
             features,
@@ -321,7 +339,10 @@ pub(super) fn obstacle<'a>(
 
 /// Whether any program that somebody asked for works.
 pub(super) fn captures_something(status: &FeatureStatus) -> bool {
-    let asked_for = matches!(status.feature, Feature::Process | Feature::Tcp);
+    let asked_for = matches!(
+        status.feature,
+        Feature::Process | Feature::Tcp | Feature::Udp | Feature::Drops
+    );
     asked_for
         && status
             .programs
@@ -366,7 +387,8 @@ fn climb(
             let started = if settings.hooks.refuse(program.name) {
                 Err(ProgramError::Refused)
             } else {
-                program.start(object, btf, keeping)
+                let root = settings.cgroup_root.as_deref();
+                program.start(object, btf, keeping, root)
             };
             let result = started.map(|started| running.push(started));
             ProgramStatus::new(program.name, result, absent)

@@ -1,19 +1,22 @@
 //! The kernel programs: which feature each belongs to and how each is loaded and attached.
 
 use std::{
+    fs::File,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
     sync::Arc,
 };
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, Iter},
+    programs::{BtfTracePoint, CgroupSkb, Iter},
 };
+use libbpf_sys as sys;
 use thiserror::Error;
 
 use super::{
     Feature, bpf,
-    features::{MECHANISM_BTF, MECHANISM_ITER_TCP},
+    features::{MECHANISM_BTF, MECHANISM_CGROUP_SKB, MECHANISM_ITER_TCP},
     pins::Pins,
 };
 
@@ -39,6 +42,8 @@ enum Kind {
     Tracepoint(&'static str),
     /// Over objects of this kind.
     Iterator(&'static str),
+    /// Sees packets at the root of the cgroup tree, in this direction.
+    CgroupSkb(sys::bpf_attach_type),
 }
 
 const fn tracepoint(name: &'static str) -> Program {
@@ -52,6 +57,11 @@ const fn tracepoint_on(tracepoint: &'static str, name: &'static str) -> Program 
 
 const fn iterator(name: &'static str, over: &'static str) -> Program {
     let kind = Kind::Iterator(over);
+    Program { name, kind }
+}
+
+const fn cgroup_skb(name: &'static str, direction: sys::bpf_attach_type) -> Program {
+    let kind = Kind::CgroupSkb(direction);
     Program { name, kind }
 }
 
@@ -95,6 +105,19 @@ pub(crate) const LADDER: &[Rung] = &[
         ],
     },
     Rung {
+        feature: Feature::Udp,
+        mechanism: MECHANISM_CGROUP_SKB,
+        programs: &[
+            cgroup_skb("udp_egress", sys::BPF_CGROUP_INET_EGRESS),
+            cgroup_skb("udp_ingress", sys::BPF_CGROUP_INET_INGRESS),
+        ],
+    },
+    Rung {
+        feature: Feature::Drops,
+        mechanism: MECHANISM_BTF,
+        programs: &[tracepoint("kfree_skb")],
+    },
+    Rung {
         feature: Feature::LiveProcesses,
         mechanism: "iter/task",
         programs: &[iterator(LIVE_TASKS, "task")],
@@ -121,7 +144,7 @@ pub(super) fn tracepoints() -> Vec<&'static str> {
         .flat_map(|rung| rung.programs)
         .filter_map(|program| match program.kind {
             Kind::Tracepoint(tracepoint) => Some(tracepoint),
-            Kind::Iterator(_) => None,
+            Kind::Iterator(_) | Kind::CgroupSkb(_) => None,
         })
         .collect();
     tracepoints.dedup();
@@ -160,6 +183,9 @@ pub(crate) enum ProgramError {
     /// The kernel accepted it and did not attach it.
     #[error("cannot attach")]
     Attach(#[source] std::io::Error),
+    /// Packets can only be seen of everybody from the root of the tree.
+    #[error("the root of the cgroup v2 hierarchy is not mounted here")]
+    NoCgroupRoot,
     /// Likewise, or tracefs did not say where.
     #[error("cannot attach")]
     Tracefs(#[source] aya::programs::ProgramError),
@@ -214,27 +240,46 @@ impl Program {
         object: &mut Ebpf,
         btf: &Btf,
         keeping: Option<Keeping<'_>>,
+        cgroup_root: Option<&Path>,
     ) -> Result<Running, ProgramError> {
         let Self { name, kind } = self;
-        match kind {
-            Kind::Tracepoint(tracepoint) => {
-                let kept = keeping.and_then(|place| place.pins.kept(place.generation, name));
-                if let Some((program, link)) = kept {
-                    return running(name, program.as_fd(), link);
-                }
-                let running = attach_tracepoint(name, tracepoint, object, btf)?;
-                if let (Some(place), Some(link)) = (keeping, &running.link) {
-                    place
-                        .pins
-                        .keep(place.generation, name, &running.program, link)
-                        .map_err(ProgramError::Pin)?;
-                }
-                Ok(running)
-            }
+        if let Kind::Iterator(over) = kind {
             // Iterators are run by a daemon; without one there is nothing to keep.
-            Kind::Iterator(over) => attach_iterator(name, over, object, btf),
+            return attach_iterator(name, over, object, btf);
         }
+        let kept = keeping.and_then(|place| place.pins.kept(place.generation, name));
+        if let Some((program, link)) = kept {
+            return running(name, program.as_fd(), link);
+        }
+        let running = match kind {
+            Kind::Tracepoint(tracepoint) => attach_tracepoint(name, tracepoint, object, btf)?,
+            Kind::CgroupSkb(direction) => attach_cgroup(name, direction, object, cgroup_root)?,
+            Kind::Iterator(_) => return Err(ProgramError::Absent),
+        };
+        if let (Some(place), Some(link)) = (keeping, &running.link) {
+            place
+                .pins
+                .keep(place.generation, name, &running.program, link)
+                .map_err(ProgramError::Pin)?;
+        }
+        Ok(running)
     }
+}
+
+fn attach_cgroup(
+    name: &'static str,
+    direction: sys::bpf_attach_type,
+    object: &mut Ebpf,
+    root: Option<&Path>,
+) -> Result<Running, ProgramError> {
+    let root = root.ok_or(ProgramError::NoCgroupRoot)?;
+    let root = File::open(root).map_err(ProgramError::Attach)?;
+    let program: &mut CgroupSkb = find(object, name)?;
+    program.load().map_err(ProgramError::Load)?;
+    let program = program.fd().map_err(ProgramError::Load)?.as_fd();
+    let link =
+        bpf::attach_cgroup(program, root.as_fd(), direction).map_err(ProgramError::Attach)?;
+    running(name, program, link)
 }
 
 fn attach_tracepoint(

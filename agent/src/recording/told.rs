@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Counts, Missing, SpilledEntries};
 use crate::identity::cluster::ClusterUpdate;
 use crate::identity::{NodeFacts, PodUpdate};
+use crate::kernel::Tallied;
 
 /// How a recording begins: the circumstances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,8 @@ pub enum Told {
     Counts(Counts),
     /// What the kernel added up of records that found their ring full.
     Spilled(SpilledEntries),
+    /// What the programs counted without telling of each.
+    Tallied(Tallied),
     /// Connections whose end was told by such a record.
     Vanished {
         /// Their sockets.

@@ -20,6 +20,7 @@ mod settings;
 mod source;
 mod state;
 mod suspects;
+mod tallies;
 mod waiting;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::seam::Seam;
 pub use self::settings::{Budget, LiveSettings, PipelineSettings, Reconfigured};
 use self::source::{Kernel, Source as _};
 use self::state::{Beginning, State};
+use self::tallies::TallyTaker;
 use crate::counters::{Counters, Discard, ExportStats};
 use crate::export::live::Subscription;
 use crate::export::otlp::Queue;
@@ -113,6 +115,7 @@ pub struct Pipeline {
     host_addresses: HostAddresses,
     snapshots: Snapshots,
     kernel_count: KernelCount,
+    tallies: TallyTaker,
     /// Records lost by the time what they would have told was counted last; `None` before the first time.
     accounted: Option<u64>,
     /// The last reading is about to be exported: what still comes is left to the next agent.
@@ -136,6 +139,7 @@ impl Pipeline {
         drain.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let Probes {
             rings,
+            tallies,
             mut programs,
             features,
             live,
@@ -193,6 +197,7 @@ impl Pipeline {
             host_addresses: HostAddresses::watch(),
             snapshots,
             kernel_count: KernelCount::default(),
+            tallies: TallyTaker::new(tallies),
             accounted: None,
             closed: false,
         })
@@ -237,6 +242,7 @@ impl Pipeline {
                 Some(done) = settle.recv() => {
                     self.drain_all().await;
                     self.account_for_losses().await;
+                    self.take_tallies().await;
                     self.let_go_of_earlier();
                     self.state.settle();
                     self.closed = self.programs().are_kept();
@@ -244,7 +250,11 @@ impl Pipeline {
                 }
                 found = self.rescan.found() => self.learn(found),
                 next = self.snapshots.next() => match next {
-                    Step::Due => self.snapshots.begin(&mut self.state.source().programs),
+                    Step::Due => {
+                        let programs = &mut self.state.source().programs;
+                        self.snapshots.begin(programs);
+                        self.tallies.start(programs);
+                    }
                     Step::RoundDone => {
                         self.drain_all().await;
                         if self.snapshots.go_on(&self.state.source().programs) == Progress::Complete {
@@ -252,6 +262,7 @@ impl Pipeline {
                         }
                     }
                 },
+                tallied = self.tallies.done() => self.state.count_tallied(tallied),
                 counted = self.kernel_count.done() => {
                     // What happened while it counted.
                     self.drain_all().await;
@@ -271,8 +282,20 @@ impl Pipeline {
         self.closed |= self.programs().are_kept();
         self.drain_all().await;
         self.account_for_losses().await;
+        self.take_tallies().await;
         self.state.settle();
         self.state.end_recording();
+    }
+
+    /// Counts what the programs counted until now without telling of each.
+    async fn take_tallies(&mut self) {
+        if self.closed {
+            return;
+        }
+        let programs = &mut self.state.source().programs;
+        for tallied in self.tallies.take_all(programs).await {
+            self.state.count_tallied(tallied);
+        }
     }
 
     /// Counts what records that found their ring full would have told.

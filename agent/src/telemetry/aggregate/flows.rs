@@ -37,9 +37,17 @@ pub(super) enum FlowSeries {
     Busy,
     ReceiveWindow,
     SendBuffer,
+    UdpBytesSent,
+    UdpBytesReceived,
+    UdpSent,
+    UdpReceived,
+    QuicBytesSent,
+    QuicBytesReceived,
+    QuicSent,
+    QuicReceived,
 }
 
-const SERIES: usize = FlowSeries::SendBuffer as usize + 1;
+const SERIES: usize = FlowSeries::QuicReceived as usize + 1;
 
 impl FlowSeries {
     fn metric(self) -> Metric {
@@ -59,18 +67,33 @@ impl FlowSeries {
             Self::OutOfOrder => Metric::TcpOutOfOrder,
             Self::ResetsSent | Self::ResetsReceived => Metric::TcpResets,
             Self::Busy | Self::ReceiveWindow | Self::SendBuffer => Metric::TcpLimited,
+            Self::UdpBytesSent
+            | Self::UdpBytesReceived
+            | Self::QuicBytesSent
+            | Self::QuicBytesReceived => Metric::UdpIo,
+            Self::UdpSent | Self::UdpReceived | Self::QuicSent | Self::QuicReceived => {
+                Metric::UdpDatagrams
+            }
         }
     }
 
     /// The attribute it has beside those of the flow.
     fn own_attribute(self) -> Option<(Attr, Value)> {
         let (attribute, value) = match self {
-            Self::BytesSent | Self::SegmentsSent | Self::ResetsSent => {
-                (Attr::NetworkIoDirection, "transmit")
-            }
-            Self::BytesReceived | Self::SegmentsReceived | Self::ResetsReceived => {
-                (Attr::NetworkIoDirection, "receive")
-            }
+            Self::BytesSent
+            | Self::SegmentsSent
+            | Self::ResetsSent
+            | Self::UdpBytesSent
+            | Self::UdpSent
+            | Self::QuicBytesSent
+            | Self::QuicSent => (Attr::NetworkIoDirection, "transmit"),
+            Self::BytesReceived
+            | Self::SegmentsReceived
+            | Self::ResetsReceived
+            | Self::UdpBytesReceived
+            | Self::UdpReceived
+            | Self::QuicBytesReceived
+            | Self::QuicReceived => (Attr::NetworkIoDirection, "receive"),
             Self::Handshake => (Attr::TcpRetransmitReason, "handshake"),
             Self::Timeout => (Attr::TcpRetransmitReason, "timeout"),
             Self::Probe => (Attr::TcpRetransmitReason, "tail_loss_probe"),
@@ -89,6 +112,15 @@ impl FlowSeries {
             | Self::OutOfOrder => return None,
         };
         Some((attribute, Value::Static(value)))
+    }
+
+    /// What is carried, where that is known.
+    fn protocol(self) -> Option<(Attr, Value)> {
+        let is_quic = matches!(
+            self,
+            Self::QuicBytesSent | Self::QuicBytesReceived | Self::QuicSent | Self::QuicReceived
+        );
+        is_quic.then_some((Attr::NetworkProtocolName, Value::Static("quic")))
     }
 }
 
@@ -280,8 +312,11 @@ impl Flows {
         if let Some(open) = self.open.get(&socket) {
             return Some(open.flow);
         }
-        let (closed, _) = &self.closed;
-        let found = closed.iter().find(|(id, _)| *id == socket);
+        // The latest first: where sockets are known by their addresses, these come again.
+        let (closed, next) = &self.closed;
+        let (later, earlier) = closed.split_at(*next);
+        let mut latest = later.iter().rev().chain(earlier.iter().rev());
+        let found = latest.find(|(id, _)| *id == socket);
         found
             .map(|(_, flow)| *flow)
             .filter(|flow| self.get(*flow).is_some())
@@ -381,6 +416,7 @@ impl Flows {
             Some(own) => {
                 let mut attributes = flow.attributes.clone();
                 attributes.push(own);
+                attributes.extend(which.protocol());
                 store.intern(&attributes)
             }
         };

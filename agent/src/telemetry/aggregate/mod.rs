@@ -6,6 +6,7 @@ mod flows;
 mod listeners;
 mod process;
 mod spilled;
+mod tallied;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use self::listeners::Listeners;
 use crate::counters::Discard;
 use crate::events::{Body, Connection, Event, Spilled, executable_name};
 use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
+use crate::kernel::{Dropped, UdpFlow};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
 
@@ -181,6 +183,22 @@ impl Aggregator {
         now: u64,
     ) {
         spilled::count(&mut self.flows, store, identity, (owner, now), spilled);
+    }
+
+    /// Counts packets that were dropped.
+    pub fn count_dropped(store: &mut Store, owner: OwnerId, dropped: &Dropped, now: u64) {
+        tallied::dropped(store, owner, dropped, now);
+    }
+
+    /// Counts datagrams.
+    pub fn count_datagrams(
+        &mut self,
+        store: &mut Store,
+        identity: &mut Identity,
+        (owner, now): (OwnerId, u64),
+        udp: &UdpFlow,
+    ) {
+        tallied::datagrams(&mut self.flows, store, identity, (owner, now), udp);
     }
 
     /// A connection is not open any more, although nothing was told of its end.

@@ -77,7 +77,7 @@ fn named(comm: &[u8; 16]) -> Attributes {
 }
 
 /// The flow of connections like this one; of an owner's connections to unknown peers if there is none.
-fn flow(
+pub(super) fn flow(
     flows: &mut Flows,
     identity: &mut Identity,
     (owner, now): (OwnerId, u64),

@@ -49,6 +49,8 @@ attributes! {
     K8sNamespaceName = "k8s.namespace.name" / "k8s_namespace_name",
     /// `transmit` or `receive`, seen from the container whose metric it is.
     NetworkIoDirection = "network.io.direction" / "network_io_direction",
+    /// `quic` where port and first byte of datagrams say so; otherwise absent.
+    NetworkProtocolName = "network.protocol.name" / "network_protocol_name",
     /// `true` on the series that takes what no longer fits under the series limit, and of exported volume what is of services that are
     /// not told apart.
     MetricOverflow = "otel.metric.overflow" / "otel_metric_overflow",
@@ -70,6 +72,9 @@ attributes! {
     SourceWorkload = "source.k8s.workload.name" / "source_k8s_workload_name",
     /// Part of the agent that takes memory: `rings`, `kernel_maps` (which the kernel measures, and may take a few per cent more than it is given), `connections`, `processes`, `cgroups`, `pods`, `owners`, `cluster`, `series`, `spans`, `logs`; `total` is the whole process.
     Component = "wellhead.component" / "wellhead_component",
+    /// Why packets were dropped, as the kernel calls it (`enum skb_drop_reason` without its prefix, since Linux 5.17; before, the function
+    /// that dropped them, if `/proc/kallsyms` tells); `SUBSYS_N` of a subsystem whose reasons have no names, else `_OTHER`.
+    DropReason = "wellhead.drop.reason" / "wellhead_drop_reason",
     /// Something the agent captures or can do, as `doctor` lists it.
     Feature = "wellhead.feature" / "wellhead_feature",
     /// What the agent checks itself by: `tcp_balance`, `tcp_active_series` or `tcp_active_kernel`; see

@@ -155,6 +155,12 @@ metrics! {
     TcpListenOverflows = "wellhead.tcp.listen.overflows", Counter Int "{connection}", plain [ServerPort];
     /// SYN-ACKs sent again there, also for connections that never came to be.
     TcpListenRetransmits = "wellhead.tcp.listen.retransmits", Counter Int "{segment}", plain [ServerPort];
+    /// Bytes that datagrams carried, without headers.
+    UdpIo = "wellhead.udp.io", Counter Int "By", flow [NetworkIoDirection, NetworkProtocolName];
+    /// Datagrams sent and received; one that is sent in segments counts as many as there are on the wire.
+    UdpDatagrams = "wellhead.udp.datagrams", Counter Int "{datagram}", flow [NetworkIoDirection, NetworkProtocolName];
+    /// IP packets the kernel dropped. Those of no known socket are the node's.
+    PacketDrops = "wellhead.packet.drops", Counter Int "{packet}", plain [DropReason];
     /// Programs executed.
     ProcessExecs = "wellhead.process.execs", Counter Int "{process}", plain [ProcessExecutableName];
     /// Processes forked.

@@ -6,8 +6,9 @@ use super::super::source::Source;
 use super::State;
 use crate::events::Spilled;
 use crate::identity::OwnerId;
-use crate::kernel::LiveTcp;
+use crate::kernel::{LiveTcp, Tallied};
 use crate::recording::{SpilledEntries, Told};
+use crate::telemetry::aggregate::Aggregator;
 
 impl<S: Source> State<S> {
     /// Connections counted as active that the kernel's table does not have any more. The news of their end may be on
@@ -51,6 +52,39 @@ impl<S: Source> State<S> {
     /// metadata: when losses were accounted for they were not known yet.
     pub(in super::super) fn take_opened_late(&mut self) -> bool {
         std::mem::take(&mut self.opened_late)
+    }
+
+    /// Counts what the programs counted without telling of each.
+    pub(in super::super) fn count_tallied(&mut self, tallied: Tallied) {
+        let now = self.clock.now_unix_nano();
+        for dropped in &tallied.drops {
+            let owner = self.owner_or_node(dropped.cgroup_id);
+            if !self.leaves_out_counted(owner, dropped.packets) {
+                Aggregator::count_dropped(&mut self.store, owner, dropped, now);
+            }
+        }
+        for udp in &tallied.udp {
+            let owner = self.owner_or_node(udp.cgroup_id);
+            let datagrams = udp.datagrams_sent + udp.datagrams_received;
+            if self.leaves_out_counted(owner, datagrams) {
+                continue;
+            }
+            let Self {
+                aggregator,
+                store,
+                identity,
+                ..
+            } = self;
+            aggregator.count_datagrams(store, identity, (owner, now), udp);
+        }
+        if tallied != Tallied::default() {
+            self.note(|| Told::Tallied(tallied));
+        }
+    }
+
+    fn owner_or_node(&self, cgroup_id: u64) -> OwnerId {
+        let known = self.identity.owner_of_cgroup(cgroup_id);
+        known.unwrap_or(OwnerId::NODE)
     }
 
     /// Counts what the kernel added up of events whose details are lost.

@@ -37,10 +37,14 @@ impl<S: Source> State<S> {
 
     /// Whether what was added up of lost events is left out.
     pub(super) fn leaves_out_spilled(&mut self, spilled: &Spilled, owner: OwnerId) -> bool {
+        self.leaves_out_counted(owner, spilled.events)
+    }
+
+    /// Whether so many of something that was only counted are left out.
+    pub(super) fn leaves_out_counted(&mut self, owner: OwnerId, items: u64) -> bool {
         let left_out = self.is_left_out(owner);
         if left_out {
-            self.counters
-                .discard(Discard::PolicyNamespace, spilled.events);
+            self.counters.discard(Discard::PolicyNamespace, items);
         }
         left_out
     }

@@ -99,6 +99,7 @@ impl State<Recorded> {
             } => self.source().learn_backend(local, remote, backend),
             Told::Counts(counts) => counts.set(&self.counters),
             Told::Spilled(spilled) => self.count_spilled(&spilled.entries()),
+            Told::Tallied(tallied) => self.count_tallied(tallied),
             Told::Vanished { sockets } => self.connections_vanished(&sockets),
             Told::Missing(missing) => self.reconcile(&missing),
             Told::WallClockMoved { nanoseconds } => {

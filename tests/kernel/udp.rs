@@ -1,0 +1,200 @@
+//! Datagrams, counted exactly, and packets the kernel drops.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead::telemetry::snapshot::Snapshot;
+use wellhead_tests::{
+    capture::{Live, settings},
+    cgroup::CgroupGuard,
+    netns,
+    snapshot::{number, points, total},
+    workload,
+};
+
+use crate::tcp_health::kernel_counters;
+
+const ROUNDS: usize = 5_000;
+const ASKED: usize = 100;
+const ANSWERED: usize = 50;
+/// A port that is bound to, as servers do.
+const PORT: u16 = 7_000;
+/// A send in segments: five whole ones and the rest.
+const SEGMENT: usize = 1_000;
+const IN_SEGMENTS: usize = 5 * SEGMENT + 28;
+
+/// The workload: questions and answers over each kind of address, of connected and of other sockets, and one send in segments.
+pub(crate) fn datagrams(_arguments: &[String]) -> Result<Value> {
+    netns::isolate()?;
+    for address in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
+        let server = UdpSocket::bind((address, PORT))?;
+        let client = UdpSocket::bind((address, 0))?;
+        client.connect((address, PORT))?;
+        ask(&server, ROUNDS, |question, answer| {
+            client.send(question)?;
+            Ok(client.recv(answer)?)
+        })?;
+        // The same without a connection.
+        let client = UdpSocket::bind((address, 0))?;
+        ask(&server, ROUNDS, |question, answer| {
+            client.send_to(question, (address, PORT))?;
+            Ok(client.recv_from(answer)?.0)
+        })?;
+    }
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, PORT))?;
+    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    client.connect((Ipv4Addr::LOCALHOST, PORT))?;
+    send_in_segments(&client)?;
+    let mut arrived = 0;
+    while arrived < IN_SEGMENTS {
+        arrived += server.recv(&mut [0; 2_000])?;
+    }
+    Ok(json!(kernel_counters()?))
+}
+
+/// Asks so often, one question at a time, so that no buffer overflows.
+fn ask(
+    server: &UdpSocket,
+    rounds: usize,
+    exchange: impl Fn(&[u8], &mut [u8]) -> Result<usize> + Sync,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| -> Result<()> {
+            let mut question = [0; 2 * ASKED];
+            for _ in 0..rounds {
+                let (length, from) = server.recv_from(&mut question)?;
+                ensure!(length == ASKED, "{length} bytes asked");
+                server.send_to(&[b'a'; ANSWERED], from)?;
+            }
+            Ok(())
+        });
+        for _ in 0..rounds {
+            let length = exchange(&[b'q'; ASKED], &mut [0; 2 * ANSWERED])?;
+            ensure!(length == ANSWERED, "{length} bytes answered");
+        }
+        serving
+            .join()
+            .map_err(|_panic| anyhow::anyhow!("the server panicked"))?
+    })
+}
+
+fn send_in_segments(socket: &UdpSocket) -> Result<()> {
+    let size = libc::c_int::try_from(SEGMENT)?;
+    let length = libc::socklen_t::try_from(size_of_val(&size))?;
+    // SAFETY: the number outlives the call (`UDP_SEGMENT`, udp(7)).
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const size).cast(),
+            length,
+        )
+    };
+    ensure!(
+        result == 0,
+        "UDP_SEGMENT: {}",
+        std::io::Error::last_os_error()
+    );
+    let sent = socket.send(&[b's'; IN_SEGMENTS])?;
+    ensure!(sent == IN_SEGMENTS, "{sent} bytes sent");
+    Ok(())
+}
+
+fn by(reporter: &'static str, direction: &'static str) -> [(Attr, &'static str); 3] {
+    [
+        (Attr::DestinationPort, "7000"),
+        (Attr::NetworkIoDirection, direction),
+        (Attr::Reporter, reporter),
+    ]
+}
+
+fn quick(cgroup: Option<u64>) -> Result<Live> {
+    Live::start_with(settings(cgroup), |pipeline| {
+        pipeline.snapshot_interval = Duration::from_millis(100);
+    })
+}
+
+pub(crate) fn datagrams_are_counted() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let live = quick(Some(cgroup.id()))?;
+    let said = workload::run(&cgroup, "datagrams", &[])?;
+    let exchanged = number(4 * ROUNDS);
+    let segments = 6;
+    let read = live.snapshot_when("all datagrams", |snapshot| {
+        total(snapshot, Metric::UdpDatagrams, &[]) >= 4 * exchanged + 2 * segments
+    })?;
+    let bytes_asked = exchanged * number(ASKED) + number(IN_SEGMENTS);
+    let bytes_answered = exchanged * number(ANSWERED);
+    for (reporter, direction, datagrams, bytes) in [
+        ("source", "transmit", exchanged + segments, bytes_asked),
+        ("source", "receive", exchanged, bytes_answered),
+        ("destination", "receive", exchanged + segments, bytes_asked),
+        ("destination", "transmit", exchanged, bytes_answered),
+    ] {
+        let having = by(reporter, direction);
+        let found = total(&read, Metric::UdpDatagrams, &having);
+        assert_eq!(found, datagrams, "datagrams: {reporter} {direction}");
+        let found = total(&read, Metric::UdpIo, &having);
+        assert_eq!(found, bytes, "bytes: {reporter} {direction}");
+    }
+    let all = total(&read, Metric::UdpDatagrams, &[]);
+    assert_eq!(all, 4 * exchanged + 2 * segments, "of other flows");
+    assert_eq!(said["RcvbufErrors"], 0, "of the kernel");
+    live.ensure_nothing_lost()
+}
+
+const SENT: usize = 2_000;
+const REFUSED: usize = 7;
+
+/// The workload: a receiver that reads nothing, and a port where nobody is.
+pub(crate) fn overflow(_arguments: &[String]) -> Result<Value> {
+    netns::isolate()?;
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, PORT))?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    for _ in 0..SENT {
+        sender.send_to(&[0; 1_000], (Ipv4Addr::LOCALHOST, PORT))?;
+    }
+    drop(receiver);
+    for _ in 0..REFUSED {
+        sender.send_to(&[0; 10], SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)))?;
+    }
+    Ok(json!(kernel_counters()?))
+}
+
+pub(crate) fn drops_have_their_reason() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let live = quick(Some(cgroup.id()))?;
+    let said = workload::run(&cgroup, "overflow", &[])?;
+    let overflown = said["RcvbufErrors"].as_i64().context("of the kernel")?;
+    let unheard = said["NoPorts"].as_i64().context("of the kernel")?;
+    ensure!(overflown > 100 && unheard == number(REFUSED), "{said}");
+    let read = live.snapshot_when("all drops", |snapshot| {
+        total(snapshot, Metric::PacketDrops, &[]) >= overflown + unheard
+    })?;
+    let told: Vec<_> = points(&read, Metric::PacketDrops, &[])
+        .map(|point| (point.attributes.clone(), point.value.clone()))
+        .collect();
+    let of = |snapshot: &Snapshot, reason: &str| {
+        total(snapshot, Metric::PacketDrops, &[(Attr::DropReason, reason)])
+    };
+    if of(&read, "SOCKET_RCVBUFF") == 0 {
+        // Before 5.17 there are no reasons but places: at least that many, under the name of a function.
+        let functions = total(&read, Metric::PacketDrops, &[]) - of(&read, "_OTHER");
+        assert!(functions >= overflown + unheard, "{told:?}");
+        return Ok(());
+    }
+    assert_eq!(of(&read, "SOCKET_RCVBUFF"), overflown, "{told:?}");
+    // Others may call where nobody is, too: those in the namespace are not told apart.
+    assert!(of(&read, "NO_SOCKET") >= unheard, "{told:?}");
+    Ok(())
+}
