@@ -11,3 +11,6 @@ pub const ARGUMENTS: usize = 512;
 
 /// Bytes kept of a cgroup's path, with its NUL.
 pub const CGROUP_PATH: usize = 1024;
+
+/// Bytes of a message of DNS that are captured: as many as one without EDNS has at most (RFC 1035, section 2.3.4).
+pub const DNS_PAYLOAD: usize = 512;

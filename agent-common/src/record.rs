@@ -5,7 +5,7 @@
 //! IPv4 addresses are IPv4-mapped IPv6. Records that end in text are sent only as long as the text is.
 
 use crate::{
-    limits::{ARGUMENTS, CGROUP_PATH, COMM, FILE_NAME},
+    limits::{ARGUMENTS, CGROUP_PATH, COMM, DNS_PAYLOAD, FILE_NAME},
     maps::{Process, Traffic},
 };
 
@@ -41,11 +41,13 @@ pub enum Kind {
     TcpReset = 12,
     /// [`TcpListener`]: a listening socket that a snapshot found.
     TcpListener = 13,
+    /// [`Dns`]: a message of DNS, or a part of one.
+    Dns = 14,
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: u32 = 14;
+    pub const COUNT: u32 = 15;
 
     /// The kind with this number.
     pub const fn from_number(number: u32) -> Option<Self> {
@@ -64,6 +66,7 @@ impl Kind {
             11 => Self::Task,
             12 => Self::TcpReset,
             13 => Self::TcpListener,
+            14 => Self::Dns,
             _ => return None,
         })
     }
@@ -323,6 +326,43 @@ pub struct TcpListener {
     pub syn_ack_retransmits: u32,
 }
 
+/// A packet to or from a server of DNS. Bytes of `payload` that were not captured are arbitrary.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Dns {
+    /// `cgroup_id` is that of the socket that asks.
+    pub header: Header,
+    /// Its cookie.
+    pub socket: u64,
+    /// Bytes the packet carries.
+    pub length: u32,
+    /// How many of them are in `payload`.
+    pub captured: u32,
+    /// Bits of [`dns_flag`].
+    pub flags: u32,
+    /// Local port.
+    pub local_port: u16,
+    /// Remote port.
+    pub remote_port: u16,
+    /// Local address.
+    pub local_address: [u8; 16],
+    /// Remote address.
+    pub remote_address: [u8; 16],
+    /// The first bytes it carries.
+    pub payload: [u8; DNS_PAYLOAD],
+}
+
+/// Bits of [`Dns::flags`].
+pub mod dns_flag {
+    /// The socket sent it.
+    pub const EGRESS: u32 = 1;
+    /// It is a segment of TCP, not a datagram.
+    pub const TCP: u32 = 1 << 1;
+}
+
+/// Size of [`Dns`] without what it carries.
+pub const DNS_FIXED: usize = 80;
+
 /// Size of [`Cgroup`] without its text.
 pub const CGROUP_FIXED: usize = 32;
 /// Size of [`Exec`] without its text.
@@ -339,3 +379,4 @@ const _: () = assert!(size_of::<TcpOpen>() == 120);
 const _: () = assert!(size_of::<TcpClose>() == 264);
 const _: () = assert!(size_of::<TcpListener>() == 96);
 const _: () = assert!(size_of::<Task>() == 64);
+const _: () = assert!(size_of::<Dns>() == DNS_FIXED + DNS_PAYLOAD);

@@ -41,6 +41,8 @@ rings! {
     PROCESS: PROCESS_RING, PROCESS_FILL_MARK;
     /// Connections opened, closed, failed.
     NETWORK: NETWORK_RING, NETWORK_FILL_MARK;
+    /// What packets carry.
+    PAYLOAD: PAYLOAD_RING, PAYLOAD_FILL_MARK;
 }
 
 /// Room for a record in a ring.

@@ -17,6 +17,7 @@ use crate::{
         JIFFIES_PER_SECOND, Struct, address, cgroup_id, cgroup_id_of_untyped, field, offset,
         present, prototype, sixteen_bytes, task_comm,
     },
+    packet::mapped,
     retransmits,
 };
 
@@ -246,13 +247,6 @@ pub(crate) fn write_ends(socket: &mut Socket, sock: Struct, ends: &Ends) {
     }
     socket.local_address = local_address(sock, family);
     socket.remote_address = remote_address(sock, family);
-}
-
-/// An IPv4 address in network byte order, as IPv4-mapped IPv6.
-#[inline(always)]
-fn mapped(address: u32) -> [u8; 16] {
-    let [a, b, c, d] = address.to_ne_bytes();
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
 #[inline(always)]

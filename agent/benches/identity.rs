@@ -41,6 +41,7 @@ fn main() {
                 ip: address(number),
                 port: 8080,
                 at: NOW,
+                asker: 0,
             })
             .collect();
         // In an order that no cache foresees.

@@ -103,6 +103,14 @@ discards! {
     RingProcessFull = Ring / "process_full",
     /// The ring for connection events was full: the connection and its bytes are counted, its details are lost.
     RingNetworkFull = Ring / "network_full",
+    /// A message of DNS found the ring for what packets carry full.
+    RingPayloadFull = Ring / "payload_full",
+    /// A packet at a port of DNS carried no message, or not all of its question.
+    DecodeDnsMalformed = Decode / "dns_malformed",
+    /// A message of DNS over TCP that did not lie in one segment up to the end of its question, or of which segments were missed.
+    DecodeDnsSplit = Decode / "dns_split",
+    /// An answer to nothing that was asked, or to something else, or that came before; also other messages than queries and answers.
+    DecodeDnsUnmatched = Decode / "dns_unmatched",
     /// The record is shorter than its kind requires.
     DecodeShort = Decode / "short_record",
     /// The record's kind is unknown.
@@ -131,6 +139,10 @@ discards! {
     StoreExemplarLimit = Store / "exemplar_limit",
     /// The table of open connections had no room: the connection is counted as opened and closed, but not as active.
     StoreConnectionsFull = Store / "connections_full",
+    /// More look-ups of names waited for their answers than there is room for: the oldest is not counted.
+    StoreLookupsFull = Store / "lookups_full",
+    /// More addresses were looked up than there is room for: connections to the oldest are not called by their names any more.
+    StoreNamesFull = Store / "names_full",
     /// The table of listening sockets had no room for another: nothing is told of it.
     StoreListenersFull = Store / "listeners_full",
     /// The queue of spans was full; the oldest made room.
@@ -193,6 +205,7 @@ record_kinds! {
     Task = "task",
     TcpReset = "tcp_reset",
     TcpListener = "tcp_listener",
+    Dns = "dns",
 }
 
 /// What asking connection tracking for a connection came to: `wellhead.outcome`.

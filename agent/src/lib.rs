@@ -26,6 +26,8 @@ pub mod cli;
 
 // Leaves: whatever imports them, they import nothing of the above.
 
+mod aged_map;
+
 mod causes;
 
 pub mod config;

@@ -126,7 +126,12 @@ fn work_while_reading(work: &Work, cgroup: &CgroupGuard, rings: &mut Rings) -> R
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                for ring in [&mut rings.identity, &mut rings.process, &mut rings.network] {
+                for ring in [
+                    &mut rings.identity,
+                    &mut rings.process,
+                    &mut rings.network,
+                    &mut rings.payload,
+                ] {
                     ring.drain(usize::MAX, |_| ());
                 }
                 thread::sleep(Duration::from_millis(5));

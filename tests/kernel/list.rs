@@ -4,7 +4,7 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    classic, collisions, connections, conntrack, endings, executions, failures, heartbeat,
+    classic, collisions, connections, conntrack, dns, endings, executions, failures, heartbeat,
     invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
     nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
     restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd,
@@ -55,6 +55,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("held_up", tcp_health::held_up),
     ("datagrams", udp::datagrams),
     ("overflow", udp::overflow),
+    ("look_ups", dns::look_ups),
     ("agent", restart::agent),
     ("load", restart::load),
 ];
@@ -133,6 +134,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         tcp_health::limits_are_the_kernels,
     ),
     ("udp_datagrams_are_counted", udp::datagrams_are_counted),
+    ("dns_look_ups_are_counted", dns::look_ups_are_counted),
     ("drops_have_their_reason", udp::drops_have_their_reason),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),

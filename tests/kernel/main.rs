@@ -9,6 +9,7 @@ mod classic;
 mod collisions;
 mod connections;
 mod conntrack;
+mod dns;
 mod endings;
 mod executions;
 mod facts;

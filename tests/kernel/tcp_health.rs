@@ -137,17 +137,6 @@ pub(crate) fn retransmits_are_the_kernels() -> Result<()> {
     let read = live.snapshot_when("both ends of all", |snapshot| {
         total(snapshot, Metric::TcpConnectionsClosed, &[]) >= ends
     })?;
-    println!(
-        "kernel: {} again, {} SYN, {} fast, {} slow start, {} probes, {} timeouts; told: {:?}",
-        kernel("RetransSegs")?,
-        kernel("TCPSynRetrans")?,
-        kernel("TCPFastRetrans")?,
-        kernel("TCPSlowStartRetrans")?,
-        kernel("TCPLossProbes")?,
-        kernel("TCPTimeouts")?,
-        ["handshake", "timeout", "tail_loss_probe", "fast", "_OTHER"]
-            .map(|reason| of_reason(&read, reason)),
-    );
     let all = total(&read, Metric::TcpRetransmits, &[]);
     assert_eq!(all, kernel("RetransSegs")?, "all");
     assert_eq!(of_reason(&read, "_OTHER"), 0, "of unknown reason");
@@ -384,7 +373,6 @@ pub(crate) fn limits_are_the_kernels() -> Result<()> {
     let told = ["busy", "receive_window", "send_buffer"].map(told);
     let window = kernel("receive_window")?;
     let buffer = kernel("send_buffer")?;
-    println!("{said}; told {told:?}");
     // Its sum has the others in it (`tcp_get_info_chrono_stats`, net/ipv4/tcp.c).
     let expected = [kernel("busy")? - window - buffer, window, buffer];
     for (told, expected) in told.into_iter().zip(expected) {

@@ -14,7 +14,7 @@ use wellhead_tests::{
     capture::{Live, settings},
     cgroup::CgroupGuard,
     netns,
-    snapshot::{number, points, total},
+    snapshot::{self, number, points, total},
     workload,
 };
 
@@ -182,10 +182,15 @@ pub(crate) fn drops_have_their_reason() -> Result<()> {
         total(snapshot, Metric::PacketDrops, &[]) >= overflown + unheard
     })?;
     let told: Vec<_> = points(&read, Metric::PacketDrops, &[])
-        .map(|point| (point.attributes.clone(), point.value.clone()))
+        .map(|point| {
+            (
+                snapshot::attribute(point, Attr::DropReason),
+                snapshot::total_of(point),
+            )
+        })
         .collect();
-    let of = |snapshot: &Snapshot, reason: &str| {
-        total(snapshot, Metric::PacketDrops, &[(Attr::DropReason, reason)])
+    let of = |read: &Snapshot, reason: &str| {
+        total(read, Metric::PacketDrops, &[(Attr::DropReason, reason)])
     };
     if of(&read, "SOCKET_RCVBUFF") == 0 {
         // Before 5.17 there are no reasons but places: at least that many, under the name of a function.

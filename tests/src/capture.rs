@@ -53,10 +53,18 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Everything on, with rings as large as by default.
 pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
     ProbeSettings {
-        features: vec![Feature::Process, Feature::Tcp, Feature::Udp, Feature::Drops],
+        features: vec![
+            Feature::Process,
+            Feature::Tcp,
+            Feature::Udp,
+            Feature::Dns,
+            Feature::Drops,
+        ],
         identity_ring: 256 << 10,
         process_ring: 2 << 20,
         network_ring: 4 << 20,
+        payload_ring: 1 << 20,
+        dns_ports: vec![53],
         connections: 65_536,
         listeners: 4_096,
         spill: 8_192,
@@ -105,7 +113,12 @@ impl Tap {
     /// Reads whatever is in the rings.
     pub fn drain(&mut self) {
         let rings = &mut self.probes.rings;
-        for ring in [&mut rings.identity, &mut rings.process, &mut rings.network] {
+        for ring in [
+            &mut rings.identity,
+            &mut rings.process,
+            &mut rings.network,
+            &mut rings.payload,
+        ] {
             ring.drain(usize::MAX, |record| self.records.push(record.into()));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::Ipv4Addr,
     os::unix::fs::MetadataExt as _,
     thread,
     time::{Duration, Instant},
@@ -68,6 +69,36 @@ fn open_connections() -> Result<usize> {
 /// States of `include/net/tcp_states.h`, as `/proc/net/tcp` writes them.
 const TIME_WAIT: &str = "06";
 const LISTEN: &str = "0A";
+
+/// Gives loopback of the calling process's network namespace another address.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn add_address(address: Ipv4Addr) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo:1") {
+        *to = (*from).cast_signed();
+    }
+    let address = libc::sockaddr_in {
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap_or_default(),
+        sin_port: 0,
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.octets()),
+        },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both are plain memory, and an address is no longer than the place for one.
+    request.ifr_ifru.ifru_addr =
+        unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) };
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    // SAFETY: the request is a whole `ifreq` and outlives the call.
+    match unsafe { libc::ioctl(fd, libc::SIOCSIFADDR, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
 
 fn bring_up_loopback() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;

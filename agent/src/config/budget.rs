@@ -4,7 +4,7 @@
 //!
 //! | what | entries | memory at most |
 //! |---|---|---|
-//! | rings | 256 KiB + 2 MiB + 4 MiB | twice that, their pages are mapped twice |
+//! | rings | 256 KiB + 2 MiB + 4 MiB + 512 KiB | twice that, their pages are mapped twice |
 //! | connections (kernel map) | 65 536 of ~192 bytes | 12 MiB |
 //! | what lost records were about (kernel map) | 8 192 of ~192 bytes | 2 MiB |
 //! | peers of datagrams, reasons for drops (kernel maps) | 8 192 and 1 024 of ~192 bytes | 2 MiB |
@@ -136,12 +136,16 @@ pub struct Sizes {
     pub process_ring: ByteSize,
     /// Ring for connection events, bytes.
     pub network_ring: ByteSize,
+    /// Ring for what packets carry, bytes.
+    pub payload_ring: ByteSize,
     /// Open connections followed in the kernel, map entries.
     pub connections: u32,
     /// What records that find their ring full are about, map entries.
     pub spill: u32,
     /// Peers with whom datagrams are exchanged, map entries.
     pub udp_flows: u32,
+    /// Look-ups of names that wait for their answers.
+    pub lookups: u32,
     /// Reasons for drops and whose packets they were, map entries.
     pub drops: u32,
     /// Processes in the process table.
@@ -177,10 +181,12 @@ impl Sizes {
             identity_ring: ring(budget, 256 << 10),
             process_ring: ring(budget, 2 << 20),
             network_ring: ring(budget, 4 << 20),
+            payload_ring: ring(budget, 512 << 10),
             connections: table(budget, 65_536, 4_096..=4_194_304),
             spill: table(budget, 8_192, 1_024..=65_536),
             udp_flows: table(budget, 8_192, 1_024..=262_144),
             drops: table(budget, 1_024, 512..=16_384),
+            lookups: table(budget, 4_096, 1_024..=262_144),
             processes: table(budget, 32_768, 4_096..=4_194_304),
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
@@ -220,7 +226,12 @@ impl Sizes {
 
     /// The rings together, bytes.
     pub fn rings(&self) -> ByteSize {
-        let rings = [self.identity_ring, self.process_ring, self.network_ring];
+        let rings = [
+            self.identity_ring,
+            self.process_ring,
+            self.network_ring,
+            self.payload_ring,
+        ];
         ByteSize::from_bytes(
             rings
                 .iter()
@@ -264,6 +275,7 @@ impl Config {
             identity_ring: self.rings.identity_size.unwrap_or(usual.identity_ring),
             process_ring: self.rings.process_size.unwrap_or(usual.process_ring),
             network_ring: self.rings.network_size.unwrap_or(usual.network_ring),
+            payload_ring: self.rings.payload_size.unwrap_or(usual.payload_ring),
             series,
             series_entry,
             series_per_metric: self

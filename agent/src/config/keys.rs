@@ -58,6 +58,8 @@ pub struct Config {
     pub traces: Traces,
     /// Which events are exported.
     pub events: Events,
+    /// Look-ups of names.
+    pub dns: Dns,
     /// The rings between kernel and agent, for tests and tuning. All together may take a quarter of `memory_budget`.
     pub rings: Rings,
     /// Measure the run time of every eBPF program (as `kernel.bpf_stats_enabled` does). Needs `CAP_SYS_ADMIN`. The measuring itself costs a little on every run.
@@ -105,6 +107,7 @@ impl Default for Config {
             prometheus: Prometheus::default(),
             traces: Traces::default(),
             events: Events::default(),
+            dns: Dns::default(),
             rings: Rings::default(),
             program_stats: Toggle::Off,
             process: Process::default(),
@@ -123,9 +126,9 @@ pub struct Features {
     pub process: Toggle,
     /// TCP connections: opened, closed, failed, and what they carried.
     pub tcp: Toggle,
-    /// UDP traffic: bytes and datagrams by peer. Its programs run for each packet; of what is not UDP they look at one byte.
+    /// UDP traffic: bytes and datagrams by peer. Its programs run for each packet; of what is not UDP they look at two bytes.
     pub udp: Toggle,
-    /// DNS look-ups. Not built in this version.
+    /// DNS look-ups: how long, how they ended, and which names addresses have. Its programs run for each packet, and look at its ports.
     pub dns: Toggle,
     /// Packets dropped by the kernel, by reason.
     pub drops: Toggle,
@@ -141,7 +144,7 @@ impl Default for Features {
             process: Toggle::On,
             tcp: Toggle::On,
             udp: Toggle::On,
-            dns: Toggle::Off,
+            dns: Toggle::On,
             drops: Toggle::On,
             l7: Toggle::Off,
             tls: Toggle::Off,
@@ -383,6 +386,27 @@ event_kinds! {
     TcpClose = "tcp.close",
     /// `wellhead.tcp.connect_failed`
     TcpConnectFailed = "tcp.connect_failed",
+    /// `wellhead.dns.lookup`
+    DnsLookup = "dns.lookup",
+}
+
+/// Look-ups of names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Ports that servers are asked at, four at most.
+    pub ports: Vec<u16>,
+    /// Whether `dns.lookup.duration` tells the names that were asked for. Events always do. Taken up while the agent runs.
+    pub question_name: Toggle,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            ports: vec![53],
+            question_name: Toggle::Off,
+        }
+    }
 }
 
 /// The rings between kernel and agent.
@@ -398,6 +422,9 @@ pub struct Rings {
     /// Size of the ring for connection events; a power of two and a multiple of the page size.
     #[schemars(extend("x-default" = "from `memory_budget`: `4MiB` at `128MiB`"))]
     pub network_size: Option<ByteSize>,
+    /// Size of the ring for what packets carry; a power of two and a multiple of the page size.
+    #[schemars(extend("x-default" = "from `memory_budget`: `512KiB` at `128MiB`"))]
+    pub payload_size: Option<ByteSize>,
     /// How often the rings are emptied, from `1ms` to `1s`. Longer saves wake-ups, shorter needs less room.
     pub drain_interval: Duration,
 }
@@ -408,6 +435,7 @@ impl Default for Rings {
             identity_size: None,
             process_size: None,
             network_size: None,
+            payload_size: None,
             drain_interval: Duration::from_millis(20),
         }
     }

@@ -19,6 +19,7 @@ impl Config {
         effective.rings.identity_size = Some(sizes.identity_ring);
         effective.rings.process_size = Some(sizes.process_ring);
         effective.rings.network_size = Some(sizes.network_ring);
+        effective.rings.payload_size = Some(sizes.payload_ring);
         effective.otlp.queue_size = Some(self.otlp.queue_size.unwrap_or(sizes.span_queue));
         let mut value =
             serde_json::to_value(&effective).map_err(serde_saphyr::SerializeError::custom)?;

@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     checks.texts(config);
     checks.limits(config);
     checks.otlp(config);
+    checks.dns_ports(config);
     checks.rings(config);
     checks.rings_together(config);
     checks.resolver(config);
@@ -71,8 +72,7 @@ impl Checks<'_> {
 
     fn not_built(&mut self, config: &Config) {
         let features = &config.features;
-        let unbuilt: [(&str, Toggle); 4] = [
-            ("features.dns", features.dns),
+        let unbuilt: [(&str, Toggle); 3] = [
             ("features.l7", features.l7),
             ("features.tls", features.tls),
             ("traces.l7", config.traces.l7),
@@ -86,10 +86,16 @@ impl Checks<'_> {
 
     fn something_wanted(&mut self, config: &Config) {
         let features = &config.features;
-        let all = [features.process, features.tcp, features.udp, features.drops];
+        let all = [
+            features.process,
+            features.tcp,
+            features.udp,
+            features.dns,
+            features.drops,
+        ];
         let wanted = all.iter().any(|toggle| toggle.is_on());
         self.require(wanted, "features", || {
-            "nothing would be captured; at least one of `features.process`, `features.tcp`, `features.udp` and `features.drops` \
+            "nothing would be captured; at least one of `features.process`, `features.tcp`, `features.udp`, `features.dns` and `features.drops` \
              must be `on`"
                 .to_owned()
         });
@@ -285,6 +291,14 @@ impl Checks<'_> {
         }
     }
 
+    fn dns_ports(&mut self, config: &Config) {
+        let ports = &config.dns.ports;
+        let fine = (1..=4).contains(&ports.len()) && !ports.contains(&0);
+        self.require(fine, "dns.ports", || {
+            format!("`{ports:?}` will not do; one to four ports, from 1 to 65535")
+        });
+    }
+
     fn rings(&mut self, config: &Config) {
         let page = rustix::param::page_size() as u64;
         let rings = &config.rings;
@@ -292,6 +306,7 @@ impl Checks<'_> {
             ("rings.identity_size", rings.identity_size),
             ("rings.process_size", rings.process_size),
             ("rings.network_size", rings.network_size),
+            ("rings.payload_size", rings.payload_size),
         ];
         for (key, size) in sizes {
             let Some(size) = size else { continue };
@@ -317,6 +332,7 @@ impl Checks<'_> {
             "rings.identity_size",
             "rings.process_size",
             "rings.network_size",
+            "rings.payload_size",
         ];
         let set = keys
             .into_iter()

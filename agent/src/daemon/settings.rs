@@ -166,6 +166,7 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         (Feature::Process, config.features.process),
         (Feature::Tcp, config.features.tcp),
         (Feature::Udp, config.features.udp),
+        (Feature::Dns, config.features.dns),
         (Feature::Drops, config.features.drops),
     ];
     let cgroups = find_mount().ok().filter(|mount| mount.whole);
@@ -178,6 +179,8 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         identity_ring: ring(sizes.identity_ring.bytes()),
         process_ring: ring(sizes.process_ring.bytes()),
         network_ring: ring(sizes.network_ring.bytes()),
+        payload_ring: ring(sizes.payload_ring.bytes()),
+        dns_ports: config.dns.ports.clone(),
         connections: sizes.connections,
         listeners: sizes.connections / 16,
         spill: sizes.spill,
@@ -227,6 +230,7 @@ fn live(config: &Config, sizes: &Sizes) -> LiveSettings {
             .iter()
             .map(|kind| kind.event_name())
             .collect(),
+        question_names: config.dns.question_name.is_on(),
         namespaces: namespaces(config),
         budget: Budget {
             total: config.memory_budget.bytes(),
@@ -253,6 +257,7 @@ fn pipeline(config: &Config, sizes: &Sizes, boot_id: &str) -> PipelineSettings {
         snapshot_interval: config.snapshot_interval.get(),
         live: live(config, sizes),
         processes: entries(sizes.processes),
+        lookups: entries(sizes.lookups),
         connections: entries(sizes.connections),
         missing_patience: MISSING_PATIENCE,
         cgroups: entries(sizes.cgroups),

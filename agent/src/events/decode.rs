@@ -5,13 +5,14 @@ use std::{mem::MaybeUninit, net::SocketAddr, str};
 use thiserror::Error;
 use wellhead_common::{
     maps::{Process, Traffic},
-    record::{self, Header, Kind, exec_flag, role, tcp_flag},
+    record::{self, Header, Kind, dns_flag, exec_flag, role, tcp_flag},
 };
 
 use super::{
+    dns::Transport,
     model::{
-        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
-        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
+        Because, Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus,
+        Fork, Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -83,6 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpSnapshot => Body::TcpSnapshot(connection_end(&read(bytes)?)?),
         Kind::Task => Body::Found(found(&read(bytes)?)),
         Kind::TcpReset => Body::TcpReset(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
+        Kind::Dns => Body::Dns(dns(bytes)?),
         Kind::TcpListener => Body::TcpListener(listener(&read(bytes)?)),
     };
     Ok(Event {
@@ -264,6 +266,42 @@ fn oom_kill(record: &record::OomKill) -> OomKill {
         start_ns: known(record.start_ns),
         comm: record.comm,
     }
+}
+
+/// The part of [`record::Dns`] before what the packet carries.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct DnsFixed {
+    _header: Header,
+    socket: u64,
+    length: u32,
+    captured: u32,
+    flags: u32,
+    local_port: u16,
+    remote_port: u16,
+    local_address: [u8; 16],
+    remote_address: [u8; 16],
+}
+const _: () = assert!(size_of::<DnsFixed>() == record::DNS_FIXED);
+// SAFETY: integers and byte arrays without padding, as asserted.
+unsafe impl Plain for DnsFixed {}
+
+fn dns(bytes: &[u8]) -> Result<DnsPacket<'_>, DecodeError> {
+    let fixed: DnsFixed = read(bytes)?;
+    let captured = usize::try_from(fixed.captured).unwrap_or(usize::MAX);
+    Ok(DnsPacket {
+        socket: fixed.socket,
+        is_egress: fixed.flags & dns_flag::EGRESS != 0,
+        transport: if fixed.flags & dns_flag::TCP == 0 {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        },
+        local: SocketAddr::new(canonical(fixed.local_address), fixed.local_port),
+        remote: SocketAddr::new(canonical(fixed.remote_address), fixed.remote_port),
+        length: fixed.length,
+        payload: text(bytes, record::DNS_FIXED, captured)?,
+    })
 }
 
 fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {

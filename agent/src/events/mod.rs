@@ -4,6 +4,7 @@
 //! version), so every length is checked and every failure has a name.
 
 mod decode;
+pub mod dns;
 mod model;
 mod spilled;
 mod text;
@@ -11,8 +12,8 @@ mod text;
 pub use self::{
     decode::{DecodeError, decode},
     model::{
-        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
-        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
+        Because, Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus,
+        Fork, Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
     },
     spilled::{Spilled, SpilledWhat},
     text::executable_name,

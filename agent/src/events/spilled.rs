@@ -85,7 +85,8 @@ impl Spilled {
             | Kind::TcpSnapshot
             | Kind::Task
             | Kind::TcpReset
-            | Kind::TcpListener => return None,
+            | Kind::TcpListener
+            | Kind::Dns => return None,
         };
         Some(Self {
             cgroup_id: key.cgroup_id,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::OwnerId;
-use super::aged_map::AgedMap;
+use crate::aged_map::AgedMap;
 
 /// Bounded table of the cgroups of the unified hierarchy.
 #[derive(Debug)]

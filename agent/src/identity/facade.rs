@@ -25,6 +25,7 @@ use super::scan::Scanned;
 use super::settings::IdentitySettings;
 use super::workload::Workload;
 use crate::counters::{Counters, Discard};
+use crate::events::dns::lookups::Lookup;
 
 /// Answers who: by cgroup, by owner, by address. Every time is on the boot clock, in nanoseconds.
 #[derive(Debug)]
@@ -200,6 +201,16 @@ impl Identity {
     /// The host itself has these addresses, and no others. Who had one of them before is called otherwise from then on.
     pub fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
         self.far_ends.host_addresses_changed(addresses);
+    }
+
+    /// Somebody looked up a name: its addresses are called by it from now on.
+    pub fn looked_up(&mut self, lookup: &Lookup) {
+        self.far_ends.looked_up(lookup);
+    }
+
+    /// Addresses whose names had to be forgotten for others', since the last call.
+    pub fn take_forgotten_names(&mut self) -> u64 {
+        self.far_ends.take_forgotten_names()
     }
 
     /// Who is, or was, at this far end. `backend` is whom a Service's address was translated to, where that is known.

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::aged_map::AgedMap;
 use super::cluster::{ClusterTable, ClusterUpdate, Holder, Moment, ObjectKind, Source};
+use super::names::Names;
 use super::peers::{Peer, PeerNames};
-use super::settings::IdentitySettings;
+use super::settings::{IdentitySettings, PeerAddresses};
 use super::workload::Workload;
+use crate::aged_map::AgedMap;
 use crate::events::Connection;
+use crate::events::dns::lookups::Lookup;
 
 /// How long records wait to learn which pod has an address that may be a pod's: a kubelet tells of it when the pod has
 /// already started. Nanoseconds.
@@ -30,6 +32,8 @@ pub struct FarEnd {
     pub port: u16,
     /// Nanoseconds since boot.
     pub at: u64,
+    /// cgroup v2 id of whoever connected there, and may have asked for the address by a name; 0 for nobody.
+    pub asker: u64,
 }
 
 impl FarEnd {
@@ -39,6 +43,16 @@ impl FarEnd {
             ip: address.ip().to_canonical(),
             port: address.port(),
             at,
+            asker: 0,
+        }
+    }
+
+    /// The same, connected to by the programs of this cgroup.
+    #[must_use]
+    pub fn asked_by(self, cgroup_id: u64) -> Self {
+        Self {
+            asker: cgroup_id,
+            ..self
         }
     }
 
@@ -59,6 +73,8 @@ type Held = Option<(ObjectKind, u64)>;
 pub struct PeerKey {
     held: Held,
     backend: Option<(IpAddr, Held)>,
+    /// Number of the name it was asked for by; 0 where that does not matter.
+    name: u64,
 }
 
 /// Names far ends.
@@ -68,6 +84,8 @@ pub(super) struct FarEnds {
     unlisted: Vec<(Source, ObjectKind)>,
     cluster: ClusterTable,
     names: PeerNames,
+    /// By what names programs ask for addresses; `None` where addresses are not called by them.
+    dns: Option<Names>,
     /// What the host's own addresses are called, and which they are: those nobody in the cluster has.
     host: Peer,
     host_addresses: BTreeSet<IpAddr>,
@@ -97,6 +115,7 @@ impl FarEnds {
                 settings.peer_addresses,
                 limits.peer_addresses,
             ),
+            dns: dns(settings),
             host: host(settings),
             host_addresses: BTreeSet::new(),
             blocks: AgedMap::new(BLOCKS),
@@ -157,17 +176,40 @@ impl FarEnds {
             }
             Holder::Object { name, .. } => Peer::Workload(Arc::clone(name)),
             Holder::Left { .. } | Holder::Unknown if self.is_host(end.ip) => self.host.clone(),
-            Holder::Left { .. } | Holder::Unknown => Peer::Address(self.names.name(end.ip)),
+            Holder::Left { .. } | Holder::Unknown => {
+                let asked_for = self.dns.as_ref().filter(|_| end.asker != 0);
+                let name = asked_for.and_then(|dns| dns.name(end.asker, end.ip, end.at));
+                let name = name.map(Arc::clone);
+                Peer::Address(name.unwrap_or_else(|| self.names.name(end.ip)))
+            }
         }
     }
 
     /// What the name of this end depends on, as long as nobody is renamed.
     pub(super) fn key(&self, end: &FarEnd, backend: Option<SocketAddr>) -> PeerKey {
         let backend = backend.map(|address| FarEnd::new(address, end.at));
+        let held = self.held(end);
+        let dns = self
+            .dns
+            .as_ref()
+            .filter(|_| held.is_none() && end.asker != 0);
         PeerKey {
-            held: self.held(end),
+            held,
             backend: backend.map(|end| (end.ip, self.held(&end))),
+            name: dns.map_or(0, |dns| dns.number(end.asker, end.ip, end.at)),
         }
+    }
+
+    /// Somebody learned which addresses a name has.
+    pub(super) fn looked_up(&mut self, lookup: &Lookup) {
+        if let Some(dns) = &mut self.dns {
+            dns.learn_from(lookup);
+        }
+    }
+
+    /// Names that had to be forgotten, though they still held; since the last call.
+    pub(super) fn take_forgotten_names(&mut self) -> u64 {
+        self.dns.as_mut().map_or(0, Names::take_evicted)
     }
 
     fn held(&self, end: &FarEnd) -> Held {
@@ -215,6 +257,9 @@ impl FarEnds {
             settings.peer_addresses,
             settings.limits.peer_addresses,
         );
+        if self.dns.is_some() != (settings.peer_addresses == PeerAddresses::Name) {
+            self.dns = dns(settings);
+        }
     }
 
     pub(super) fn host_addresses_changed(&mut self, addresses: BTreeSet<IpAddr>) {
@@ -253,6 +298,12 @@ impl FarEnds {
             _ => None,
         }
     }
+}
+
+/// Names of addresses, if they are called by them.
+fn dns(settings: &IdentitySettings) -> Option<Names> {
+    let wanted = settings.peer_addresses == PeerAddresses::Name;
+    wanted.then(|| Names::new(settings.limits.peer_addresses))
 }
 
 /// This node: as others are called that the cluster tells of, or by its name alone where there is no cluster.

@@ -3,7 +3,6 @@
 //! All of it is plain data that one task owns through [`Identity`]; only [`kube`], the watch that feeds it, is
 //! asynchronous. Every table is bounded; what has to make room is counted.
 
-mod aged_map;
 pub mod cgroup_path;
 pub mod cgroups;
 pub mod cluster;
@@ -15,6 +14,7 @@ mod free_attributes;
 mod glob;
 mod image;
 pub mod kube;
+mod names;
 mod naming_lag;
 mod owners;
 mod peers;

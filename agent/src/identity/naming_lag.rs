@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::aged_map::AgedMap;
 use super::pods::PodUpdate;
+use crate::aged_map::AgedMap;
 
 /// Containers of pods that nobody has named yet. Sandboxes stay until there is no room for them: nobody ever names them.
 #[derive(Debug)]

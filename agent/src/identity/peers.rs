@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::aged_map::AgedMap;
 use super::settings::PeerAddresses;
 use super::workload::Workload;
+use crate::aged_map::AgedMap;
 
 /// The other end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::aged_map::AgedMap;
 use super::pod_info::{ContainerInfo, PodInfo};
+use crate::aged_map::AgedMap;
 
 use crate::hash::HashMap;
 

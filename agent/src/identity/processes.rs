@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::OwnerId;
-use super::aged_map::AgedMap;
+use crate::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
 use crate::events::{Body, Event, ProcessId};
 use crate::hash::HashMap;

@@ -207,7 +207,7 @@ impl AttachedPrograms {
 
     /// Copies every number the kernel owns into the agent's counters, and notes that it was taken notice of.
     pub fn publish(&mut self, counters: &Counters) {
-        let mut full = [0; 3];
+        let mut full = [0; 4];
         for (kind, record, ring) in KINDS {
             let lost = self.lost(*kind);
             counters.set_lost(*record, lost);
@@ -218,10 +218,11 @@ impl AttachedPrograms {
                 counters.set_skipped(kind, stats.recursion_misses);
             }
         }
-        let [identity, process, network] = full;
+        let [identity, process, network, payload] = full;
         counters.set_discards(Discard::RingIdentityFull, identity);
         counters.set_discards(Discard::RingProcessFull, process);
         counters.set_discards(Discard::RingNetworkFull, network);
+        counters.set_discards(Discard::RingPayloadFull, payload);
         counters.set_discards(Discard::KernelMapFull, self.new_in(counts::MAP_FULL));
         counters.set_discards(Discard::KernelReadFailed, self.new_in(counts::READ_FAILED));
         counters.set_discards(Discard::KernelSpillFull, self.new_in(counts::SPILL_FULL));
@@ -372,6 +373,7 @@ enum InRing {
     Identity,
     Process,
     Network,
+    Payload,
 }
 
 const KINDS: &[(Kind, RecordKind, InRing)] = &[
@@ -395,6 +397,7 @@ const KINDS: &[(Kind, RecordKind, InRing)] = &[
     ),
     (Kind::TcpSnapshot, RecordKind::TcpSnapshot, InRing::Network),
     (Kind::Task, RecordKind::Task, InRing::Process),
+    (Kind::Dns, RecordKind::Dns, InRing::Payload),
     (Kind::TcpReset, RecordKind::TcpReset, InRing::Network),
     (Kind::TcpListener, RecordKind::TcpListener, InRing::Network),
 ];

@@ -20,6 +20,8 @@ pub enum Feature {
     TcpHealth,
     /// Datagrams of UDP.
     Udp,
+    /// Look-ups of names.
+    Dns,
     /// Packets the kernel drops.
     Drops,
     /// Processes older than the agent.
@@ -34,12 +36,13 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order they are attached.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Identity,
         Self::Process,
         Self::Tcp,
         Self::TcpHealth,
         Self::Udp,
+        Self::Dns,
         Self::Drops,
         Self::LiveProcesses,
         Self::LiveConnections,
@@ -55,6 +58,7 @@ impl Feature {
             Self::Tcp => "tcp",
             Self::TcpHealth => "tcp_health",
             Self::Udp => "udp",
+            Self::Dns => "dns",
             Self::Drops => "drops",
             Self::LiveProcesses => "live_processes",
             Self::LiveConnections => "live_connections",
@@ -81,7 +85,7 @@ impl Feature {
     pub const fn capabilities(self) -> &'static [Capability] {
         match self {
             Self::Conntrack => &[Capability::NetAdmin],
-            Self::Udp => &[Capability::Bpf, Capability::Perfmon, Capability::NetAdmin],
+            Self::Udp | Self::Dns => &[Capability::Bpf, Capability::Perfmon, Capability::NetAdmin],
             _ => &[Capability::Bpf, Capability::Perfmon],
         }
     }

@@ -86,7 +86,7 @@ fn sort(left: Left, object: &mut Ebpf, leftovers: &mut Leftovers) -> Option<Copy
         return None;
     }
     match spec.name {
-        "IDENTITY_RING" | "PROCESS_RING" | "NETWORK_RING" => {
+        "IDENTITY_RING" | "PROCESS_RING" | "NETWORK_RING" | "PAYLOAD_RING" => {
             if let Ok(ring) = Map::from_map_data(map).and_then(RingBuf::try_from) {
                 leftovers.rings.push((spec.name, ring));
             }

@@ -101,6 +101,7 @@ impl Facts {
         for program in &settings.hooks.left_out {
             hash.add(program.as_bytes());
         }
+        hash.add(&packed(&settings.dns_ports).to_ne_bytes());
         hash.add(&settings.only_cgroup.unwrap_or_default().to_ne_bytes());
         // 0 stands for none.
         hash.0.max(1)
@@ -186,7 +187,14 @@ fn load_object(
         spec.map_or(0, |spec| spec.entries(settings, facts.mode))
     };
     // From half of a ring on its reader is woken.
-    let marks = ["IDENTITY_RING", "PROCESS_RING", "NETWORK_RING"].map(|ring| entries(ring) / 2);
+    let marks = [
+        "IDENTITY_RING",
+        "PROCESS_RING",
+        "NETWORK_RING",
+        "PAYLOAD_RING",
+    ]
+    .map(|ring| entries(ring) / 2);
+    let dns_ports = packed(&settings.dns_ports);
     let only_cgroup = settings.only_cgroup.unwrap_or_default();
     let generation = pins.map_or(1, |(_, plan)| plan.generation);
 
@@ -200,7 +208,9 @@ fn load_object(
         .override_global("GENERATION", &generation, true)
         .override_global("IDENTITY_FILL_MARK", &marks[0], true)
         .override_global("PROCESS_FILL_MARK", &marks[1], true)
-        .override_global("NETWORK_FILL_MARK", &marks[2], true);
+        .override_global("NETWORK_FILL_MARK", &marks[2], true)
+        .override_global("PAYLOAD_FILL_MARK", &marks[3], true)
+        .override_global("DNS_PORTS", &dns_ports, true);
     for spec in MAPS {
         loader.map_max_entries(spec.name, spec.entries(settings, facts.mode));
         if let Some((pins, plan)) = pins.filter(|_| spec.is_pinned()) {
@@ -208,6 +218,14 @@ fn load_object(
         }
     }
     loader.load(settings.object)
+}
+
+/// Up to four ports in one number, as the programs have them.
+fn packed(ports: &[u16]) -> u64 {
+    let ports = ports.iter().take(4);
+    ports
+        .rev()
+        .fold(0, |packed, port| packed << 16 | u64::from(*port))
 }
 
 /// The chain of causes in one line, the verifier's log cut to its end, where it says what it refused.

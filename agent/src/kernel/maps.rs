@@ -86,6 +86,12 @@ pub(super) const MAPS: &[MapSpec] = &[
         size: |settings| settings.network_ring,
         ..RING
     },
+    MapSpec {
+        name: "PAYLOAD_RING",
+        feature: Some(Feature::Dns),
+        size: |settings| settings.payload_ring,
+        ..RING
+    },
     COUNTS,
     STATE,
     MapSpec {

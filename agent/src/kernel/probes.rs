@@ -36,6 +36,10 @@ pub struct ProbeSettings {
     pub process_ring: u32,
     /// Bytes of the ring for connection events.
     pub network_ring: u32,
+    /// Bytes of the ring for what packets carry.
+    pub payload_ring: u32,
+    /// Ports that DNS servers are asked at, four at most.
+    pub dns_ports: Vec<u16>,
     /// Connections tracked at once.
     pub connections: u32,
     /// Listening ports tracked at once.
@@ -341,7 +345,7 @@ pub(super) fn obstacle<'a>(
 pub(super) fn captures_something(status: &FeatureStatus) -> bool {
     let asked_for = matches!(
         status.feature,
-        Feature::Process | Feature::Tcp | Feature::Udp | Feature::Drops
+        Feature::Process | Feature::Tcp | Feature::Udp | Feature::Dns | Feature::Drops
     );
     asked_for
         && status

@@ -113,6 +113,14 @@ pub(crate) const LADDER: &[Rung] = &[
         ],
     },
     Rung {
+        feature: Feature::Dns,
+        mechanism: MECHANISM_CGROUP_SKB,
+        programs: &[
+            cgroup_skb("dns_egress", sys::BPF_CGROUP_INET_EGRESS),
+            cgroup_skb("dns_ingress", sys::BPF_CGROUP_INET_INGRESS),
+        ],
+    },
+    Rung {
         feature: Feature::Drops,
         mechanism: MECHANISM_BTF,
         programs: &[tracepoint("kfree_skb")],

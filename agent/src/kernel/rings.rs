@@ -13,6 +13,8 @@ pub struct Rings {
     pub process: Ring,
     /// Connections.
     pub network: Ring,
+    /// What packets carry. Read before connections, which are called by it.
+    pub payload: Ring,
 }
 
 impl Rings {
@@ -36,12 +38,13 @@ impl Rings {
             identity: of("IDENTITY_RING")?,
             process: of("PROCESS_RING")?,
             network: of("NETWORK_RING")?,
+            payload: of("PAYLOAD_RING")?,
         })
     }
 
     /// Whether all that earlier agents left in rings of their own is read.
     pub fn are_caught_up(&self) -> bool {
-        let all = [&self.identity, &self.process, &self.network];
+        let all = [&self.identity, &self.process, &self.network, &self.payload];
         all.iter().all(|ring| ring.left.is_empty())
     }
 }

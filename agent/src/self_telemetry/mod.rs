@@ -139,6 +139,7 @@ const SIGNALS: &[(&str, &[RecordKind])] = &[
             RecordKind::TcpReset,
         ],
     ),
+    ("dns", &[RecordKind::Dns]),
 ];
 
 /// Appends the agent's own families to a snapshot, as points of the node.

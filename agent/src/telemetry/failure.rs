@@ -1,6 +1,8 @@
 //! Why connections fail: from the kernel's error numbers to `error.type`.
 
 use crate::events::ConnectionEnd;
+use crate::events::dns::lookups::{Lookup, LookupEnd};
+use crate::events::dns::message::rcode_error_type;
 
 /// `error.type` of a connection attempt that never got through.
 pub(super) fn connect_failure(end: &ConnectionEnd) -> &'static str {
@@ -21,6 +23,15 @@ pub(super) fn error_type(errno: i32) -> &'static str {
         libc::EADDRNOTAVAIL => "address_not_available",
         libc::ECONNABORTED => "aborted",
         _ => "_OTHER",
+    }
+}
+
+/// `error.type` of a look-up; `None` if it was answered.
+pub(super) fn lookup_failure(lookup: &Lookup) -> Option<&'static str> {
+    match lookup.end {
+        LookupEnd::Answered { rcode, .. } => rcode_error_type(rcode),
+        LookupEnd::TimedOut => Some("timeout"),
+        LookupEnd::Overtaken | LookupEnd::GaveUp => Some("_OTHER"),
     }
 }
 

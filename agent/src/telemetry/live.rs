@@ -7,12 +7,18 @@ use serde_json::{Map, Value as Json, json};
 
 use super::aggregate::Occurrence;
 use super::arguments::{Arguments, command_arguments};
-use super::failure::{connect_failure, error_type};
+use super::failure::{connect_failure, error_type, lookup_failure};
 use super::signals::signal_name;
+use crate::events::dns::Transport;
+use crate::events::dns::lookups::{Lookup, LookupEnd};
+use crate::events::dns::message::type_name;
 use crate::events::{
     Body, Connection, ConnectionEnd, Exec, Exit, ExitStatus, OomKill, Role, executable_name,
 };
 use crate::identity::{Resource, Value};
+
+/// What a look-up of a name is told as.
+pub const LOOKUP: &str = "wellhead.dns.lookup";
 
 /// An event together with the resource it is about.
 #[derive(Clone, Debug)]
@@ -89,6 +95,7 @@ impl LiveEvent {
             | Body::TcpSnapshot(_)
             | Body::TcpReset(_)
             | Body::TcpListener(_)
+            | Body::Dns(_)
             | Body::Found(_) => return None,
         })
     }
@@ -116,6 +123,17 @@ impl LiveEvent {
             severity: Severity::of(body),
             attributes,
         })
+    }
+
+    /// The event of a look-up that ended at this time.
+    pub fn of_lookup(lookup: &Lookup, time_unix_nano: u64) -> Self {
+        let error = lookup_failure(lookup);
+        Self {
+            time_unix_nano,
+            name: LOOKUP,
+            severity: Severity::Info,
+            attributes: lookup_attributes(lookup, error),
+        }
     }
 
     /// One line of JSON, without the line's end. `resource` says whose event it is.
@@ -268,6 +286,62 @@ pub(super) fn connection_attributes(
         attributes.push(("process.executable.name", name));
     }
     attributes
+}
+
+fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes {
+    let transport = match lookup.transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    };
+    let mut attributes = vec![
+        (
+            "dns.question.name",
+            Value::Str(Arc::clone(&lookup.question.name)),
+        ),
+        (
+            "wellhead.dns.question.type",
+            Value::Str(type_name(lookup.question.kind).into()),
+        ),
+        ("network.transport", Value::Static(transport)),
+        (
+            "network.peer.address",
+            Value::Str(lookup.server.ip().to_string().into()),
+        ),
+        (
+            "network.peer.port",
+            Value::Int(i64::from(lookup.server.port())),
+        ),
+    ];
+    if let Some(took) = lookup.took_ns {
+        attributes.push(("wellhead.duration", nanoseconds(took)));
+    }
+    attributes.extend(error.map(|error| ("error.type", Value::Static(error))));
+    if !lookup.answers.is_empty() {
+        let answers = lookup.answers.iter();
+        let addresses = answers.map(|(address, _)| address.to_string().into());
+        attributes.push(("dns.answers", Value::List(addresses.collect())));
+    }
+    if lookup.retry > 0 {
+        attributes.push(("wellhead.dns.retries", number(lookup.retry)));
+    }
+    let flags = [
+        ("wellhead.dns.truncated", is_truncated(lookup)),
+        ("wellhead.dns.after_truncation", lookup.after_truncation),
+        ("wellhead.dns.search", lookup.is_search_retry),
+    ];
+    let set = flags.into_iter().filter(|(_, is_set)| *is_set);
+    attributes.extend(set.map(|(key, _)| (key, Value::Bool(true))));
+    attributes
+}
+
+fn is_truncated(lookup: &Lookup) -> bool {
+    matches!(
+        lookup.end,
+        LookupEnd::Answered {
+            is_truncated: true,
+            ..
+        }
+    )
 }
 
 fn number(value: u32) -> Value {

@@ -10,7 +10,7 @@ use crate::kernel::{Ring, Rings};
 
 /// The rings' file descriptors: readable once a program found its ring filled past the mark.
 pub(super) struct FillMarks {
-    rings: [AsyncFd<OwnedFd>; 3],
+    rings: [AsyncFd<OwnedFd>; 4],
 }
 
 impl FillMarks {
@@ -25,19 +25,26 @@ impl FillMarks {
             identity,
             process,
             network,
+            payload,
         } = rings;
         Ok(Self {
-            rings: [watch(identity)?, watch(process)?, watch(network)?],
+            rings: [
+                watch(identity)?,
+                watch(process)?,
+                watch(network)?,
+                watch(payload)?,
+            ],
         })
     }
 
     /// Waits until any ring passes its mark. The caller then drains them all.
     pub(super) async fn passed(&self) {
-        let [identity, process, network] = &self.rings;
+        let [identity, process, network, payload] = &self.rings;
         tokio::select! {
             () = readable(identity) => {}
             () = readable(process) => {}
             () = readable(network) => {}
+            () = readable(payload) => {}
         }
     }
 }

@@ -349,16 +349,20 @@ impl Pipeline {
             identity,
             process,
             network,
+            payload,
         } = &mut self.rings;
         let state = &mut self.state;
         let mut more = drain_identity(identity, state) >= BATCH;
         more |= process.drain(BATCH, |record| handle(state, record, identity)) >= BATCH;
+        more |= payload.drain(BATCH, |record| handle(state, record, identity)) >= BATCH;
         let tied = state.ties_connections_to_processes();
         let connections = network.drain(BATCH, |record| {
-            // What the connection's process did before is in its own ring by now, and may have come since that was drained.
+            // What the connection's process did before, and by what name it asked for the address, is in other rings by now,
+            // and may have come since those were drained.
             if tied {
                 process.drain(BATCH, |record| handle(state, record, identity));
             }
+            payload.drain(BATCH, |record| handle(state, record, identity));
             handle(state, record, identity);
         });
         more |= connections >= BATCH;

@@ -22,6 +22,8 @@ pub struct LiveSettings {
     pub arguments: Arguments,
     /// Names of the events that are exported, where any are; empty for all.
     pub exported_events: Vec<&'static str>,
+    /// Whether metrics of look-ups tell the names that were asked for.
+    pub question_names: bool,
     /// The namespaces whose pods are captured.
     pub namespaces: Namespaces,
     /// The memory budget and what it is made up of.
@@ -48,6 +50,8 @@ pub struct PipelineSettings {
     pub live: LiveSettings,
     /// Processes remembered at most.
     pub processes: usize,
+    /// Look-ups of names that wait for their answers at most.
+    pub lookups: usize,
     /// Open connections remembered at most.
     pub connections: usize,
     /// How long the socket of a connection has to be missing if its network namespace is not known or has no process.

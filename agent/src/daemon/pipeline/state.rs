@@ -1,6 +1,7 @@
 //! What the pipeline owns, and what it does with each record.
 
 mod admit;
+mod dns;
 mod losses;
 mod memory;
 mod news;
@@ -24,6 +25,7 @@ use super::source::Source;
 use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
+use crate::events::dns::lookups::Lookups;
 use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
@@ -57,6 +59,7 @@ pub(super) struct State<S> {
     processes: ProcessTable,
     programs: Programs,
     aggregator: Aggregator,
+    lookups: Lookups,
     store: Store,
     waiting: WaitingRecords,
     outbox: Outbox,
@@ -120,6 +123,7 @@ impl<S: Source> State<S> {
             programs: Programs::default(),
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
+            lookups: Lookups::new(settings.lookups),
             store: Store::new(settings.live.series, Arc::clone(&counters))
                 .with_metric_limit(settings.live.series_per_metric)
                 .with_buckets(settings.buckets)
@@ -190,7 +194,11 @@ impl<S: Source> State<S> {
             self.scan_wanted = true;
             OwnerId::NODE
         });
-        self.admit(&event, owner, record);
+        match &event.body {
+            // Nothing of a look-up is called by what the cluster tells.
+            Body::Dns(dns) => self.take_in_dns(&event, dns),
+            _ => self.admit(&event, owner, record),
+        }
     }
 
     pub(super) fn subscribe(&mut self, subscription: Subscription) {
@@ -227,6 +235,7 @@ impl<S: Source> State<S> {
             self.identity_lost = identity_lost;
             self.scan_wanted = true;
         }
+        self.expire_lookups();
         self.release_waiting();
         self.empty_outbox();
         self.subscribers.sweep();

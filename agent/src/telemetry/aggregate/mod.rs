@@ -4,6 +4,7 @@ mod balance;
 mod ends;
 mod flows;
 mod listeners;
+mod lookups;
 mod process;
 mod spilled;
 mod tallied;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use self::flows::Flows;
 use self::listeners::Listeners;
 use crate::counters::Discard;
-use crate::events::{Body, Connection, Event, Spilled, executable_name};
+use crate::events::dns::lookups::Lookup;
+use crate::events::{Body, Connection, Event, Role, Spilled, executable_name};
 use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
 use crate::kernel::{Dropped, UdpFlow};
 use crate::telemetry::catalogue::Attr;
@@ -44,7 +46,12 @@ pub struct Occurrence<'a> {
 impl Occurrence<'_> {
     /// The far end of a connection this event is about, when it was opened or as near to that as is known.
     pub(super) fn far_end(&self, connection: &Connection) -> FarEnd {
-        FarEnd::of(connection, self.event.boot_ns)
+        let end = FarEnd::of(connection, self.event.boot_ns);
+        // Whoever is connected to did not ask for the other's address.
+        if connection.role == Some(Role::Destination) {
+            return end;
+        }
+        end.asked_by(self.event.cgroup_id)
     }
 
     /// The name the process's program was called by, or its `comm` if it is older than the agent.
@@ -105,6 +112,7 @@ impl Aggregator {
             Body::CgroupMade(_)
             | Body::CgroupRemoved(_)
             | Body::CgroupEntered(_)
+            | Body::Dns(_)
             | Body::Found(_) => {}
         }
     }
@@ -185,18 +193,23 @@ impl Aggregator {
         spilled::count(&mut self.flows, store, identity, (owner, now), spilled);
     }
 
+    /// Counts a look-up that ended at this time, nanoseconds since the Unix epoch; with the name that was asked for, if that is wanted.
+    pub fn count_lookup(store: &mut Store, owner: OwnerId, lookup: &Lookup, how: (u64, bool)) {
+        lookups::ended(store, owner, lookup, how);
+    }
+
     /// Counts packets that were dropped.
     pub fn count_dropped(store: &mut Store, owner: OwnerId, dropped: &Dropped, now: u64) {
         tallied::dropped(store, owner, dropped, now);
     }
 
-    /// Counts datagrams.
+    /// Counts datagrams, taken at this time on the boot clock.
     pub fn count_datagrams(
         &mut self,
         store: &mut Store,
         identity: &mut Identity,
         (owner, now): (OwnerId, u64),
-        udp: &UdpFlow,
+        udp: (&UdpFlow, u64),
     ) {
         tallied::datagrams(&mut self.flows, store, identity, (owner, now), udp);
     }

@@ -76,20 +76,31 @@ fn named(comm: &[u8; 16]) -> Attributes {
     vec![(Attr::ProcessExecutableName, Value::Str(name.into()))]
 }
 
-/// The flow of connections like this one; of an owner's connections to unknown peers if there is none.
-pub(super) fn flow(
+/// The flow of connections like this one, of which it is not known when and by whom exactly they were opened; of an owner's connections to unknown peers if there is none.
+fn flow(
+    flows: &mut Flows,
+    identity: &mut Identity,
+    whose: (OwnerId, u64),
+    like: Option<&Connection>,
+) -> FlowId {
+    // The names are those of now.
+    flow_at(flows, identity, whose, like, (0, u64::MAX - 1))
+}
+
+/// The same, opened by a cgroup by this time on the boot clock.
+pub(super) fn flow_at(
     flows: &mut Flows,
     identity: &mut Identity,
     (owner, now): (OwnerId, u64),
     like: Option<&Connection>,
+    (cgroup_id, boot_ns): (u64, u64),
 ) -> FlowId {
     let Some(like) = like else {
         return flows.of_unknown_peers(owner);
     };
     let event = Event {
-        // When it was is not known; the names are those of now.
-        boot_ns: u64::MAX - 1,
-        cgroup_id: 0,
+        boot_ns,
+        cgroup_id,
         body: Body::TcpOpen(like.clone()),
     };
     let occurrence = Occurrence {

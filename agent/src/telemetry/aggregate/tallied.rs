@@ -6,7 +6,7 @@ use wellhead_common::record::role;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::flows::{FlowSeries, Flows};
-use super::spilled::flow;
+use super::spilled::flow_at;
 use super::units;
 use crate::events::{Connection, Role};
 use crate::identity::{Identity, OwnerId, Value};
@@ -33,10 +33,11 @@ pub(super) fn datagrams(
     store: &mut Store,
     identity: &mut Identity,
     (owner, now): (OwnerId, u64),
-    udp: &UdpFlow,
+    (udp, boot_ns): (&UdpFlow, u64),
 ) {
     let like = like(udp);
-    let flow = flow(flows, identity, (owner, now), like.as_ref());
+    let by = (udp.cgroup_id, boot_ns);
+    let flow = flow_at(flows, identity, (owner, now), like.as_ref(), by);
     let series = match udp.protocol {
         udp_protocol::QUIC => [
             FlowSeries::QuicBytesSent,

@@ -41,7 +41,9 @@ attributes! {
     DestinationWorkload = "destination.k8s.workload.name" / "destination_k8s_workload_name",
     /// Port the connection was opened to.
     DestinationPort = "destination.port" / "destination_port",
-    /// Class of the failure. Of connections: `connection_refused`, `timed_out`, `connection_reset`,
+    /// The name that was asked for; only with `dns.question_name`, as there may be very many.
+    DnsQuestionName = "dns.question.name" / "dns_question_name",
+    /// Class of the failure. Of look-ups: `nxdomain`, `servfail`, `refused`, `formerr`, `notimp`, `timeout` or `_OTHER`. Of connections: `connection_refused`, `timed_out`, `connection_reset`,
     /// `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`; of exports:
     /// listed under "Export failures".
     ErrorType = "error.type" / "error_type",

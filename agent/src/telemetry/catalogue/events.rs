@@ -135,6 +135,27 @@ pub const EVENTS: &[Telling] = &[
             "wellhead.duration",
         ],
     },
+    Telling {
+        name: "wellhead.dns.lookup",
+        meaning: "A name was looked up, and answered, or not within five seconds. Told by whoever asked, once for each query.",
+        severity: "INFO",
+        always: &[
+            "dns.question.name",
+            "wellhead.dns.question.type",
+            "network.transport",
+            "network.peer.address",
+            "network.peer.port",
+        ],
+        sometimes: &[
+            "wellhead.duration",
+            "error.type",
+            "dns.answers",
+            "wellhead.dns.retries",
+            "wellhead.dns.truncated",
+            "wellhead.dns.after_truncation",
+            "wellhead.dns.search",
+        ],
+    },
 ];
 
 /// Every span.
@@ -191,12 +212,14 @@ macro_rules! attributes {
 }
 
 attributes! {
-    "error.type", "string", "Class of the failure: `connection_refused`, `timed_out`, `connection_reset`, `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`. Of processes (spans only): the exit code or the signal.";
+    "dns.answers", "string[]", "Addresses in the answer, as far as it was captured (its first 512 bytes).";
+    "dns.question.name", "string", "The name that was asked for, in lower case and without the dot at its end; what is not printable as `\\DDD`.";
+    "error.type", "string", "Of a look-up: `nxdomain`, `servfail`, `refused`, `formerr`, `notimp`, `timeout` or `_OTHER`. Otherwise the class of the failure: `connection_refused`, `timed_out`, `connection_reset`, `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`. Of processes (spans only): the exit code or the signal.";
     "network.local.address", "string", "IP address of this end, as the socket has it.";
     "network.local.port", "int", "Port of this end.";
     "network.peer.address", "string", "IP address of the other end, as the socket has it. What address translation makes of it on the way does not show.";
     "network.peer.port", "int", "Port of the other end.";
-    "network.transport", "string", "Always `tcp`.";
+    "network.transport", "string", "`tcp`; of a look-up also `udp`.";
     "process.command_args", "string[]", "Arguments of the process, the first 512 bytes of them, shown as `process.args` says.";
     "process.executable.name", "string", "Name the program was called by: the base name of the executed path. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
     "process.executable.path", "string", "Path given to `execve(2)`, at most 255 bytes of it.";
@@ -204,7 +227,12 @@ attributes! {
     "process.parent_pid", "int", "Process id of its parent, in the initial PID namespace.";
     "process.pid", "int", "Process id in the initial PID namespace. Of a connection: the process that called `connect(2)`, or the last that called `listen(2)` on the port.";
     "process.user.id", "int", "Real user id.";
-    "wellhead.duration", "int", "Nanoseconds. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
+    "wellhead.dns.after_truncation", "boolean", "`true` where it was asked over TCP because an answer over UDP was truncated.";
+    "wellhead.dns.question.type", "string", "Type of the records that were asked for, such as `AAAA`.";
+    "wellhead.dns.retries", "int", "How many times the same was asked before in vain, within ten seconds.";
+    "wellhead.dns.search", "boolean", "`true` where it follows the answer that another name does not exist, as going through a search list does (`ndots`, resolv.conf(5)).";
+    "wellhead.dns.truncated", "boolean", "`true` where the answer had no room for all there was.";
+    "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
     "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
     "wellhead.tcp.bytes_received", "int", "Bytes the application could read, over the whole life of the connection.";

@@ -159,6 +159,8 @@ metrics! {
     UdpIo = "wellhead.udp.io", Counter Int "By", flow [NetworkIoDirection, NetworkProtocolName];
     /// Datagrams sent and received; one that is sent in segments counts as many as there are on the wire.
     UdpDatagrams = "wellhead.udp.datagrams", Counter Int "{datagram}", flow [NetworkIoDirection, NetworkProtocolName];
+    /// Time from a query to its answer, counted at the socket that asked; one that is not answered within five seconds counts as `timeout`.
+    DnsLookupDuration = "dns.lookup.duration", Histogram Float "s", plain [DnsQuestionName, ErrorType], SECONDS;
     /// IP packets the kernel dropped. Those of no known socket are the node's.
     PacketDrops = "wellhead.packet.drops", Counter Int "{packet}", plain [DropReason];
     /// Programs executed.

@@ -56,7 +56,7 @@ impl<S: Source> State<S> {
 
     /// Counts what the programs counted without telling of each.
     pub(in super::super) fn count_tallied(&mut self, tallied: Tallied) {
-        let now = self.clock.now_unix_nano();
+        let (now, boot_ns) = (self.clock.now_unix_nano(), self.clock.now());
         for dropped in &tallied.drops {
             let owner = self.owner_or_node(dropped.cgroup_id);
             if !self.leaves_out_counted(owner, dropped.packets) {
@@ -75,7 +75,7 @@ impl<S: Source> State<S> {
                 identity,
                 ..
             } = self;
-            aggregator.count_datagrams(store, identity, (owner, now), udp);
+            aggregator.count_datagrams(store, identity, (owner, now), (udp, boot_ns));
         }
         if tallied != Tallied::default() {
             self.note(|| Told::Tallied(tallied));

@@ -8,7 +8,7 @@ use crate::hash::HashMap;
 
 /// Bounded map that remembers in which order its keys came.
 #[derive(Debug)]
-pub(super) struct AgedMap<K, V> {
+pub(crate) struct AgedMap<K, V> {
     capacity: usize,
     next: u64,
     entries: HashMap<K, (u64, V)>,
@@ -18,7 +18,7 @@ pub(super) struct AgedMap<K, V> {
 
 impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     /// A map of at most `capacity` entries, but always room for one.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
             next: 0,
@@ -28,7 +28,7 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     }
 
     /// Puts an entry in as the newest. Returns the oldest if it had to go for this one.
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
         self.remove(&key);
         let evicted = if self.entries.len() >= self.capacity {
             self.pop_oldest()
@@ -42,7 +42,7 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
         evicted
     }
 
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -50,14 +50,14 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     }
 
     /// Changes a value; the entry stays as old as it is.
-    pub(super) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
         self.entries.get_mut(key).map(|(_, value)| value)
     }
 
-    pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -67,7 +67,7 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     }
 
     /// Takes the oldest entry out if the condition holds for it.
-    pub(super) fn pop_oldest_if(&mut self, condition: impl FnOnce(&V) -> bool) -> Option<(K, V)> {
+    pub(crate) fn pop_oldest_if(&mut self, condition: impl FnOnce(&V) -> bool) -> Option<(K, V)> {
         let (_, value) = self.oldest()?;
         if condition(value) {
             self.pop_oldest()
@@ -77,11 +77,11 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     }
 
     /// All entries, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
