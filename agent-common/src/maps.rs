@@ -114,7 +114,7 @@ pub struct SpillKey {
     pub epoch: u32,
     /// A [`crate::record::Kind`].
     pub kind: u32,
-    /// Status of an exit; socket error of a failed connection, with bit 31 if its program shut it down.
+    /// Status of an exit; socket error of a connection, of a failed one with bit 31 if its program shut it down.
     pub status: u32,
     /// One of [`crate::record::role`].
     pub role: u16,

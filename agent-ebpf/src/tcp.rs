@@ -395,8 +395,7 @@ impl End {
             epoch: 0,
             kind: 0,
             status: match (failed, is_shut_down(self.sock)) {
-                (false, _) => 0,
-                (true, false) => error,
+                (false, _) | (true, false) => error,
                 (true, true) => error | SPILL_SHUT_DOWN,
             },
             role: connection.role as u16,

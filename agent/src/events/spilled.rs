@@ -44,6 +44,8 @@ pub enum SpilledWhat {
         like: Option<Connection>,
         /// Those of them of which not even the opening was told.
         opens: u64,
+        /// Socket error they ended with, 0 for none.
+        errno: i32,
         /// What they carried together and no snapshot told.
         totals: Totals,
     },
@@ -72,6 +74,7 @@ impl Spilled {
             Kind::TcpClose => SpilledWhat::Closes {
                 like: connection(key),
                 opens: value.opens,
+                errno: i32::try_from(key.status).unwrap_or_default(),
                 totals: totals(value),
             },
             Kind::TcpConnectFailed => SpilledWhat::Failures {
@@ -211,6 +214,7 @@ mod tests {
         let SpilledWhat::Closes {
             like,
             opens,
+            errno: 0,
             totals,
         } = spilled.what
         else {
@@ -261,6 +265,7 @@ mod tests {
             Some(SpilledWhat::Closes {
                 like: None,
                 opens: 1,
+                errno: 0,
                 totals,
             }),
         );

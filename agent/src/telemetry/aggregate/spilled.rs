@@ -2,7 +2,7 @@
 
 use super::flows::{FlowId, FlowSeries, Flows};
 use super::process::outcome;
-use super::tcp::count_traffic;
+use super::tcp::{count_traffic, was_reset};
 use super::{Attributes, Occurrence, units};
 use crate::events::{Body, Connection, Event, Spilled, SpilledWhat, executable_name};
 use crate::identity::{Identity, OwnerId, Value};
@@ -35,6 +35,7 @@ pub(super) fn count(
         SpilledWhat::Closes {
             like,
             opens,
+            errno,
             totals,
         } => {
             let flow = flow(flows, identity, (owner, now), like.as_ref());
@@ -42,6 +43,10 @@ pub(super) fn count(
             for (series, count) in [
                 (FlowSeries::Opened, units(*opens)),
                 (FlowSeries::Closed, events),
+                (
+                    FlowSeries::ResetsReceived,
+                    if was_reset(*errno) { events } else { 0 },
+                ),
             ] {
                 if count > 0 {
                     flows.measure(store, flow, series, Measurement::Add(count), now);

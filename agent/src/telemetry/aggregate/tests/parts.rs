@@ -126,6 +126,7 @@ fn a_connection_whose_end_was_lost_is_not_active() {
         what: SpilledWhat::Closes {
             like: Some(connection(Some(Role::Source))),
             opens: 2,
+            errno: 0,
             totals: Totals {
                 bytes_sent: 30,
                 ..Totals::default()
