@@ -88,7 +88,14 @@ pub(crate) fn features_are_on() -> Result<()> {
 fn is_off(feature: Feature) -> bool {
     matches!(
         feature,
-        Feature::LiveProcesses | Feature::LiveConnections | Feature::Restart | Feature::Conntrack
+        Feature::LiveProcesses
+            | Feature::LiveConnections
+            | Feature::TcpHealth
+            | Feature::Udp
+            | Feature::Dns
+            | Feature::Drops
+            | Feature::Restart
+            | Feature::Conntrack
     )
 }
 

@@ -26,13 +26,21 @@ pub(crate) fn one_feature_off() -> Result<()> {
                 ensure!(status.mechanism == "none", "TCP by {}", status.mechanism);
                 ensure!(reason.contains("CONNECTIONS"), "the reason: {reason}");
             }
-            (Feature::LiveConnections, FeatureState::Off(reason)) => {
+            (Feature::LiveConnections | Feature::TcpHealth, FeatureState::Off(reason)) => {
                 ensure!(reason.contains("part of"), "the reason: {reason}");
             }
             (Feature::Restart | Feature::Conntrack, FeatureState::Off(_)) => {
                 ensure!(!status.wanted, "{:?} is not asked for", status.feature);
             }
-            (Feature::Process | Feature::Identity | Feature::LiveProcesses, FeatureState::On) => {}
+            (
+                Feature::Process
+                | Feature::Identity
+                | Feature::LiveProcesses
+                | Feature::Udp
+                | Feature::Dns
+                | Feature::Drops,
+                FeatureState::On,
+            ) => {}
             (feature, state) => anyhow::bail!("{feature:?} is {state:?}"),
         }
     }
@@ -68,7 +76,7 @@ pub(crate) fn broken_offsets() -> Result<()> {
             let off = matches!(status.state, FeatureState::Off(_));
             let expected = match status.feature {
                 Feature::LiveProcesses => broken == Feature::Process,
-                Feature::LiveConnections => broken == Feature::Tcp,
+                Feature::LiveConnections | Feature::TcpHealth => broken == Feature::Tcp,
                 // Tests of programs keep nothing and ask nobody else.
                 Feature::Restart | Feature::Conntrack => true,
                 other => other == broken,

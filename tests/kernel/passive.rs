@@ -12,6 +12,9 @@ use crate::classic;
 const TRACING: &str = "26";
 /// `BPF_PROG_TYPE_TRACEPOINT`.
 const TRACEPOINT: &str = "5";
+/// `BPF_PROG_TYPE_CGROUP_SKB`: it could drop packets; what it says of them is looked at.
+const CGROUP_SKB: &str = "8";
+const CGROUP_SECTION: &str = "cgroup/skb";
 
 /// Helpers the programs may call, by number (`include/uapi/linux/bpf.h`): they read, and write to the agent's own maps.
 const HELPERS: &[(i32, &str)] = &[
@@ -21,7 +24,9 @@ const HELPERS: &[(i32, &str)] = &[
     (14, "get_current_pid_tgid"),
     (15, "get_current_uid_gid"),
     (16, "get_current_comm"),
+    (26, "skb_load_bytes"),
     (46, "get_socket_cookie"),
+    (79, "skb_cgroup_id"),
     (80, "get_current_cgroup_id"),
     (112, "probe_read_user"),
     (113, "probe_read_kernel"),
@@ -53,7 +58,8 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
     let features = tap.probes.features.iter();
     let expected: usize = features.map(|feature| feature.programs.len()).sum();
     assert_eq!(programs.len(), expected, "each program once");
-    assert!(programs.iter().all(|found| *found == kind), "{programs:?}");
+    let is_ours = |found: &&str| *found == kind || (kind == TRACING && *found == CGROUP_SKB);
+    assert!(programs.iter().all(is_ours), "{programs:?}");
     let links = kinds(&ours, "link_type", "link_id");
     // Before 5.15 a classic tracepoint has none: the program hangs on a perf event.
     let linkless = kind == TRACEPOINT && links.is_empty();
@@ -61,7 +67,7 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
         linkless || links.len() == expected,
         "one link for each program: {links:?}"
     );
-    let harmless = ["raw_tracepoint", "tracing", "perf", "iter"];
+    let harmless = ["raw_tracepoint", "tracing", "perf", "iter", "cgroup"];
     assert!(
         links.iter().all(|kind| harmless.contains(kind)),
         "{links:?}"
@@ -111,10 +117,13 @@ pub(crate) fn helpers_in_the_object() -> Result<()> {
     for (name, code) in code_sections(object)? {
         sections.insert(name);
         helpers.extend(calls(code));
+        if name == CGROUP_SECTION {
+            always_allows(code)?;
+        }
     }
     assert!(!sections.is_empty());
     for section in &sections {
-        let is_ours = ["tp_btf", "iter", "tracepoint"]
+        let is_ours = ["tp_btf", "iter", "tracepoint", CGROUP_SECTION]
             .iter()
             .any(|kind| section.starts_with(kind))
             || *section == ".text";
@@ -123,6 +132,22 @@ pub(crate) fn helpers_in_the_object() -> Result<()> {
     let known: BTreeSet<i32> = HELPERS.iter().map(|(number, _)| *number).collect();
     let unknown: Vec<_> = helpers.difference(&known).collect();
     assert!(unknown.is_empty(), "calls of other helpers: {unknown:?}");
+    Ok(())
+}
+
+/// Fails if programs ever return anything but 1, by which a packet passes.
+fn always_allows(code: &[u8]) -> Result<()> {
+    // `exit`, and `r0 = 1` in either width (`BPF_ALU64 | BPF_MOV | BPF_K`, `BPF_ALU`).
+    const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    const ALLOWS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0xb4, 0, 0, 0, 1, 0, 0, 0]];
+    let instructions: Vec<&[u8]> = code.chunks_exact(8).collect();
+    let exits = instructions.windows(2).filter(|pair| pair[1] == EXIT);
+    let results: Vec<_> = exits.map(|pair| pair[0]).collect();
+    ensure!(!results.is_empty(), "the programs do not end");
+    for result in results {
+        let allows = ALLOWS.iter().any(|allows| result == allows);
+        ensure!(allows, "before the end: {result:02x?}");
+    }
     Ok(())
 }
 

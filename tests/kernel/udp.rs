@@ -3,7 +3,8 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsRawFd as _,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -67,7 +68,7 @@ fn ask(
     rounds: usize,
     exchange: impl Fn(&[u8], &mut [u8]) -> Result<usize> + Sync,
 ) -> Result<()> {
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let serving = scope.spawn(|| -> Result<()> {
             let mut question = [0; 2 * ASKED];
             for _ in 0..rounds {
@@ -161,14 +162,32 @@ pub(crate) fn overflow(_arguments: &[String]) -> Result<Value> {
     netns::isolate()?;
     let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, PORT))?;
     let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    for _ in 0..SENT {
+    for sent in 1..=SENT {
         sender.send_to(&[0; 1_000], (Ipv4Addr::LOCALHOST, PORT))?;
+        if sent % 100 == 0 {
+            until_delivered(sent)?;
+        }
     }
     drop(receiver);
     for _ in 0..REFUSED {
         sender.send_to(&[0; 10], SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)))?;
     }
+    // Each is answered by a message that nobody is there.
+    until_delivered(SENT + 2 * REFUSED)?;
     Ok(json!(kernel_counters()?))
+}
+
+/// Waits for so many packets: on a slow processor they arrive long after they were sent, and if there are many, not all of them.
+fn until_delivered(packets: usize) -> Result<()> {
+    let start = Instant::now();
+    while kernel_counters()?.get("InDelivers") < Some(&number(packets)) {
+        ensure!(
+            start.elapsed() < Duration::from_secs(20),
+            "packets do not arrive"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 pub(crate) fn drops_have_their_reason() -> Result<()> {

@@ -93,8 +93,17 @@ impl Tap {
     /// Something cannot be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self> {
         let probes = Probes::attach(settings)?;
-        let needs_btf =
-            |feature| matches!(feature, Feature::LiveProcesses | Feature::LiveConnections);
+        let needs_btf = |feature| {
+            matches!(
+                feature,
+                Feature::LiveProcesses
+                    | Feature::LiveConnections
+                    | Feature::TcpHealth
+                    | Feature::Udp
+                    | Feature::Dns
+                    | Feature::Drops
+            )
+        };
         let has_btf = settings.hooks.btf.is_none();
         for status in probes.features.iter().filter(|status| status.wanted) {
             if !has_btf && needs_btf(status.feature) {

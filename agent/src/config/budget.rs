@@ -14,7 +14,7 @@
 //! | pods | 1 024 of ~2 KiB | 2 MiB |
 //! | containers, sandboxes, pods' slices, services of the host | 8 192 of ~1.3 KiB, most of it the Resource | 10 MiB |
 //! | labels and annotations of pods, if asked for | 2 048 pods of 4 KiB | 8 MiB |
-//! | what has an address in the cluster, if told of | 57 344 of ~320 bytes, with two addresses ~490 | 27 MiB |
+//! | what has an address in the cluster, if told of | 55 296 of ~320 bytes, with two addresses ~490 | 26 MiB |
 //! | series | 20 000 of ~1 KiB, or fewer larger ones (`otlp.metrics`) | 20 MiB |
 //! | spans and events that wait for their pod | 2 048 of ~1 KiB | 2 MiB |
 //! | spans waiting, log records waiting | by bytes | 2 MiB each, and 1 MiB for what was just finished |
@@ -191,7 +191,7 @@ impl Sizes {
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
             owners: table(budget, 8_192, 2_048..=262_144),
-            cluster_objects: table(budget, 57_344, 8_192..=4_194_304),
+            cluster_objects: table(budget, 55_296, 8_192..=4_194_304),
             series: table(budget, 20_000, 1_000..=10_000_000),
             series_per_metric: table(budget, 20_000, 1_000..=10_000_000) / METRIC_SHARE,
             series_entry: Component::Series.entry(),
@@ -340,13 +340,19 @@ mod tests {
                 network_ring: ByteSize(
                     4194304,
                 ),
+                payload_ring: ByteSize(
+                    524288,
+                ),
                 connections: 65536,
                 spill: 8192,
+                udp_flows: 8192,
+                lookups: 4096,
+                drops: 1024,
                 processes: 32768,
                 cgroups: 8192,
                 pods: 1024,
                 owners: 8192,
-                cluster_objects: 57344,
+                cluster_objects: 55296,
                 series: 20000,
                 series_per_metric: 5000,
                 series_entry: 1024,

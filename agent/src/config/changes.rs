@@ -37,6 +37,7 @@ impl Config {
         taken.series_limit = new.series_limit;
         taken.series_limit_per_metric = new.series_limit_per_metric;
         taken.series_idle_timeout = new.series_idle_timeout;
+        taken.dns.question_name = new.dns.question_name;
         taken.process.args = new.process.args;
         taken.events.kinds.clone_from(&new.events.kinds);
         taken
@@ -117,6 +118,8 @@ mod tests {
             ("series_idle_timeout", "1m"),
             ("process.args", "off"),
             ("events.kinds", r#"["process.exec"]"#),
+            ("dns.question_name", "on"),
+            ("dns.ports", "[53, 5353]"),
             ("memory_budget", "1GiB"),
             ("shutdown_grace", "1s"),
             ("snapshot_interval", "1m"),

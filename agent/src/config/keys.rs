@@ -11,7 +11,7 @@ use super::{
     kubernetes::{Kubernetes, Resolver},
     otlp::{Otlp, Signal},
     tls::ServerTls,
-    value::{ByteSize, Cidr, Duration, ListenAddress, Toggle},
+    value::{ByteSize, Cidr, Duration, ListenAddress, Port, Toggle},
 };
 
 /// Configuration of the Wellhead agent.
@@ -395,7 +395,7 @@ event_kinds! {
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
     /// Ports that servers are asked at, four at most.
-    pub ports: Vec<u16>,
+    pub ports: Vec<Port>,
     /// Whether `dns.lookup.duration` tells the names that were asked for. Events always do. Taken up while the agent runs.
     pub question_name: Toggle,
 }
@@ -403,7 +403,7 @@ pub struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self {
-            ports: vec![53],
+            ports: vec![Port::DNS],
             question_name: Toggle::Off,
         }
     }

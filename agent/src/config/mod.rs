@@ -51,6 +51,6 @@ pub use otlp::{
 pub use reference::{example_yaml, reference_markdown};
 pub use tls::{ClientTls, ServerTls};
 pub use value::{
-    ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Secret,
-    Toggle,
+    ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Port,
+    Secret, Toggle,
 };

@@ -219,6 +219,7 @@ fn default(entry: &Entry) -> String {
     }
     match entry.schema.get("default") {
         Some(Value::String(text)) => format!("`{text}`"),
+        Some(Value::Array(values)) if !values.is_empty() => format!("`{}`", inline(values)),
         Some(Value::Object(_) | Value::Array(_)) => "empty".to_owned(),
         Some(Value::Null) | None => "none".to_owned(),
         Some(other) => format!("`{other}`"),
@@ -273,12 +274,26 @@ pub fn example_yaml() -> Result<String, serde_saphyr::SerializeError> {
     Ok(page)
 }
 
+/// A list on one line, as YAML has it.
+fn inline(values: &[Value]) -> String {
+    let texts: Vec<String> = values
+        .iter()
+        .map(|value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        })
+        .collect();
+    format!("[{}]", texts.join(", "))
+}
+
 /// The default with a space before it; nothing for a key that is not set by default.
 fn example_value(entry: &Entry) -> Result<String, serde_saphyr::SerializeError> {
     let described = attribute(&entry.schema, "x-default").is_some();
     match entry.schema.get("default") {
         None | Some(Value::Null) => Ok(String::new()),
         Some(_) if described => Ok(String::new()),
+        Some(Value::Array(values)) if !values.is_empty() => Ok(format!(" {}", inline(values))),
         Some(value) => Ok(format!(" {}", print::yaml(value)?.trim_end())),
     }
 }

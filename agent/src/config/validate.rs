@@ -293,9 +293,9 @@ impl Checks<'_> {
 
     fn dns_ports(&mut self, config: &Config) {
         let ports = &config.dns.ports;
-        let fine = (1..=4).contains(&ports.len()) && !ports.contains(&0);
+        let fine = (1..=4).contains(&ports.len());
         self.require(fine, "dns.ports", || {
-            format!("`{ports:?}` will not do; one to four ports, from 1 to 65535")
+            format!("{} ports will not do; one to four", ports.len())
         });
     }
 

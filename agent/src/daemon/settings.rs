@@ -180,7 +180,7 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         process_ring: ring(sizes.process_ring.bytes()),
         network_ring: ring(sizes.network_ring.bytes()),
         payload_ring: ring(sizes.payload_ring.bytes()),
-        dns_ports: config.dns.ports.clone(),
+        dns_ports: config.dns.ports.iter().map(|port| port.get()).collect(),
         connections: sizes.connections,
         listeners: sizes.connections / 16,
         spill: sizes.spill,

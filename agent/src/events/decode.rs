@@ -4,15 +4,15 @@ use std::{mem::MaybeUninit, net::SocketAddr, str};
 
 use thiserror::Error;
 use wellhead_common::{
-    maps::{Process, Traffic},
+    maps::Process,
     record::{self, Header, Kind, dns_flag, exec_flag, role, tcp_flag},
 };
 
 use super::{
     dns::Transport,
     model::{
-        Because, Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus,
-        Fork, Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
+        Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus, Fork,
+        Found, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -365,39 +365,15 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
         totals: Totals {
             srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
             min_rtt_us: (record.min_rtt_us != 0).then_some(record.min_rtt_us),
-            ..totals(&record.traffic)
+            ..Totals::from(&record.traffic)
         },
-        reported: totals(&record.reported),
+        reported: Totals::from(&record.reported),
         errno,
         handshake_over: TcpState::LIVE
             .iter()
             .any(|live| *live as u32 == record.state),
         lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
     })
-}
-
-fn totals(traffic: &Traffic) -> Totals {
-    Totals {
-        bytes_sent: traffic.bytes_sent,
-        bytes_received: traffic.bytes_received,
-        segments_sent: u64::from(traffic.segments_sent),
-        segments_received: u64::from(traffic.segments_received),
-        retransmits: u64::from(traffic.retransmits),
-        because: Because {
-            handshake: u64::from(traffic.because.handshake),
-            timeout: u64::from(traffic.because.timeout),
-            probe: u64::from(traffic.because.probe),
-            fast: u64::from(traffic.because.fast),
-        },
-        out_of_order: u64::from(traffic.out_of_order),
-        limited: Limited {
-            busy: u64::from(traffic.limited.busy),
-            receive_window: u64::from(traffic.limited.receive_window),
-            send_buffer: u64::from(traffic.limited.send_buffer),
-        },
-        srtt_us: None,
-        min_rtt_us: None,
-    }
 }
 
 /// Zero stands for unknown.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use wellhead_common::maps::{self, Traffic};
 use wellhead_common::record::STATUS_UNKNOWN;
 
 use super::dns::Transport;
@@ -397,7 +398,58 @@ impl Limited {
     }
 }
 
+impl From<&Traffic> for Totals {
+    fn from(traffic: &Traffic) -> Self {
+        let (because, limited) = (&traffic.because, &traffic.limited);
+        Self {
+            bytes_sent: traffic.bytes_sent,
+            bytes_received: traffic.bytes_received,
+            segments_sent: u64::from(traffic.segments_sent),
+            segments_received: u64::from(traffic.segments_received),
+            retransmits: u64::from(traffic.retransmits),
+            because: Because {
+                handshake: u64::from(because.handshake),
+                timeout: u64::from(because.timeout),
+                probe: u64::from(because.probe),
+                fast: u64::from(because.fast),
+            },
+            out_of_order: u64::from(traffic.out_of_order),
+            limited: Limited {
+                busy: u64::from(limited.busy),
+                receive_window: u64::from(limited.receive_window),
+                send_buffer: u64::from(limited.send_buffer),
+            },
+            srtt_us: None,
+            min_rtt_us: None,
+        }
+    }
+}
+
 impl Totals {
+    /// As narrow as the kernel has it; of the counters that start again at 0 there, nothing is lost.
+    pub(crate) fn narrow(&self) -> Traffic {
+        Traffic {
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            segments_sent: lower_half(self.segments_sent),
+            segments_received: lower_half(self.segments_received),
+            retransmits: lower_half(self.retransmits),
+            because: maps::Retransmits {
+                handshake: lower_half(self.because.handshake),
+                timeout: lower_half(self.because.timeout),
+                probe: lower_half(self.because.probe),
+                fast: lower_half(self.because.fast),
+            },
+            out_of_order: lower_half(self.out_of_order),
+            limited: maps::Limited {
+                busy: lower_half(self.limited.busy),
+                receive_window: lower_half(self.limited.receive_window),
+                send_buffer: lower_half(self.limited.send_buffer),
+            },
+            snapshot: 0,
+        }
+    }
+
     /// What came on top of an earlier reading of the same connection.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -414,6 +466,11 @@ impl Totals {
             min_rtt_us: self.min_rtt_us,
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+fn lower_half(count: u64) -> u32 {
+    count as u32
 }
 
 /// The difference of two readings of a 32-bit counter of the kernel, which starts again at 0.

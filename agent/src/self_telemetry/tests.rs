@@ -112,10 +112,12 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_discards_total{wellhead_reason="short_record",wellhead_stage="decode"} 7
         wellhead_agent_completeness_ratio{wellhead_signal="process"} 1
         wellhead_agent_completeness_ratio{wellhead_signal="tcp"} 0.25
+        wellhead_agent_completeness_ratio{wellhead_signal="dns"} 1
         wellhead_agent_invariant_drift{wellhead_invariant="tcp_balance"} -1
         wellhead_agent_series{wellhead_metric="wellhead.tcp.io"} 1
         wellhead_agent_series_limit 20
         wellhead_agent_series_limit{wellhead_metric="wellhead.tcp.io"} 20
+        wellhead_agent_series_limit{wellhead_metric="wellhead.udp.io"} 20
         wellhead_agent_memory_budget_bytes{wellhead_component="rings"} 1024
         wellhead_agent_memory_usage_bytes{wellhead_component="rings"} 512
         wellhead_agent_feature{wellhead_feature="process",wellhead_mechanism="tp_btf",wellhead_state="on"} 1
@@ -216,8 +218,8 @@ fn completeness_is_consumed_over_made() {
 #[test]
 fn a_missed_end_is_a_lost_record_of_a_connection() {
     let counters = Counters::default();
-    let [(_, process), (_, tcp)] = SIGNALS else {
-        panic!("two signals are captured");
+    let [(_, process), (_, tcp), _] = SIGNALS else {
+        panic!("three signals are told of one by one");
     };
     for _ in 0..3 {
         counters.record(RecordKind::TcpOpen);

@@ -9,6 +9,7 @@ use super::aggregate::Occurrence;
 use super::arguments::{Arguments, command_arguments};
 use super::failure::{connect_failure, error_type, lookup_failure};
 use super::signals::signal_name;
+use super::verdict;
 use crate::events::dns::Transport;
 use crate::events::dns::lookups::{Lookup, LookupEnd};
 use crate::events::dns::message::type_name;
@@ -242,6 +243,10 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
     if let Some(rtt) = end.totals.srtt_us {
         attributes.push(("wellhead.tcp.rtt", nanoseconds(u64::from(rtt) * 1_000)));
     }
+    if let Some(rtt) = end.totals.min_rtt_us {
+        attributes.push(("wellhead.tcp.rtt.min", nanoseconds(u64::from(rtt) * 1_000)));
+    }
+    attributes.extend(verdict(verdict::of_end(end)));
     if let Some(since) = end.connection.established_ns {
         let lived = occurrence.event.boot_ns.saturating_sub(since);
         attributes.push(("wellhead.duration", nanoseconds(lived)));
@@ -254,7 +259,9 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
 
 fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
     let mut attributes = connection_attributes(occurrence, &end.connection);
-    attributes.push(("error.type", Value::Static(connect_failure(end))));
+    let error = connect_failure(end);
+    attributes.push(("error.type", Value::Static(error)));
+    attributes.extend(verdict(verdict::of_failure(error)));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
     }
@@ -286,6 +293,10 @@ pub(super) fn connection_attributes(
         attributes.push(("process.executable.name", name));
     }
     attributes
+}
+
+fn verdict(verdict: Option<&'static str>) -> Option<(&'static str, Value)> {
+    verdict.map(|verdict| ("wellhead.tcp.verdict", Value::Static(verdict)))
 }
 
 fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes {

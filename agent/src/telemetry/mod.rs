@@ -13,3 +13,4 @@ pub mod snapshot;
 pub mod span;
 pub mod spans;
 pub mod store;
+mod verdict;

@@ -226,7 +226,7 @@ fn cluster(fact: &impl Fn(&str) -> Result<f64>) -> Result<Vec<Row>> {
         row(
             "`memory_budget` of an agent that knows all pods",
             &format!(
-                "at {DEFAULT_BUDGET:.0} MiB it knows 57 344 objects; `series_limit` grows with it unless it is set to {}, as here",
+                "at {DEFAULT_BUDGET:.0} MiB it knows 55 296 objects; `series_limit` grows with it unless it is set to {}, as here",
                 grouped(SERIES)
             ),
             format!("{BUDGET_FOR_ALL:.0} MiB"),

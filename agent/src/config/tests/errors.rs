@@ -34,7 +34,6 @@ peers:
             w.yaml:2:1: snapshot_interval: `10` has no unit; write `10s` for seconds or `10ms` for milliseconds
             w.yaml:4:3: log.level: `loud` will not do; write one of `error`, `warn`, `info`, `debug`, `trace`
             w.yaml:5:3: log.colour: no such key; allowed in `log` are level, format, export
-            w.yaml:6:12: features.udp: is not built in this version; only `off` is allowed
             w.yaml:6:21: features.tcp: `maybe` is neither `on` nor `off`
             w.yaml:7:1: otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
             w.yaml:10:17: peers.cidrs[0].cidr: `10.0.0.0/33` is no CIDR block; write an address and a prefix length such as `10.0.0.0/8` or `2001:db8::/32`
@@ -44,7 +43,7 @@ peers:
             WELLHEAD_SNAPSHOT_INTERVL: no such variable; did you mean `WELLHEAD_SNAPSHOT_INTERVAL`?
             WELLHEAD_SOMETHING_ELSE: no such variable; `wellhead config schema` lists all keys
             WELLHEAD_SHUTDOWN_GRACE: shutdown_grace: `5` has no unit; write `5s` for seconds or `5ms` for milliseconds
-            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            --set no.such: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, dns, rings, program_stats, process, pins, runtime_directory, resolver
             --set otlp: is a section; set one of its keys: endpoint, protocol, headers, compression, timeout, interval, queue_size, spill, insecure, tls, metrics, traces, logs
             --set series_limit: invalid value: string "many", expected a whole number up to 4294967295
         "#]],
@@ -61,9 +60,9 @@ fn unknown_keys_get_a_hint() {
             w.yaml:1:1: memory_bugdet: no such key; did you mean `memory_budget`?
             w.yaml:2:1: listen: no such key; did you mean `prometheus.listen`?
             w.yaml:3:18: otlp.metrics.endpiont: no such key; did you mean `otlp.metrics.endpoint`?
-            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:4:1: identity: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, dns, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:5:1: otlp.endpoint: no such key; write the keys of a section below its name
-            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:6:1: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, dns, rings, program_stats, process, pins, runtime_directory, resolver
             --set features.tpc: no such key; did you mean `features.tcp`?
             --set log: is a section; set one of its keys: level, format, export
         "#]],
@@ -100,9 +99,14 @@ fn something_must_be_wanted() {
     check_errors(
         "log: {level: info}\nfeatures:\n  process: off\n",
         &[],
-        &["features.tcp=off"],
+        &[
+            "features.tcp=off",
+            "features.udp=off",
+            "features.dns=off",
+            "features.drops=off",
+        ],
         &expect![[r#"
-            w.yaml:2:1: features: nothing would be captured; at least one of `features.process` and `features.tcp` must be `on`
+            w.yaml:2:1: features: nothing would be captured; at least one of `features.process`, `features.tcp`, `features.udp`, `features.dns` and `features.drops` must be `on`
         "#]],
     );
 }
@@ -156,7 +160,7 @@ fn rings_stay_within_a_quarter_of_the_budget() {
         &[],
         &[],
         &expect![[r#"
-            w.yaml:2:9: rings.network_size: the rings take `17536KiB` together; at most a quarter of `memory_budget`, which is `64MiB`
+            w.yaml:2:9: rings.network_size: the rings take `17792KiB` together; at most a quarter of `memory_budget`, which is `64MiB`
         "#]],
     );
     assert!(
@@ -187,14 +191,11 @@ fn one_refused_key_is_one_problem() {
 #[test]
 fn what_is_not_built_cannot_be_turned_on() {
     check_errors(
-        "features: {udp: on, dns: on, drops: on, tls: on}\n",
+        "features: {udp: on, tls: on}\n",
         &["WELLHEAD_FEATURES_L7=true"],
         &["traces.l7=on"],
         &expect![[r#"
-            w.yaml:1:12: features.udp: is not built in this version; only `off` is allowed
-            w.yaml:1:21: features.dns: is not built in this version; only `off` is allowed
-            w.yaml:1:30: features.drops: is not built in this version; only `off` is allowed
-            w.yaml:1:41: features.tls: is not built in this version; only `off` is allowed
+            w.yaml:1:21: features.tls: is not built in this version; only `off` is allowed
             WELLHEAD_FEATURES_L7: features.l7: is not built in this version; only `off` is allowed
             --set traces.l7: is not built in this version; only `off` is allowed
         "#]],
@@ -295,7 +296,7 @@ fn broken_files() {
     check(
         b"a: [1\n",
         &expect![[r#"
-            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:1:1: a: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, dns, rings, program_stats, process, pins, runtime_directory, resolver
             w.yaml:1:4: no valid YAML: unclosed bracket '['
         "#]],
     );
@@ -362,7 +363,7 @@ fn broken_files() {
     check(
         b"\"a\\nb\": 1\n",
         &expect![[r#"
-            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, rings, program_stats, process, pins, runtime_directory, resolver
+            w.yaml:1:1: a\nb: no such key; allowed are node_name, memory_budget, shutdown_grace, features, snapshot_interval, kubernetes, cluster_name, resource_attributes, log, peers, series_limit, series_limit_per_metric, series_idle_timeout, otlp, prometheus, traces, events, dns, rings, program_stats, process, pins, runtime_directory, resolver
         "#]],
     );
     check(

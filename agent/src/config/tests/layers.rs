@@ -35,9 +35,9 @@ fn the_defaults_are_those_of_the_contract() {
         features:
           process: on
           tcp: on
-          udp: off
-          dns: off
-          drops: off
+          udp: on
+          dns: on
+          drops: on
           l7: off
           tls: off
         snapshot_interval: 10s
@@ -84,10 +84,15 @@ fn the_defaults_are_those_of_the_contract() {
           slow_connection: 1s
         events:
           kinds: []
+        dns:
+          ports:
+          - "53"
+          question_name: off
         rings:
           identity_size: 256KiB
           process_size: 2MiB
           network_size: 4MiB
+          payload_size: 512KiB
           drain_interval: 20ms
         program_stats: off
         process:
@@ -232,7 +237,7 @@ program_stats: on
             "otlp.insecure",
         ],
         &expect![[r#"
-            features = {"process":"off","tcp":"on","udp":"off","dns":"off","drops":"off","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
+            features = {"process":"off","tcp":"on","udp":"on","dns":"on","drops":"on","l7":"off","tls":"off"} (features.process from w.yaml:2:12, features.tcp from w.yaml:2:28)
             kubernetes = {"mode":"off","namespaces":{"include":[],"exclude":[]},"labels":[],"annotations":[],"well_known_labels":"on"} (kubernetes.mode from w.yaml:3:14)
             prometheus.status = "on" (prometheus.status from w.yaml:4:14)
             process = {"args":"off"} (process.args from w.yaml:5:11)

@@ -133,7 +133,7 @@ fn only_answers_to_questions_for_addresses() {
         let lookup = Lookup {
             asked_boot_ns: 5 * SECOND_NS,
             took_ns: Some(SECOND_NS),
-            cgroup_id: 7,
+            cgroup_id: CGROUP,
             socket: 1,
             server: address("192.0.2.53:53"),
             transport: Transport::Udp,

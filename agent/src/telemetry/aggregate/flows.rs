@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use super::balance::Balance;
 use super::ends::flow_attributes;
 use super::{Attributes, Occurrence};
-use crate::events::{Connection, Role, Totals};
+use wellhead_common::maps::Traffic;
+
+use crate::events::{Connection, Role};
 use crate::hash::HashMap;
 use crate::identity::{Identity, OwnerId, PeerKey, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
@@ -162,7 +164,7 @@ struct Flow {
 pub(super) struct Open {
     pub(super) flow: FlowId,
     /// What was counted of its traffic.
-    pub(super) counted: Totals,
+    pub(super) counted: Traffic,
     /// Inode number of its network namespace.
     pub(super) netns: u32,
 }

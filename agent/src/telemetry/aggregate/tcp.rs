@@ -40,7 +40,8 @@ pub(super) fn found_open(
         vanished(flows, store, connection.socket_id, now);
     }
     let (flow, counted) = if let Some(open) = flows.opened(connection.socket_id) {
-        (open.flow, std::mem::replace(&mut open.counted, end.totals))
+        let counted = std::mem::replace(&mut open.counted, end.totals.narrow());
+        (open.flow, Totals::from(&counted))
     } else {
         // Older than the agent, or its opening was lost.
         let flow = flows.of(identity, occurrence, connection);
@@ -102,7 +103,7 @@ pub(super) fn closed(
     recall_connect(flows, store, flow, occurrence, connection);
     count_rtt(flows, store, flow, &end.totals, now);
     // Who is not followed was counted by an earlier agent, as far as it was reported.
-    let counted = known.map_or(end.reported, |open| open.counted);
+    let counted = known.map_or(end.reported, |open| Totals::from(&open.counted));
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
     if was_reset(end.errno) {
         flows.measure(store, flow, FlowSeries::ResetsReceived, ONE, now);
@@ -174,7 +175,7 @@ fn follow(
 ) {
     let open = Open {
         flow,
-        counted,
+        counted: counted.narrow(),
         netns: connection.netns,
     };
     flows.balance.touch(connection.netns);

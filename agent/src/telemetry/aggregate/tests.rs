@@ -1,5 +1,6 @@
 //! Events in, series out.
 
+mod health;
 mod parts;
 
 use std::collections::BTreeMap;
@@ -152,7 +153,7 @@ fn a_connection_from_open_to_close() {
         wellhead.tcp.io {"network.io.direction": "receive", "wellhead.reporter": "source"} 200
         wellhead.tcp.segments {"network.io.direction": "transmit", "wellhead.reporter": "source"} 5
         wellhead.tcp.segments {"network.io.direction": "receive", "wellhead.reporter": "source"} 4
-        wellhead.tcp.retransmits {"wellhead.reporter": "source"} 1
+        wellhead.tcp.retransmits {"wellhead.reporter": "source", "wellhead.tcp.retransmit.reason": "timeout"} 1
         wellhead.tcp.rtt {"wellhead.reporter": "source"} 1x 0.00025"#]]
     .assert_eq(&all.series().join("\n"));
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::config::EventKind;
+use crate::events::dns::message::Question;
 use crate::events::{Event, Fork, ProcessId, SocketOwner, Totals};
 use crate::identity::{OwnerId, Process};
 use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
@@ -74,6 +75,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
         connection: connection(known, role),
         totals: Totals {
             srtt_us: all.then_some(10),
+            min_rtt_us: all.then_some(9),
             ..Totals::default()
         },
         reported: Totals::default(),
@@ -103,6 +105,35 @@ fn bodies(known: Known) -> Vec<Body<'static>> {
         Body::TcpClose(end(known, Role::Source)),
         Body::TcpConnectFailed(end(known, Role::Source)),
     ]
+}
+
+fn lookup(known: Known) -> Lookup {
+    let all = known == Everything;
+    Lookup {
+        asked_boot_ns: 1_000,
+        took_ns: all.then_some(10),
+        cgroup_id: 1,
+        socket: 1,
+        server: ([127, 0, 0, 53], 53).into(),
+        transport: Transport::Udp,
+        question: Question {
+            name: "example.com".into(),
+            kind: 28,
+            class: 1,
+        },
+        end: LookupEnd::Answered {
+            rcode: if all { 3 } else { 0 },
+            is_truncated: all,
+        },
+        answers: if all {
+            vec![([192, 0, 2, 1].into(), 60)]
+        } else {
+            Vec::new()
+        },
+        retry: u32::from(all),
+        after_truncation: all,
+        is_search_retry: all,
+    }
 }
 
 /// A name, and keys that were made under it.
@@ -196,7 +227,12 @@ fn events_are_as_catalogued() {
         .into_iter()
         .map(|body| event(body, Some(&known)));
     let least = bodies(Nothing).into_iter().map(|body| event(body, None));
-    check(EVENTS, &all.chain(least).collect::<Vec<_>>());
+    let lookups = [lookup(Everything), lookup(Nothing)].map(|lookup| {
+        let event = LiveEvent::of_lookup(&lookup, 0);
+        let keys = event.attributes.into_iter().map(|(key, _)| key);
+        (event.name.to_owned(), keys.collect())
+    });
+    check(EVENTS, &all.chain(least).chain(lookups).collect::<Vec<_>>());
 }
 
 #[test]
