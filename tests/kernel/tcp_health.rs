@@ -300,31 +300,30 @@ pub(crate) fn held_up(_arguments: &[String]) -> Result<Value> {
     let (mut destination, _) = listener.accept()?;
     let reading = thread::spawn(move || {
         thread::sleep(Duration::from_millis(700));
-        std::io::copy(&mut destination, &mut std::io::sink())
+        let read = std::io::copy(&mut destination, &mut std::io::sink());
+        (read, destination)
     });
     // More than all buffers together.
     source.write_all(&vec![b'u'; 20 << 20])?;
-    // All of it is acknowledged then.
-    while unsent(&source)? > 0 {
-        thread::sleep(Duration::from_millis(1));
-    }
-    let info = tcp_info(&source)?;
-    drop(source);
-    let read = reading
-        .join()
-        .map_err(|_panic| anyhow::anyhow!("it panicked"))?;
+    source.shutdown(Shutdown::Write)?;
+    let read = reading.join();
+    let (read, destination) = read.map_err(|_panic| anyhow::anyhow!("it panicked"))?;
     ensure!(read? == 20 << 20, "not all was read");
+    // Once the FIN is acknowledged nothing waits any more.
+    let info = loop {
+        let info = tcp_info(&source)?;
+        if info["state"] == FIN_WAIT2 {
+            break info;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    drop((source, destination));
     netns::until_connections_ended()?;
     Ok(info)
 }
 
-fn unsent(stream: &TcpStream) -> Result<i32> {
-    let mut bytes = 0;
-    // SAFETY: the number outlives the call (`SIOCOUTQ`, tcp(7)).
-    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    ensure!(result == 0, "SIOCOUTQ: {}", std::io::Error::last_os_error());
-    Ok(bytes)
-}
+/// State of `include/net/tcp_states.h`.
+const FIN_WAIT2: u8 = 5;
 
 fn tcp_info(stream: &TcpStream) -> Result<Value> {
     let mut info = [0_u8; 192];
@@ -345,6 +344,7 @@ fn tcp_info(stream: &TcpStream) -> Result<Value> {
         |at: usize| -> Result<u32> { Ok(u32::from_ne_bytes(info[at..at + 4].try_into()?)) };
     let wide = |at: usize| -> Result<u64> { Ok(u64::from_ne_bytes(info[at..at + 8].try_into()?)) };
     Ok(json!({
+        "state": info[0],
         "rtt": narrow(68)?,
         "min_rtt": narrow(148)?,
         "busy": wide(168)?,

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::json;
+
 use wellhead_tests::require::say;
 
 use super::World;
@@ -31,10 +33,12 @@ pub(crate) fn both_ends(world: &World) {
     check(world, "shop", ["Deployment", "web"]);
 }
 
-/// With the two capabilities of the chart, and no others: the same but who answered, which takes the host's network.
+/// With the two capabilities that connections and processes take, and no others: the same but who answered, which takes the host's
+/// network.
 pub(crate) fn with_least_privilege(world: &World) {
     let release = Release {
         capabilities: &[],
+        config: json!({ "features": { "udp": "off", "dns": "off" } }),
         ..Release::default()
     };
     world.agent().release(&world.cluster, &release);

@@ -144,7 +144,7 @@ fn default_capabilities(documented: &str) -> BTreeSet<String> {
 }
 
 /// What follows from a value elsewhere in the objects: the value, where to look, and what is there.
-const SWITCHES: [(&[&str], &str, &str); 22] = [
+const SWITCHES: [(&[&str], &str, &str); 23] = [
     (
         &[],
         "/spec/template/spec/terminationGracePeriodSeconds",
@@ -193,17 +193,22 @@ const SWITCHES: [(&[&str], &str, &str); 22] = [
     (
         &[],
         "/spec/template/spec/containers/0/securityContext/capabilities/add",
+        "[\"BPF\",\"NET_ADMIN\",\"PERFMON\"]",
+    ),
+    (
+        &["config.features.udp=false", "config.features.dns=\"off\""],
+        "/spec/template/spec/containers/0/securityContext/capabilities/add",
         "[\"BPF\",\"PERFMON\"]",
     ),
     (
         &["config.program_stats=true"],
         "/spec/template/spec/containers/0/securityContext/capabilities/add",
-        "[\"BPF\",\"PERFMON\",\"SYS_ADMIN\"]",
+        "[\"BPF\",\"NET_ADMIN\",\"PERFMON\",\"SYS_ADMIN\"]",
     ),
     (
         &["extraCapabilities=[\"SYS_PTRACE\",\"BPF\"]"],
         "/spec/template/spec/containers/0/securityContext/capabilities/add",
-        "[\"BPF\",\"PERFMON\",\"SYS_PTRACE\"]",
+        "[\"BPF\",\"NET_ADMIN\",\"PERFMON\",\"SYS_PTRACE\"]",
     ),
     (
         &["privileged=true"],

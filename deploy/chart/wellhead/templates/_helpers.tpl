@@ -108,9 +108,14 @@ app.kubernetes.io/part-of: wellhead
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* What the kernel asks for, no more. `program_stats` alone takes CAP_SYS_ADMIN. */}}
+{{/* What the kernel asks for, no more. `program_stats` alone takes CAP_SYS_ADMIN, programs at the root of the cgroup tree CAP_NET_ADMIN. */}}
 {{- define "wellhead.capabilities" -}}
 {{- $capabilities := concat (list "BPF" "PERFMON") .Values.extraCapabilities -}}
+{{- $udp := include "wellhead.isOn" (dig "features" "udp" "on" .Values.config) -}}
+{{- $dns := include "wellhead.isOn" (dig "features" "dns" "on" .Values.config) -}}
+{{- if or $udp $dns -}}
+{{- $capabilities = append $capabilities "NET_ADMIN" -}}
+{{- end -}}
 {{- if include "wellhead.isOn" (dig "program_stats" "off" .Values.config) -}}
 {{- $capabilities = append $capabilities "SYS_ADMIN" -}}
 {{- end -}}
