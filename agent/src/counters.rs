@@ -168,7 +168,7 @@ discards! {
     PolicyNamespace = Policy / "namespace",
     /// An event or span that was not made because memory was short (the step `details`).
     PolicyMemory = Policy / "memory",
-    /// Lines of the agent's own log beyond ten of the same kind within ten seconds; a line that sums them up follows.
+    /// Lines of the agent's own log beyond twenty of the same kind within ten seconds; a line that sums them up follows.
     PolicyLogLines = Policy / "log_lines",
 }
 

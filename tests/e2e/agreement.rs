@@ -14,10 +14,14 @@ type Hook<'a> = Option<(&'a str, &'a str)>;
 type Said = BTreeSet<(String, String, String)>;
 
 /// All of them.
-const FEATURES: [&str; 7] = [
+const FEATURES: [&str; 11] = [
     "identity",
     "process",
     "tcp",
+    "tcp_health",
+    "udp",
+    "dns",
+    "drops",
     "live_processes",
     "live_connections",
     "restart",
@@ -85,6 +89,10 @@ fn said(three: [(&str, &str); 3]) -> Said {
         }
     };
     let rest = [
+        if_btf(tcp, "tp_btf"),
+        if_btf(process, "cgroup_skb"),
+        if_btf(process, "cgroup_skb"),
+        if_btf(process, "tp_btf"),
         if_btf(process, "iter/task"),
         if_btf(tcp, "iter/task_file"),
         // Programs that need no BTF cannot be kept.

@@ -100,7 +100,7 @@ fn what_is_wrong_is_named_with_its_place() {
         &["otlp.endpoint", "ftp://x"],
     );
     check(
-        "features: {process: off, tcp: off}\n",
+        "features: {process: off, tcp: off, udp: off, dns: off, drops: off}\n",
         &["wellhead.yaml:1:1", "features", "nothing would be captured"],
     );
     check(
@@ -144,9 +144,9 @@ fn variables_and_flags_are_named() {
         &["WELLHEAD_SHUTDOWN_GRACE", "shutdown_grace", "no unit"],
     );
     check(
-        ("WELLHEAD_FEATURES_DNS", "on"),
+        ("WELLHEAD_FEATURES_L7", "on"),
         None,
-        &["WELLHEAD_FEATURES_DNS", "not built"],
+        &["WELLHEAD_FEATURES_L7", "not built"],
     );
     check(
         ("WELLHEAD_CONFIG", "/nonexistent.yaml"),

@@ -17,6 +17,7 @@ fn doctor(wrapper: &[&str], arguments: &[&str]) -> Finished {
 fn needed(feature: &Value) -> Value {
     match text(feature, "feature") {
         "conntrack" => serde_json::json!(["CAP_NET_ADMIN"]),
+        "udp" | "dns" => serde_json::json!(["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"]),
         _ => serde_json::json!(["CAP_BPF", "CAP_PERFMON"]),
     }
 }
@@ -77,6 +78,10 @@ fn all_is_well() {
             ("identity", "tp_btf"),
             ("process", "tp_btf"),
             ("tcp", "tp_btf"),
+            ("tcp_health", "tp_btf"),
+            ("udp", "cgroup_skb"),
+            ("dns", "cgroup_skb"),
+            ("drops", "tp_btf"),
             ("live_processes", "iter/task"),
             ("live_connections", "iter/task_file"),
             ("restart", "bpffs"),
@@ -190,6 +195,31 @@ fn lack_of_privilege_is_told() {
     assert!(abilities.iter().all(|ability| ability["state"] == "off"));
 }
 
+/// Without it everything else works.
+#[test]
+fn packets_take_a_capability_of_their_own() {
+    if !ready(&[Need::Program("setpriv")]) {
+        return;
+    }
+    let wrapper = [
+        "setpriv",
+        "--inh-caps=-all",
+        "--bounding-set=-net_admin,-sys_admin",
+    ];
+    let json = doctor(&wrapper, &["--json", "--set", "pins.keep=off"]);
+    json.check(1, &[]);
+    let report = report(&json);
+    for feature in report["features"].as_array().expect("a list") {
+        let (state, missing) = match text(feature, "feature") {
+            "udp" | "dns" | "conntrack" => ("unknown", serde_json::json!(["CAP_NET_ADMIN"])),
+            "restart" => ("off", serde_json::json!([])),
+            _ => ("on", serde_json::json!([])),
+        };
+        assert_eq!(text(feature, "state"), state, "{feature}");
+        assert_eq!(feature["missing_capabilities"], missing, "{feature}");
+    }
+}
+
 #[test]
 fn translations_take_a_capability_of_their_own() {
     if !ready(&[Need::Program("setpriv")]) {
@@ -200,7 +230,17 @@ fn translations_take_a_capability_of_their_own() {
         let mode = format!("peers.conntrack={mode}");
         let json = doctor(
             &wrapper,
-            &["--json", "--set", "pins.keep=off", "--set", &mode],
+            &[
+                "--json",
+                "--set",
+                "pins.keep=off",
+                "--set",
+                "features.udp=off",
+                "--set",
+                "features.dns=off",
+                "--set",
+                &mode,
+            ],
         );
         json.check(exit, &[]);
         let report = report(&json);

@@ -104,13 +104,16 @@ impl Records {
     fn connection_end(&mut self, kind: Kind, by: By, socket: Socket) {
         self.begin(kind, by);
         self.socket(by, socket);
-        // What it carried, and what of it was told.
-        append!(
-            self.bytes, 900_u64, 20_000_u64, 20_u32, 22_u32, 1_u32, 0_u32
-        );
-        append!(self.bytes, 100_u64, 1_000_u64, 2_u32, 2_u32, 0_u32, 1_u32);
+        // What it carried, and what of it was told: bytes, segments, why some were sent again, how many came out of order, for
+        // how long it was held up by what, and by which snapshot.
+        append!(self.bytes, 900_u64, 20_000_u64, 20_u32, 22_u32, 1_u32);
+        append!(self.bytes, 0_u32, 1_u32, 0_u32, 0_u32, 0_u32);
+        append!(self.bytes, 12_u32, 0_u32, 0_u32, 0_u32);
+        append!(self.bytes, 100_u64, 1_000_u64, 2_u32, 2_u32, 0_u32);
+        append!(self.bytes, 0_u32, 0_u32, 0_u32, 0_u32, 0_u32);
+        append!(self.bytes, 0_u32, 0_u32, 0_u32, 1_u32);
         let established = 1_u32;
-        append!(self.bytes, 250_u32, 0_u32, established, 0_u32);
+        append!(self.bytes, 250_u32, 0_u32, established, 200_u32);
         self.end();
     }
 
