@@ -1,11 +1,13 @@
 //! What the agent read and what it discarded, and why. A leaf: every stage counts here, `self_telemetry` reads.
 
+mod record_kinds;
 mod reloads;
 mod volume;
 
 use std::array;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+pub use self::record_kinds::RecordKind;
 pub use self::reloads::{Reload, Reloads};
 pub use self::volume::{Exporter, Volume, Volumes};
 
@@ -170,42 +172,6 @@ discards! {
     PolicyMemory = Policy / "memory",
     /// Lines of the agent's own log beyond twenty of the same kind within ten seconds; a line that sums them up follows.
     PolicyLogLines = Policy / "log_lines",
-}
-
-macro_rules! record_kinds {
-    ($($variant:ident = $name:literal),+ $(,)?) => {
-        /// Kinds of kernel records, as `wellhead.record.kind` names them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum RecordKind { $(#[doc = $name] $variant),+ }
-
-        impl RecordKind {
-            /// All of them, in declaration order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The value of `wellhead.record.kind`.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-        }
-    };
-}
-
-record_kinds! {
-    CgroupMkdir = "cgroup_mkdir",
-    CgroupRmdir = "cgroup_rmdir",
-    CgroupAttach = "cgroup_attach",
-    Fork = "fork",
-    Exec = "exec",
-    Exit = "exit",
-    OomKill = "oom_kill",
-    TcpOpen = "tcp_open",
-    TcpClose = "tcp_close",
-    TcpConnectFailed = "tcp_connect_failed",
-    TcpSnapshot = "tcp_snapshot",
-    Task = "task",
-    TcpReset = "tcp_reset",
-    TcpListener = "tcp_listener",
-    Dns = "dns",
 }
 
 /// What asking connection tracking for a connection came to: `wellhead.outcome`.

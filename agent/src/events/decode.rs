@@ -1,6 +1,10 @@
 //! From bytes to [`Event`].
 
-use std::{mem::MaybeUninit, net::SocketAddr, str};
+use std::{
+    mem::{MaybeUninit, offset_of},
+    net::SocketAddr,
+    str,
+};
 
 use thiserror::Error;
 use wellhead_common::{
@@ -285,6 +289,18 @@ struct DnsFixed {
 const _: () = assert!(size_of::<DnsFixed>() == record::DNS_FIXED);
 // SAFETY: integers and byte arrays without padding, as asserted.
 unsafe impl Plain for DnsFixed {}
+
+/// The part of a record that was written: room in a ring is taken in one piece, and what is left of it holds whatever was there
+/// before.
+pub fn written(record: &[u8]) -> &[u8] {
+    let is_dns = read_u32(record, 0).is_ok_and(|kind| kind == Kind::Dns as u32);
+    if !is_dns {
+        return record;
+    }
+    let captured = read_u32(record, offset_of!(record::Dns, captured)).unwrap_or_default();
+    let end = record::DNS_FIXED.saturating_add(usize::try_from(captured).unwrap_or(usize::MAX));
+    record.get(..end).unwrap_or(record)
+}
 
 fn dns(bytes: &[u8]) -> Result<DnsPacket<'_>, DecodeError> {
     let fixed: DnsFixed = read(bytes)?;

@@ -10,7 +10,7 @@ mod spilled;
 mod text;
 
 pub use self::{
-    decode::{DecodeError, decode},
+    decode::{DecodeError, decode, written},
     model::{
         Because, Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus,
         Fork, Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,

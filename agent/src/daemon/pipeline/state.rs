@@ -26,7 +26,7 @@ use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
 use crate::events::dns::lookups::Lookups;
-use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name};
+use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name, written};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
 use crate::identity::{
@@ -169,6 +169,7 @@ impl<S: Source> State<S> {
     /// A record of any other ring. `learn_more` drains that of identity again if the record's cgroup is not known: it may
     /// have been made since that was drained.
     pub(super) fn handle(&mut self, record: &[u8], learn_more: impl FnOnce(&mut Self)) {
+        let record = written(record);
         self.take_in_record(record, learn_more);
         self.record(Ring::Other, record);
     }

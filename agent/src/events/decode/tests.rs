@@ -86,6 +86,31 @@ fn refuses_lengths_beyond_the_record() {
 }
 
 #[test]
+fn of_a_packet_no_more_is_kept_than_was_captured() {
+    let mut record = vec![0xee; record::DNS_FIXED + wellhead_common::limits::DNS_PAYLOAD];
+    record[..24].copy_from_slice(&bytes_of(&header(Kind::Dns)));
+    let at = std::mem::offset_of!(record::Dns, captured);
+    record[at..at + 4].copy_from_slice(&3_u32.to_ne_bytes());
+    let kept = written(&record);
+    assert_eq!(kept.len(), record::DNS_FIXED + 3);
+    let Ok(Event {
+        body: Body::Dns(packet),
+        ..
+    }) = decode(kept)
+    else {
+        panic!("a packet");
+    };
+    assert_eq!(packet.payload, [0xee; 3]);
+    // One that claims more than there is.
+    record[at..at + 4].copy_from_slice(&513_u32.to_ne_bytes());
+    assert_eq!(written(&record).len(), record.len());
+    let refused = decode(&record).map_err(DecodeError::discard);
+    assert_eq!(refused, Err(Discard::DecodeBadLength));
+    let other = bytes_of(&header(Kind::Exit));
+    assert_eq!(written(&other), other);
+}
+
+#[test]
 fn refuses_what_is_short_or_unknown() {
     assert_eq!(
         decode(&[]),
