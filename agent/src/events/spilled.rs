@@ -134,38 +134,47 @@ fn connection(key: &SpillKey) -> Option<Connection> {
     if key.subject == [0; 16] {
         return None;
     }
-    let remote = canonical(key.subject);
-    // Only whether it is loopback matters of it, and only loopback talks to loopback.
-    let local = if remote.is_loopback() {
-        remote
-    } else {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    };
-    let role = match key.role {
-        role::SOURCE => Some(Role::Source),
-        role::DESTINATION => Some(Role::Destination),
-        _ => None,
-    };
-    // A port that was not looked for: 0 would stand for one that could not be had.
-    let any = 1;
-    let (local_port, remote_port) = match role {
-        Some(Role::Destination) => (key.port, any),
-        Some(Role::Source) | None => (any, key.port),
-    };
-    Some(Connection {
-        socket_id: 0,
-        netns: 0,
-        local: SocketAddr::new(local, local_port),
-        remote: SocketAddr::new(remote, remote_port),
-        role,
-        owner: None,
-        started_ns: None,
-        established_ns: None,
-        older_than_agent: false,
-        unmet: false,
-        open_lost: false,
-        shut_down: key.status & SPILL_SHUT_DOWN != 0,
-    })
+    let mut connection = Connection::like(canonical(key.subject), key.role, key.port);
+    connection.shut_down = key.status & SPILL_SHUT_DOWN != 0;
+    Some(connection)
+}
+
+impl Connection {
+    /// One that stands for all to this peer, of which the socket is this end ([`role`]) and the other end was asked for this port.
+    /// What decides under which names they are counted is right, everything else is made up.
+    pub fn like(remote: IpAddr, role: u16, port: u16) -> Self {
+        // Only whether it is loopback matters of it, and only loopback talks to loopback.
+        let local = if remote.is_loopback() {
+            remote
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
+        let role = match role {
+            role::SOURCE => Some(Role::Source),
+            role::DESTINATION => Some(Role::Destination),
+            _ => None,
+        };
+        // A port that was not looked for: 0 would stand for one that could not be had.
+        let any = 1;
+        let (local_port, remote_port) = match role {
+            Some(Role::Destination) => (port, any),
+            Some(Role::Source) | None => (any, port),
+        };
+        Self {
+            socket_id: 0,
+            netns: 0,
+            local: SocketAddr::new(local, local_port),
+            remote: SocketAddr::new(remote, remote_port),
+            role,
+            owner: None,
+            started_ns: None,
+            established_ns: None,
+            older_than_agent: false,
+            unmet: false,
+            open_lost: false,
+            shut_down: false,
+        }
+    }
 }
 
 fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {

@@ -48,20 +48,7 @@ mod tests {
     fn end(errno: i32, limited: (u64, u64, u64), (again, sent): (u64, u64)) -> ConnectionEnd {
         let (busy, receive_window, send_buffer) = limited;
         ConnectionEnd {
-            connection: Connection {
-                socket_id: 1,
-                netns: 1,
-                local: ([127, 0, 0, 1], 1).into(),
-                remote: ([127, 0, 0, 1], 2).into(),
-                role: None,
-                owner: None,
-                started_ns: None,
-                established_ns: None,
-                older_than_agent: false,
-                unmet: false,
-                open_lost: false,
-                shut_down: false,
-            },
+            connection: Connection::like([127, 0, 0, 1].into(), 0, 80),
             totals: Totals {
                 limited: Limited {
                     busy,
