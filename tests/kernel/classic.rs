@@ -12,7 +12,7 @@ use wellhead::kernel::{Feature, FeatureState, Hooks, ProbeSettings, Probes};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
-    capture::{Live, Tap, settings},
+    capture::{Live, Tap, needs_btf, settings},
     cgroup::CgroupGuard,
     execute, snapshot, workload,
 };
@@ -86,17 +86,7 @@ pub(crate) fn features_are_on() -> Result<()> {
 
 /// Features for which there are no classic programs, and the one that is not asked for.
 fn is_off(feature: Feature) -> bool {
-    matches!(
-        feature,
-        Feature::LiveProcesses
-            | Feature::LiveConnections
-            | Feature::TcpHealth
-            | Feature::Udp
-            | Feature::Dns
-            | Feature::Drops
-            | Feature::Restart
-            | Feature::Conntrack
-    )
+    needs_btf(feature) || matches!(feature, Feature::Restart | Feature::Conntrack)
 }
 
 /// A map that cannot be made switches off its feature alone.

@@ -118,7 +118,7 @@ impl Silent {
     }
 }
 
-fn tcp_socket(flags: SocketFlags) -> Result<OwnedFd> {
+pub(crate) fn tcp_socket(flags: SocketFlags) -> Result<OwnedFd> {
     let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
     Ok(socket_with(family, kind, flags, None)?)
 }

@@ -11,10 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with,
-    sockopt,
-};
+use rustix::net::{SocketFlags, bind, connect, getsockname, listen, sockopt};
 use serde_json::{Value, json};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
@@ -26,6 +23,8 @@ use wellhead_tests::{
     steps::Steps,
     workload,
 };
+
+use crate::failures::tcp_socket;
 
 /// Connections of the lossy workload, and what each carries.
 const LOSSY: usize = 60;
@@ -60,12 +59,7 @@ pub(crate) fn lossy(_arguments: &[String]) -> Result<Value> {
 }
 
 fn lossy_connection(to: SocketAddr) -> Result<TcpStream> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::empty(),
-        None,
-    )?;
+    let socket = tcp_socket(SocketFlags::empty())?;
     lose_segments(&socket)?;
     connect(&socket, &to)?;
     Ok(TcpStream::from(socket))
@@ -222,11 +216,7 @@ const CALLERS: usize = 9;
 pub(crate) fn full_queue(arguments: &[String]) -> Result<Value> {
     let steps = Steps::at(arguments.first().context("where?")?);
     netns::isolate()?;
-    let socket = || -> Result<OwnedFd> {
-        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
-        Ok(socket_with(family, kind, SocketFlags::NONBLOCK, None)?)
-    };
-    let listener = socket()?;
+    let listener = tcp_socket(SocketFlags::NONBLOCK)?;
     bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
     listen(&listener, BACKLOG)?;
     let address = SocketAddr::try_from(getsockname(&listener)?)?;
@@ -234,7 +224,7 @@ pub(crate) fn full_queue(arguments: &[String]) -> Result<Value> {
     steps.hear("call")?;
     let callers: Vec<OwnedFd> = (0..CALLERS)
         .map(|_| {
-            let caller = socket()?;
+            let caller = tcp_socket(SocketFlags::NONBLOCK)?;
             // Under way, or established.
             connect(&caller, &address).map_or_else(|_under_way| (), |()| ());
             Ok(caller)

@@ -79,6 +79,19 @@ pub fn settings(only_cgroup: Option<u64>) -> ProbeSettings {
     }
 }
 
+/// Features that are off where the kernel has no BTF.
+pub fn needs_btf(feature: Feature) -> bool {
+    matches!(
+        feature,
+        Feature::LiveProcesses
+            | Feature::LiveConnections
+            | Feature::TcpHealth
+            | Feature::Udp
+            | Feature::Dns
+            | Feature::Drops
+    )
+}
+
 /// Attached probes and all records read from them.
 pub struct Tap {
     /// What reads them.
@@ -93,17 +106,6 @@ impl Tap {
     /// Something cannot be attached.
     pub fn attach(settings: &ProbeSettings) -> Result<Self> {
         let probes = Probes::attach(settings)?;
-        let needs_btf = |feature| {
-            matches!(
-                feature,
-                Feature::LiveProcesses
-                    | Feature::LiveConnections
-                    | Feature::TcpHealth
-                    | Feature::Udp
-                    | Feature::Dns
-                    | Feature::Drops
-            )
-        };
         let has_btf = settings.hooks.btf.is_none();
         for status in probes.features.iter().filter(|status| status.wanted) {
             if !has_btf && needs_btf(status.feature) {

@@ -13,10 +13,10 @@ use wellhead_common::{
 };
 
 use super::{
-    dns::Transport,
+    dns::{Packet, Transport},
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus, Fork,
-        Found, Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
+        Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
     },
     text::until_nul,
 };
@@ -276,7 +276,7 @@ fn oom_kill(record: &record::OomKill) -> OomKill {
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct DnsFixed {
-    _header: Header,
+    header: Header,
     socket: u64,
     length: u32,
     captured: u32,
@@ -302,10 +302,12 @@ pub fn written(record: &[u8]) -> &[u8] {
     record.get(..end).unwrap_or(record)
 }
 
-fn dns(bytes: &[u8]) -> Result<DnsPacket<'_>, DecodeError> {
+fn dns(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
     let fixed: DnsFixed = read(bytes)?;
     let captured = usize::try_from(fixed.captured).unwrap_or(usize::MAX);
-    Ok(DnsPacket {
+    Ok(Packet {
+        boot_ns: fixed.header.boot_ns,
+        cgroup_id: fixed.header.cgroup_id,
         socket: fixed.socket,
         is_egress: fixed.flags & dns_flag::EGRESS != 0,
         transport: if fixed.flags & dns_flag::TCP == 0 {
@@ -315,6 +317,8 @@ fn dns(bytes: &[u8]) -> Result<DnsPacket<'_>, DecodeError> {
         },
         local: SocketAddr::new(canonical(fixed.local_address), fixed.local_port),
         remote: SocketAddr::new(canonical(fixed.remote_address), fixed.remote_port),
+        // The programs tell of whoever asks alone.
+        is_resolver_side: false,
         length: fixed.length,
         payload: text(bytes, record::DNS_FIXED, captured)?,
     })

@@ -12,8 +12,8 @@ mod text;
 pub use self::{
     decode::{DecodeError, decode, written},
     model::{
-        Because, Body, Cgroup, Connection, ConnectionEnd, DnsPacket, Event, Exec, Exit, ExitStatus,
-        Fork, Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
+        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
+        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
     },
     spilled::{Spilled, SpilledWhat},
     text::executable_name,

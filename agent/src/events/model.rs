@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use wellhead_common::maps::{self, Traffic};
 use wellhead_common::record::STATUS_UNKNOWN;
 
-use super::dns::Transport;
+use super::dns::Packet;
 use crate::counters::RecordKind;
 
 /// Something that happened on the node.
@@ -74,26 +74,7 @@ pub enum Body<'a> {
     /// A socket listens, and this is who waits there.
     TcpListener(Listener),
     /// A packet to or from a server of DNS.
-    Dns(DnsPacket<'a>),
-}
-
-/// A packet to or from a server of DNS; whose and when it is, is the event's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsPacket<'a> {
-    /// Cookie of the socket that asks.
-    pub socket: u64,
-    /// It sent the packet.
-    pub is_egress: bool,
-    /// What carries it.
-    pub transport: Transport,
-    /// The socket's end.
-    pub local: SocketAddr,
-    /// The server's.
-    pub remote: SocketAddr,
-    /// Bytes it carries.
-    pub length: u32,
-    /// The first of them.
-    pub payload: &'a [u8],
+    Dns(Packet<'a>),
 }
 
 /// A process, unambiguous while the machine is up: process ids are reused, start times are not.

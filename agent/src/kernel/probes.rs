@@ -273,12 +273,19 @@ impl Probes {
             take_raw(&mut object, "DROPS")?,
             take_raw(&mut object, "UDP_FLOWS")?,
         ];
-        let tallies = Tallies::new(counted, leftovers.tallies);
+        let is_counted = features.iter().any(|status| {
+            matches!(status.feature, Feature::Udp | Feature::Drops) && status.is_on()
+        });
+        let tallies = if is_counted || !leftovers.tallies.is_empty() {
+            Tallies::new(counted, leftovers.tallies)
+        } else {
+            None
+        };
         let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spills);
         Ok(Self {
             rings,
             programs,
-            tallies: tallies.filter(|_| !is_classic),
+            tallies,
             live,
             conntrack: None,
             features,

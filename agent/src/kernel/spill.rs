@@ -2,7 +2,7 @@
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use wellhead_common::{
-    maps::{SpillKey, SpillValue},
+    maps::{DropKey, SpillKey, SpillValue, UdpKey, UdpValue},
     record::Kind,
 };
 
@@ -86,9 +86,13 @@ fn is_permanent(key: &SpillKey) -> bool {
 }
 
 /// Plain integers without padding, which `wellhead_common` asserts.
-trait Plain: Copy {}
+pub(super) trait Plain: Copy {}
 impl Plain for SpillKey {}
 impl Plain for SpillValue {}
+impl Plain for DropKey {}
+impl Plain for UdpKey {}
+impl Plain for UdpValue {}
+impl Plain for u64 {}
 
 fn as_bytes<T: Plain, const N: usize>(value: &T) -> [u8; N] {
     const { assert!(size_of::<T>() == N) };
@@ -96,7 +100,7 @@ fn as_bytes<T: Plain, const N: usize>(value: &T) -> [u8; N] {
     unsafe { std::ptr::from_ref(value).cast::<[u8; N]>().read() }
 }
 
-fn from_bytes<T: Plain, const N: usize>(bytes: [u8; N]) -> T {
+pub(super) fn from_bytes<T: Plain, const N: usize>(bytes: [u8; N]) -> T {
     const { assert!(size_of::<T>() == N) };
     // SAFETY: as long as said; any bytes are valid integers, and the read may be unaligned.
     unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }

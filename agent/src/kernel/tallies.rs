@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wellhead_common::maps::{DropKey, UdpKey, UdpValue};
 
 use super::drop_reasons::DropReasons;
+use super::spill::{Plain, from_bytes};
 
 /// What was counted since it was taken last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,17 +168,4 @@ impl<const KEY: usize, const VALUE: usize> Tally<KEY, VALUE> {
         }
         taken
     }
-}
-
-/// Plain integers without padding, which `wellhead_common` asserts.
-pub(super) trait Plain: Copy {}
-impl Plain for DropKey {}
-impl Plain for UdpKey {}
-impl Plain for UdpValue {}
-impl Plain for u64 {}
-
-pub(super) fn from_bytes<T: Plain, const N: usize>(bytes: [u8; N]) -> T {
-    const { assert!(size_of::<T>() == N) };
-    // SAFETY: as long as said; any bytes are valid integers, and the read may be unaligned.
-    unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
 }

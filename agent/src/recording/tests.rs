@@ -210,8 +210,8 @@ fn while_nothing_is_written_records_are_left_out_and_counted() {
     const RECORDS: u64 = 20_000;
     let (mut recorder, writer, mut reader) = stalled();
     // Records that are not alike, or very many would fit into the pipe.
-    let noise = noise(30_000);
-    for (time, record) in (0..RECORDS).zip(noise.windows(1_000).cycle()) {
+    let noise = noise(1_000_000);
+    for (time, record) in (0..RECORDS).zip(noise.chunks_exact(1_000).cycle()) {
         recorder.time(time);
         recorder.record(Ring::Other, record);
     }

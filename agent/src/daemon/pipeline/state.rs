@@ -197,7 +197,7 @@ impl<S: Source> State<S> {
         });
         match &event.body {
             // Nothing of a look-up is called by what the cluster tells.
-            Body::Dns(dns) => self.take_in_dns(&event, dns),
+            Body::Dns(packet) => self.take_in_dns(packet),
             _ => self.admit(&event, owner, record),
         }
     }

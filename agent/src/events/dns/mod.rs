@@ -20,7 +20,7 @@ pub enum Transport {
 }
 
 /// One packet to or from a DNS server, as a socket's cgroup saw it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     /// When it passed, on the boot clock.
     pub boot_ns: u64,

@@ -5,7 +5,7 @@ use crate::events::Listener;
 use crate::hash::HashMap;
 use crate::identity::{OwnerId, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
-use crate::telemetry::store::Store;
+use crate::telemetry::store::{AttributesId, Store};
 
 /// Sockets that are told so soon after the first of all were there before the agent: what happened to them until then is not its
 /// to tell.
@@ -98,15 +98,16 @@ impl Listeners {
                 ..now
             },
         };
-        if let Some(before) = before {
-            self.take_away(store, &before, occurrence.unix_nano);
+        let left = before.and_then(|before| Some((before.whose, self.take_away(&before)?)));
+        if let Some((other, sums)) = left.filter(|(before, _)| *before != whose) {
+            show(store, other, sums, occurrence.unix_nano);
         }
         let sums = self.sums.entry(whose).or_default();
         sums.sockets += 1;
         sums.queue += i64::from(now.queue);
         sums.limit += i64::from(now.limit);
         let sums = *sums;
-        show(store, whose, sums, occurrence.unix_nano);
+        let attributes = show(store, whose, sums, occurrence.unix_nano);
         let grown = [
             (Metric::TcpListenOverflows, now.drops, counted.drops),
             (
@@ -116,7 +117,6 @@ impl Listeners {
             ),
         ];
         for (metric, now, before) in grown {
-            let attributes = store.intern(&port(whose));
             let grown = i64::from(now.wrapping_sub(before));
             if grown > 0 {
                 store.add(metric, whose.owner, attributes, grown, occurrence.unix_nano);
@@ -135,8 +135,10 @@ impl Listeners {
             .map(|(socket, _)| *socket)
             .collect();
         for socket in gone {
-            if let Some(told) = self.sockets.remove(&socket) {
-                self.take_away(store, &told, unix_nano);
+            if let Some(told) = self.sockets.remove(&socket)
+                && let Some(sums) = self.take_away(&told)
+            {
+                show(store, told.whose, sums, unix_nano);
             }
         }
     }
@@ -146,31 +148,29 @@ impl Listeners {
         self.sums.keys().map(|whose| whose.owner)
     }
 
-    fn take_away(&mut self, store: &mut Store, told: &Told, unix_nano: u64) {
-        let Some(sums) = self.sums.get_mut(&told.whose) else {
-            return;
-        };
+    /// A socket does not count any more; what is left of its sums.
+    fn take_away(&mut self, told: &Told) -> Option<Sums> {
+        let sums = self.sums.get_mut(&told.whose)?;
         sums.sockets = sums.sockets.saturating_sub(1);
         sums.queue -= i64::from(told.queue);
         sums.limit -= i64::from(told.limit);
         let sums = *sums;
-        show(store, told.whose, sums, unix_nano);
         if sums.sockets == 0 {
             self.sums.remove(&told.whose);
         }
+        Some(sums)
     }
 }
 
-fn show(store: &mut Store, whose: Whose, sums: Sums, unix_nano: u64) {
-    let attributes = store.intern(&port(whose));
+/// Tells the sums; returns the attributes they are told with.
+fn show(store: &mut Store, whose: Whose, sums: Sums, unix_nano: u64) -> AttributesId {
+    let port = Value::Int(i64::from(whose.port));
+    let attributes = store.intern(&[(Attr::ServerPort, port)]);
     for (metric, value) in [
         (Metric::TcpListenQueueLength, sums.queue),
         (Metric::TcpListenQueueLimit, sums.limit),
     ] {
         store.set(metric, whose.owner, attributes, value, unix_nano);
     }
-}
-
-fn port(whose: Whose) -> [(Attr, Value); 1] {
-    [(Attr::ServerPort, Value::Int(i64::from(whose.port)))]
+    attributes
 }

@@ -5,30 +5,15 @@ use super::{Item, State};
 use crate::counters::Discard;
 use crate::events::dns::Packet;
 use crate::events::dns::lookups::{Ignored, Lookup, LookupEnd, Outcome};
-use crate::events::{DnsPacket, Event};
-use crate::identity::OwnerId;
 use crate::telemetry::aggregate::Aggregator;
 use crate::telemetry::live::{LOOKUP, LiveEvent};
 
 impl<S: Source> State<S> {
     /// A packet to or from a server.
-    pub(super) fn take_in_dns(&mut self, event: &Event<'_>, dns: &DnsPacket<'_>) {
-        let packet = Packet {
-            boot_ns: event.boot_ns,
-            cgroup_id: event.cgroup_id,
-            socket: dns.socket,
-            is_egress: dns.is_egress,
-            transport: dns.transport,
-            local: dns.local,
-            remote: dns.remote,
-            // The programs tell of whoever asks alone.
-            is_resolver_side: false,
-            length: dns.length,
-            payload: dns.payload,
-        };
+    pub(super) fn take_in_dns(&mut self, packet: &Packet<'_>) {
         let mut outcomes = Vec::new();
         self.lookups
-            .take_in(&packet, |outcome| outcomes.push(outcome));
+            .take_in(packet, |outcome| outcomes.push(outcome));
         for outcome in outcomes {
             match outcome {
                 Outcome::Ended(lookup) => self.looked_up(&lookup),
@@ -60,8 +45,7 @@ impl<S: Source> State<S> {
             // Another server answered first: nobody waited for this one.
             LookupEnd::Overtaken => return,
         }
-        let known = self.identity.owner_of_cgroup(lookup.cgroup_id);
-        let owner = known.unwrap_or(OwnerId::NODE);
+        let owner = self.owner_or_node(lookup.cgroup_id);
         if self.leaves_out_counted(owner, 1) {
             return;
         }

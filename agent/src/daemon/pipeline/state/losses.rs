@@ -82,7 +82,7 @@ impl<S: Source> State<S> {
         }
     }
 
-    fn owner_or_node(&self, cgroup_id: u64) -> OwnerId {
+    pub(super) fn owner_or_node(&self, cgroup_id: u64) -> OwnerId {
         let known = self.identity.owner_of_cgroup(cgroup_id);
         known.unwrap_or(OwnerId::NODE)
     }
@@ -94,8 +94,7 @@ impl<S: Source> State<S> {
             let Some(spilled) = Spilled::new(key, value) else {
                 continue;
             };
-            let known = self.identity.owner_of_cgroup(spilled.cgroup_id);
-            let owner = known.unwrap_or(OwnerId::NODE);
+            let owner = self.owner_or_node(spilled.cgroup_id);
             if self.leaves_out_spilled(&spilled, owner) {
                 continue;
             }
