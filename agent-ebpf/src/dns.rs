@@ -6,9 +6,7 @@ use core::arch::asm;
 use aya_ebpf::{
     Global,
     bindings::__sk_buff,
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes},
-    macros::cgroup_skb,
-    programs::SkBuffContext,
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
 };
 use wellhead_common::{
     counts,
@@ -17,80 +15,46 @@ use wellhead_common::{
 };
 
 use crate::{
-    kernel::captured,
     output::{PAYLOAD, count, write_header},
-    packet::{TCP, Transport, UDP, UDP_HEADER, Way, load},
-    state,
+    packet::{Packet, TCP, Transport, UDP, UDP_HEADER, Way, load},
 };
 
-/// Up to four ports, sixteen bits each; 0 stands for none.
+/// Up to four ports, sixteen bits each; 0 stands for none, and for all of them while the feature is off.
 #[unsafe(no_mangle)]
 static DNS_PORTS: Global<u64> = Global::new(0);
 
-/// What is sent. Always lets it pass.
-#[cgroup_skb]
-pub(crate) fn dns_egress(context: SkBuffContext) -> i32 {
-    take_in(&context, Way::Out);
-    1
-}
-
-/// What is received. Always lets it pass.
-#[cgroup_skb]
-pub(crate) fn dns_ingress(context: SkBuffContext) -> i32 {
-    take_in(&context, Way::In);
-    1
-}
-
+/// Tells of a packet to or from a server.
 #[inline(always)]
-fn take_in(context: &SkBuffContext, way: Way) {
-    let packet = context.skb.skb;
-    let Some(transport) = Transport::of(packet) else {
-        return;
-    };
-    if transport.protocol != UDP && transport.protocol != TCP {
-        return;
-    }
-    let Some(ports) = transport.ports(packet) else {
-        return;
-    };
-    let server = match way {
-        Way::Out => ports.1,
-        Way::In => ports.0,
-    };
-    if !is_of_dns(server) {
-        return;
-    }
-    let Some(now) = state::working() else { return };
-    // SAFETY: the helper takes any packet.
-    let cgroup_id = unsafe { bpf_skb_cgroup_id(packet) };
-    if !captured(cgroup_id) {
-        return;
-    }
-    let Some(start) = payload_start(packet, transport) else {
+pub(crate) fn tell(packet: &Packet) {
+    let Packet {
+        skb,
+        way,
+        transport,
+        ref ends,
+        ..
+    } = *packet;
+    let Some(start) = payload_start(skb, transport) else {
         count(counts::READ_FAILED);
         return;
     };
     // SAFETY: a read of the packet's description.
-    let length = unsafe { (*packet).len }.saturating_sub(start);
+    let length = unsafe { (*skb).len }.saturating_sub(start);
     if length == 0 {
         // Segments of TCP that carry nothing.
         return;
     }
-    let Some(ends) = transport.ends(packet, ports, way) else {
-        count(counts::READ_FAILED);
-        return;
-    };
     let kind = Kind::Dns;
     let Some(mut room) = PAYLOAD.room::<Dns>() else {
         count(counts::lost(kind));
         return;
     };
     let record = room.record();
-    write_header(&mut record.header, kind, size_of::<Dns>(), (now, cgroup_id));
+    let from = (packet.boot_ns, packet.cgroup_id);
+    write_header(&mut record.header, kind, size_of::<Dns>(), from);
     // SAFETY: the helper takes any packet.
-    record.socket = unsafe { bpf_get_socket_cookie(packet.cast()) };
+    record.socket = unsafe { bpf_get_socket_cookie(skb.cast()) };
     record.length = length;
-    record.captured = copy(packet, start, length, &mut record.payload);
+    record.captured = copy(skb, start, length, &mut record.payload);
     record.flags = match way {
         Way::Out => dns_flag::EGRESS,
         Way::In => 0,
@@ -105,8 +69,9 @@ fn take_in(context: &SkBuffContext, way: Way) {
     PAYLOAD.send(room, kind);
 }
 
+/// Whether servers are asked at this port.
 #[inline(always)]
-fn is_of_dns(port: u16) -> bool {
+pub(crate) fn is_port_of_servers(port: u16) -> bool {
     let ports = DNS_PORTS.load();
     let is = |shift: u32| port != 0 && (ports >> shift) as u16 == port;
     is(0) || is(16) || is(32) || is(48)

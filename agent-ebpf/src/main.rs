@@ -1,7 +1,7 @@
 //! Wellhead's kernel programs: one object for every kernel.
 //!
-//! All programs only read. Most are tracepoints: BTF tracepoints, and [`classic`] ones for kernels without BTF; [`udp`] and [`dns`] see packets as they
-//! pass the root of the cgroup tree. Structure offsets come from the running kernel's BTF through
+//! All programs only read. Most are tracepoints: BTF tracepoints, and [`classic`] ones for kernels without BTF; those of [`passing`]
+//! see packets as they pass the root of the cgroup tree. Structure offsets come from the running kernel's BTF through
 //! `.rodata` ([`kernel`]), so a field access is one direct load that the verifier checks against the kernel's own types.
 //! Records go to one ring per family ([`output`]); a record that finds its ring full is counted, never waited for.
 #![no_std]
@@ -18,6 +18,7 @@ mod live;
 mod nested;
 mod output;
 mod packet;
+mod passing;
 mod process;
 mod resets;
 mod retransmits;

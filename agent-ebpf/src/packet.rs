@@ -27,6 +27,17 @@ pub(crate) enum Way {
     In,
 }
 
+/// A packet that passes a socket whose owner is captured.
+pub(crate) struct Packet {
+    pub(crate) skb: *mut __sk_buff,
+    pub(crate) way: Way,
+    pub(crate) transport: Transport,
+    pub(crate) ends: Ends,
+    pub(crate) cgroup_id: u64,
+    /// When, on the boot clock.
+    pub(crate) boot_ns: u64,
+}
+
 /// What carries a packet, and where its header begins.
 #[derive(Clone, Copy)]
 pub(crate) struct Transport {

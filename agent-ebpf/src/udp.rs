@@ -1,12 +1,9 @@
-//! Datagrams, counted as they pass the root of the cgroup tree: every socket of every network namespace, with its owner. The only
-//! programs that run for each packet, of TCP as well: of what is not UDP they look at two bytes.
+//! Datagrams, counted by who exchanges them with whom.
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_NOEXIST},
-    helpers::generated::bpf_skb_cgroup_id,
-    macros::{cgroup_skb, map},
+    macros::map,
     maps::HashMap,
-    programs::SkBuffContext,
 };
 use wellhead_common::{
     counts,
@@ -15,9 +12,8 @@ use wellhead_common::{
 };
 
 use crate::{
-    kernel::captured,
     output::{add_atomically, count},
-    packet::{Transport, UDP, UDP_HEADER, Way, load},
+    packet::{Packet, UDP_HEADER, Way, load},
     state as steering,
 };
 
@@ -34,53 +30,24 @@ const CONNECTED: u32 = 1;
 #[map]
 static UDP_FLOWS: HashMap<UdpKey, UdpValue> = HashMap::with_max_entries(1, 0);
 
-/// What is sent. Always lets it pass.
-#[cgroup_skb]
-pub(crate) fn udp_egress(context: SkBuffContext) -> i32 {
-    take_in(&context, Way::Out);
-    1
-}
-
-/// What is received. Always lets it pass.
-#[cgroup_skb]
-pub(crate) fn udp_ingress(context: SkBuffContext) -> i32 {
-    take_in(&context, Way::In);
-    1
-}
-
+/// Counts a packet of UDP.
 #[inline(always)]
-fn take_in(context: &SkBuffContext, way: Way) {
-    let packet = context.skb.skb;
-    let Some(transport) = Transport::of(packet).filter(|it| it.protocol == UDP) else {
-        return;
-    };
-    if steering::working().is_none() {
-        return;
-    }
-    // SAFETY: the helper takes any packet.
-    let cgroup_id = unsafe { bpf_skb_cgroup_id(packet) };
-    if !captured(cgroup_id) {
-        return;
-    }
-    let ends = transport
-        .ports(packet)
-        .and_then(|ports| transport.ends(packet, ports, way));
-    let Some(ends) = ends else {
-        count(counts::READ_FAILED);
-        return;
-    };
+pub(crate) fn add_up(packet: &Packet) {
+    let Packet {
+        skb, way, ref ends, ..
+    } = *packet;
     let (local, remote) = (ends.local_port, ends.remote_port);
-    let role = role_of(packet, local, remote);
+    let role = role_of(skb, local, remote);
     let port = if role == role::DESTINATION {
         local
     } else {
         remote
     };
-    let payload_at = transport.header + UDP_HEADER;
+    let payload_at = packet.transport.header + UDP_HEADER;
     let is_quic = port == HTTPS
-        && load::<u8>(packet, payload_at).is_some_and(|first| first & QUIC_FIXED_BIT != 0);
+        && load::<u8>(skb, payload_at).is_some_and(|first| first & QUIC_FIXED_BIT != 0);
     let key = UdpKey {
-        cgroup_id,
+        cgroup_id: packet.cgroup_id,
         remote_address: ends.remote_address,
         epoch: steering::get(state::TALLY_EPOCH) as u32,
         port,
@@ -92,7 +59,7 @@ fn take_in(context: &SkBuffContext, way: Way) {
         },
     };
     // SAFETY: reads of the packet's description.
-    let (length, segments) = unsafe { ((*packet).len, (*packet).gso_segs) };
+    let (length, segments) = unsafe { ((*skb).len, (*skb).gso_segs) };
     let payload = u64::from(length.saturating_sub(payload_at));
     let datagrams = u64::from(segments.max(1));
     let value = match way {
@@ -113,7 +80,7 @@ fn take_in(context: &SkBuffContext, way: Way) {
     count(counts::UDP_FULL);
     // Whose they were is known, and no more.
     let mut key = UdpKey {
-        cgroup_id,
+        cgroup_id: packet.cgroup_id,
         epoch: key.epoch,
         ..UdpKey::default()
     };
@@ -126,7 +93,7 @@ fn take_in(context: &SkBuffContext, way: Way) {
 /// Which end of a conversation the socket is, for which UDP has no name: it asked if it is connected, or if its port is one that
 /// the kernel chose for it.
 #[inline(always)]
-fn role_of(packet: *mut __sk_buff, local: u16, remote: u16) -> u16 {
+fn role_of(skb: *mut __sk_buff, local: u16, remote: u16) -> u16 {
     if local < FIRST_UNPRIVILEGED && remote >= FIRST_UNPRIVILEGED {
         return role::DESTINATION;
     }
@@ -135,7 +102,7 @@ fn role_of(packet: *mut __sk_buff, local: u16, remote: u16) -> u16 {
     }
     // SAFETY: a read of the packet's description, which the verifier checks for null.
     let is_connected = unsafe {
-        let sock = (*packet).__bindgen_anon_2.sk;
+        let sock = (*skb).__bindgen_anon_2.sk;
         !sock.is_null() && (*sock).state == CONNECTED
     };
     if is_connected || local >= FIRST_EPHEMERAL {

@@ -18,7 +18,10 @@ const PROGRAMS: &str = "WELLHEAD_BENCH_PROGRAMS";
 /// A program that watches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Observer {
-    Wellhead,
+    /// The agent, with the features whose programs run for each packet or without them.
+    Wellhead {
+        per_packet: bool,
+    },
     Neighbour(&'static Neighbour),
 }
 
@@ -74,12 +77,14 @@ impl Observer {
             println!("{} is not here: it is left out", neighbour.program);
         }
         let here = here.into_iter().map(Self::Neighbour);
-        [Self::Wellhead].into_iter().chain(here).collect()
+        let agent = [true, false].map(|per_packet| Self::Wellhead { per_packet });
+        agent.into_iter().chain(here).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Wellhead => "Wellhead",
+            Self::Wellhead { per_packet: true } => "Wellhead",
+            Self::Wellhead { per_packet: false } => "Wellhead without `udp` and `dns`",
             Self::Neighbour(neighbour) => neighbour.name,
         }
     }
@@ -87,7 +92,13 @@ impl Observer {
     /// Starts it, and waits until it has nothing left to prepare.
     pub(crate) fn start(self) -> Result<Observing> {
         let observing = match self {
-            Self::Wellhead => Observing::Agent(Box::new(Agent::start())),
+            Self::Wellhead { per_packet } => {
+                let switch = if per_packet { "on" } else { "off" };
+                let agent = Agent::builder()
+                    .set("features.udp", switch)
+                    .set("features.dns", switch);
+                Observing::Agent(Box::new(agent.start()))
+            }
             Self::Neighbour(Neighbour {
                 program, arguments, ..
             }) => {

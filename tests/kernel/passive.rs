@@ -1,6 +1,9 @@
 //! The agent only watches: no program of it can change traffic or a process.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use wellhead::kernel::{ProbeSettings, embedded_object};
@@ -56,7 +59,10 @@ fn check_attached(settings: &ProbeSettings, kind: &str) -> Result<()> {
     let ours: Vec<_> = all.iter().filter(|info| !before.contains(info)).collect();
     let programs = kinds(&ours, "prog_type", "prog_id");
     let features = tap.probes.features.iter();
-    let expected: usize = features.map(|feature| feature.programs.len()).sum();
+    let expected: HashSet<_> = features
+        .flat_map(|feature| feature.programs.iter().map(|program| program.program))
+        .collect();
+    let expected = expected.len();
     assert_eq!(programs.len(), expected, "each program once");
     let is_ours = |found: &&str| *found == kind || (kind == TRACING && *found == CGROUP_SKB);
     assert!(programs.iter().all(is_ours), "{programs:?}");

@@ -194,7 +194,12 @@ fn load_object(
         "PAYLOAD_RING",
     ]
     .map(|ring| entries(ring) / 2);
-    let dns_ports = packed(&settings.dns_ports);
+    let counts_datagrams = u32::from(settings.wants(Feature::Udp));
+    let dns_ports = if settings.wants(Feature::Dns) {
+        packed(&settings.dns_ports)
+    } else {
+        0
+    };
     let only_cgroup = settings.only_cgroup.unwrap_or_default();
     let generation = pins.map_or(1, |(_, plan)| plan.generation);
 
@@ -210,6 +215,7 @@ fn load_object(
         .override_global("PROCESS_FILL_MARK", &marks[1], true)
         .override_global("NETWORK_FILL_MARK", &marks[2], true)
         .override_global("PAYLOAD_FILL_MARK", &marks[3], true)
+        .override_global("COUNT_DATAGRAMS", &counts_datagrams, true)
         .override_global("DNS_PORTS", &dns_ports, true);
     for spec in MAPS {
         loader.map_max_entries(spec.name, spec.entries(settings, facts.mode));

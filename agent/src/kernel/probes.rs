@@ -201,11 +201,14 @@ impl Probes {
         });
         let absent = &facts.absent;
         let mut features = Vec::new();
-        let mut running = Vec::new();
+        let mut running: Vec<Running> = Vec::new();
         for feature in Feature::ALL.into_iter().filter(|one| one.has_programs()) {
             let (status, programs) = match obstacle(feature, settings, &unmade, &features) {
                 Some((wanted, reason)) => (FeatureStatus::off(feature, wanted, reason), Vec::new()),
-                None => climb(feature, settings, &mut object, &btf, keeping, absent),
+                None => {
+                    let with = (&mut object, &btf, keeping);
+                    climb(feature, settings, with, &running, absent)
+                }
             };
             features.push(status);
             running.extend(programs);
@@ -378,14 +381,13 @@ pub fn check_privilege() -> Result<(), AttachError> {
     }
 }
 
-/// Starts a feature's programs by the first way that works. A program that fails switches its feature off and nothing
-/// else.
+/// Starts a feature's programs by the first way that works, but those that another feature started. A program that fails switches
+/// its feature off and nothing else.
 fn climb(
     feature: Feature,
     settings: &ProbeSettings,
-    object: &mut Ebpf,
-    btf: &AyaBtf,
-    keeping: Option<Keeping<'_>>,
+    (object, btf, keeping): (&mut Ebpf, &AyaBtf, Option<Keeping<'_>>),
+    started: &[Running],
     absent: &[String],
 ) -> (FeatureStatus, Vec<Running>) {
     let mut best = None;
@@ -395,13 +397,15 @@ fn climb(
         let programs = rung.programs.iter();
         let programs = programs.filter(|program| !left_out.contains(&program.name));
         let programs = programs.map(|program| {
-            let started = if settings.hooks.refuse(program.name) {
+            let result = if settings.hooks.refuse(program.name) {
                 Err(ProgramError::Refused)
+            } else if started.iter().any(|one| one.name == program.name) {
+                Ok(())
             } else {
                 let root = settings.cgroup_root.as_deref();
-                program.start(object, btf, keeping, root)
+                let result = program.start(object, btf, keeping, root);
+                result.map(|started| running.push(started))
             };
-            let result = started.map(|started| running.push(started));
             ProgramStatus::new(program.name, result, absent)
         });
         let status = FeatureStatus::of_programs(feature, rung.mechanism, programs.collect());

@@ -65,6 +65,12 @@ const fn cgroup_skb(name: &'static str, direction: sys::bpf_attach_type) -> Prog
     Program { name, kind }
 }
 
+/// They run for each packet, so features share them.
+const PASSING: &[Program] = &[
+    cgroup_skb("packet_egress", sys::BPF_CGROUP_INET_EGRESS),
+    cgroup_skb("packet_ingress", sys::BPF_CGROUP_INET_INGRESS),
+];
+
 /// Every program of the object, in the order they are attached: who before what, what happens before what is there. Of
 /// several rungs of a feature the first that works is taken.
 pub(crate) const LADDER: &[Rung] = &[
@@ -107,18 +113,12 @@ pub(crate) const LADDER: &[Rung] = &[
     Rung {
         feature: Feature::Udp,
         mechanism: MECHANISM_CGROUP_SKB,
-        programs: &[
-            cgroup_skb("udp_egress", sys::BPF_CGROUP_INET_EGRESS),
-            cgroup_skb("udp_ingress", sys::BPF_CGROUP_INET_INGRESS),
-        ],
+        programs: PASSING,
     },
     Rung {
         feature: Feature::Dns,
         mechanism: MECHANISM_CGROUP_SKB,
-        programs: &[
-            cgroup_skb("dns_egress", sys::BPF_CGROUP_INET_EGRESS),
-            cgroup_skb("dns_ingress", sys::BPF_CGROUP_INET_INGRESS),
-        ],
+        programs: PASSING,
     },
     Rung {
         feature: Feature::Drops,

@@ -35,7 +35,7 @@ struct Lost {
 
 pub(crate) fn by_rate() -> Result<()> {
     let cgroup = CgroupGuard::new()?;
-    let observing = Observer::Wellhead.start()?;
+    let observing = Observer::Wellhead { per_packet: true }.start()?;
     let mut all = Vec::new();
     for rate in RATES {
         let connections = rate * SECONDS;
