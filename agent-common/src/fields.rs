@@ -74,6 +74,7 @@ macro_rules! kernel_fields {
             TCP_SEGS_OUT: 4, "tcp_sock", ["segs_out"];
             TCP_SEGS_IN: 4, "tcp_sock", ["segs_in"];
             TCP_TOTAL_RETRANS: 4, "tcp_sock", ["total_retrans"];
+            TCP_SND_UNA: 4, "tcp_sock", ["snd_una"];
             TCP_SRTT: 4, "tcp_sock", ["srtt_us"];
             TCP_RTT_MIN: 24, "tcp_sock", ["rtt_min.s"];
             TCP_OUT_OF_ORDER: 4, "tcp_sock", ["rcv_ooopack"];
@@ -85,6 +86,8 @@ macro_rules! kernel_fields {
             SKB_PROTOCOL: 2, "sk_buff", ["protocol"];
             SKB_SK: 8, "sk_buff", ["sk"];
             SKB_DEV: 8, "sk_buff", ["dev"];
+            SKB_HEAD: 8, "sk_buff", ["head"];
+            SKB_NETWORK_HEADER: 2, "sk_buff", ["network_header"];
             DEVICE_NET: 8, "net_device", ["nd_net.net"];
             SKB_CB: 48, "sk_buff", ["cb"];
             TCP_CB_SEGMENTS: 2, "tcp_skb_cb", ["tcp_gso_segs"];

@@ -11,3 +11,8 @@ pub mod fields;
 pub mod limits;
 pub mod maps;
 pub mod record;
+
+/// Sixteen bytes, an address or a name, that are copied as two words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C, align(8))]
+pub struct Sixteen(pub [u8; 16]);

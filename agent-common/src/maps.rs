@@ -1,6 +1,6 @@
 //! Keys and values of the kernel maps.
 
-use crate::limits::COMM;
+use crate::Sixteen;
 
 /// A process as a kernel program saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Process {
     /// Real user id.
     pub uid: u32,
     /// Its name when seen.
-    pub comm: [u8; COMM],
+    pub comm: Sixteen,
 }
 
 /// What a TCP connection has carried, and what held it up. All of it only grows; what has 32 bits starts again at 0.
@@ -109,7 +109,7 @@ pub struct SpillKey {
     /// cgroup v2 id; 0 where there was no room even by cgroup.
     pub cgroup_id: u64,
     /// The remote address of a connection, the name of a process; 0 where there was no room for that.
-    pub subject: [u8; COMM],
+    pub subject: Sixteen,
     /// Value of [`state::SPILL_EPOCH`] at the time.
     pub epoch: u32,
     /// A [`crate::record::Kind`].
@@ -169,6 +169,18 @@ pub struct DropKey {
     pub reserved: u32,
 }
 
+/// Why a packet of a handshake was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LostHandshake {
+    /// As in [`DropKey`].
+    pub location: u64,
+    /// As in [`DropKey`].
+    pub reason: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// Key of datagrams exchanged with a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
@@ -176,7 +188,7 @@ pub struct UdpKey {
     /// cgroup v2 id of the socket.
     pub cgroup_id: u64,
     /// The peer's address, IPv4-mapped if it is one of IPv4; 0 where there was no room for it.
-    pub remote_address: [u8; 16],
+    pub remote_address: Sixteen,
     /// Value of [`state::TALLY_EPOCH`] at the time.
     pub epoch: u32,
     /// Port of the end that did not ask.

@@ -5,7 +5,8 @@
 //! IPv4 addresses are IPv4-mapped IPv6. Records that end in text are sent only as long as the text is.
 
 use crate::{
-    limits::{ARGUMENTS, CGROUP_PATH, COMM, DNS_PAYLOAD, FILE_NAME},
+    Sixteen,
+    limits::{ARGUMENTS, CGROUP_PATH, DNS_PAYLOAD, FILE_NAME},
     maps::{Process, Traffic},
 };
 
@@ -133,7 +134,7 @@ pub struct Exec {
     /// When the process started.
     pub start_ns: u64,
     /// Its new name.
-    pub comm: [u8; COMM],
+    pub comm: Sixteen,
     /// Length of the file name at the start of `text`.
     pub file_name_length: u32,
     /// Length of the arguments that follow it, NUL after each.
@@ -169,7 +170,7 @@ pub struct Exit {
     /// When the process started.
     pub start_ns: u64,
     /// Its last name.
-    pub comm: [u8; COMM],
+    pub comm: Sixteen,
 }
 
 /// Value of [`Exit::status`] where the kernel does not tell it; `wait4(2)` uses the lower half alone.
@@ -192,7 +193,7 @@ pub struct Task {
     /// When the process started.
     pub start_ns: u64,
     /// Its name.
-    pub comm: [u8; COMM],
+    pub comm: Sixteen,
 }
 
 /// The kernel chose a victim to free memory.
@@ -208,7 +209,7 @@ pub struct OomKill {
     /// When the victim started; 0 where the kernel reports only its pid.
     pub start_ns: u64,
     /// The victim's name; empty where the kernel reports only its pid.
-    pub comm: [u8; COMM],
+    pub comm: Sixteen,
 }
 
 /// The ends of a TCP connection and whose it is.
@@ -225,9 +226,9 @@ pub struct Socket {
     /// Local port.
     pub local_port: u16,
     /// Local address.
-    pub local_address: [u8; 16],
+    pub local_address: Sixteen,
     /// Remote address.
-    pub remote_address: [u8; 16],
+    pub remote_address: Sixteen,
     /// Remote port.
     pub remote_port: u16,
     /// One of [`role`].
@@ -296,6 +297,10 @@ pub struct TcpClose {
     pub state: u32,
     /// Least round-trip time of late in microseconds (`net.ipv4.tcp_min_rtt_wlen`); 0 where none was measured.
     pub min_rtt_us: u32,
+    /// The first sequence number of all, of an attempt that failed; 0 otherwise.
+    pub initial_sequence: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// A socket that listens.
@@ -313,7 +318,7 @@ pub struct TcpListener {
     /// Port it listens on.
     pub port: u16,
     /// Address it listens on.
-    pub address: [u8; 16],
+    pub address: Sixteen,
     /// Who holds it.
     pub owner: Process,
     /// Connections that wait to be accepted.
@@ -345,9 +350,9 @@ pub struct Dns {
     /// Remote port.
     pub remote_port: u16,
     /// Local address.
-    pub local_address: [u8; 16],
+    pub local_address: Sixteen,
     /// Remote address.
-    pub remote_address: [u8; 16],
+    pub remote_address: Sixteen,
     /// The first bytes it carries.
     pub payload: [u8; DNS_PAYLOAD],
 }
@@ -376,7 +381,7 @@ const _: () = assert!(size_of::<Exit>() == 64);
 const _: () = assert!(size_of::<OomKill>() == 56);
 const _: () = assert!(size_of::<Socket>() == 96);
 const _: () = assert!(size_of::<TcpOpen>() == 120);
-const _: () = assert!(size_of::<TcpClose>() == 264);
+const _: () = assert!(size_of::<TcpClose>() == 272);
 const _: () = assert!(size_of::<TcpListener>() == 96);
 const _: () = assert!(size_of::<Task>() == 64);
 const _: () = assert!(size_of::<Dns>() == DNS_FIXED + DNS_PAYLOAD);

@@ -7,7 +7,7 @@ use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::BPF_ANY,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid,
         bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes,
     },
     macros::{map, tracepoint},
@@ -17,7 +17,7 @@ use aya_ebpf::{
 use wellhead_common::{
     classic_fields, counts,
     fields::ABSENT,
-    limits::{CGROUP_PATH, COMM, FILE_NAME},
+    limits::{CGROUP_PATH, FILE_NAME},
     maps::{SpillKey, SpillValue},
     record::{
         CGROUP_FIXED, EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, STATUS_UNKNOWN, exec_flag,
@@ -26,7 +26,7 @@ use wellhead_common::{
 
 use crate::{
     cgroup::CGROUP_SCRATCH,
-    kernel::{captured, present},
+    kernel::{captured, current_comm, present},
     output::{IDENTITY, PROCESS, Ring, count, write_header},
     process::EXEC_SCRATCH,
     spill::spill,
@@ -240,7 +240,7 @@ pub(crate) fn classic_sched_process_exec(context: TracePointContext) -> u32 {
     record.parent_pid = 0;
     record.uid = bpf_get_current_uid_gid() as u32;
     record.start_ns = 0;
-    record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+    record.comm = current_comm();
     record.file_name_length = length as u32;
     record.arguments_length = 0;
     let sent = EXEC_FIXED + length <= size_of::<Exec>()
@@ -273,7 +273,7 @@ pub(crate) fn classic_sched_process_exit(context: TracePointContext) -> u32 {
             record.pid = pid;
             record.status = STATUS_UNKNOWN;
             record.uid = bpf_get_current_uid_gid() as u32;
-            record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+            record.comm = current_comm();
         });
         if !sent {
             lost(Kind::Exit, cgroup_id, 0);

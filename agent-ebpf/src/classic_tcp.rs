@@ -6,7 +6,7 @@
 use aya_ebpf::{
     bindings::BPF_ANY,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid,
         bpf_get_current_uid_gid,
     },
     macros::{map, tracepoint},
@@ -16,14 +16,13 @@ use aya_ebpf::{
 use wellhead_common::{
     classic::ClassicConnection,
     counts,
-    limits::COMM,
     maps::Process,
     record::{Kind, Socket, TcpClose, TcpOpen, role, tcp_flag},
 };
 
 use crate::{
     classic::{at, lost, now, put, read},
-    kernel::captured,
+    kernel::{captured, current_comm},
     output::{NETWORK, count},
 };
 
@@ -74,7 +73,7 @@ fn begun(context: &TracePointContext) {
         owner: Process {
             pid: (bpf_get_current_pid_tgid() >> 32) as u32,
             uid: bpf_get_current_uid_gid() as u32,
-            comm: bpf_get_current_comm().unwrap_or([0; COMM]),
+            comm: current_comm(),
         },
         role: u32::from(role::SOURCE),
         flags: 0,

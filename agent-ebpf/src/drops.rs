@@ -12,6 +12,7 @@ use wellhead_common::{
 };
 
 use crate::{
+    handshakes,
     kernel::{Struct, field, offset, prototype},
     output::{add_atomically, count},
     socket::{netns, sock_cgroup_id},
@@ -65,6 +66,7 @@ pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
         epoch: steering::get(state::TALLY_EPOCH) as u32,
         reserved: 0,
     };
+    handshakes::note(packet, protocol, &key);
     if add(&key) {
         return 0;
     }

@@ -2,8 +2,11 @@
 
 use core::ptr;
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
-use wellhead_common::{fields::ABSENT, kernel_fields, limits::COMM};
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_get_current_comm, bpf_probe_read_kernel},
+};
+use wellhead_common::{Sixteen, fields::ABSENT, kernel_fields};
 
 macro_rules! declare_offsets {
     ($($name:ident: $width:literal, $structure:literal, [$($path:literal),+];)+) => {
@@ -145,7 +148,7 @@ pub(crate) unsafe fn task_cgroup_id(task: Struct) -> u64 {
 /// # Safety
 /// `task` must be a `struct task_struct`.
 #[inline(always)]
-pub(crate) unsafe fn task_comm(task: Struct) -> [u8; COMM] {
+pub(crate) unsafe fn task_comm(task: Struct) -> Sixteen {
     // SAFETY: as said.
     unsafe { sixteen_bytes(task, &offset::TASK_COMM) }
 }
@@ -155,14 +158,25 @@ pub(crate) unsafe fn task_comm(task: Struct) -> [u8; COMM] {
 /// # Safety
 /// `base` must be a pointer the verifier knows the type of, `at` the offset of such an array in it, or of a union of them.
 #[inline(always)]
-pub(crate) unsafe fn sixteen_bytes(base: Struct, at: &Global<u32>) -> [u8; 16] {
+pub(crate) unsafe fn sixteen_bytes(base: Struct, at: &Global<u32>) -> Sixteen {
     // SAFETY: the verifier allows loads of any width inside an array of integers.
     unsafe {
         let start = address(base, at).cast::<u64>();
-        let first = ptr::read_volatile(start).to_ne_bytes();
-        let second = ptr::read_volatile(start.add(1)).to_ne_bytes();
-        core::mem::transmute([first, second])
+        sixteen([ptr::read_volatile(start), ptr::read_volatile(start.add(1))])
     }
+}
+
+/// Two words in the machine's byte order.
+#[inline(always)]
+pub(crate) const fn sixteen(words: [u64; 2]) -> Sixteen {
+    // SAFETY: as many bytes, which may be any, with the same alignment.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// The name of whoever runs.
+#[inline(always)]
+pub(crate) fn current_comm() -> Sixteen {
+    bpf_get_current_comm().map_or_else(|_unknown| Sixteen::default(), Sixteen)
 }
 
 /// When a task's process started.

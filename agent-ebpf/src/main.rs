@@ -13,6 +13,7 @@ mod classic;
 mod classic_tcp;
 mod dns;
 mod drops;
+mod handshakes;
 mod kernel;
 mod live;
 mod nested;

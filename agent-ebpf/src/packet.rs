@@ -2,7 +2,12 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 
-use crate::drops::{ETH_P_IP, ETH_P_IPV6};
+use wellhead_common::Sixteen;
+
+use crate::{
+    drops::{ETH_P_IP, ETH_P_IPV6},
+    kernel::sixteen,
+};
 
 /// Numbers of protocols and of extensions of IPv6 (`include/uapi/linux/in.h`, `in6.h`).
 pub(crate) const TCP: u8 = 6;
@@ -48,8 +53,8 @@ pub(crate) struct Transport {
 
 /// Both ends of a packet, seen from the socket.
 pub(crate) struct Ends {
-    pub(crate) local_address: [u8; 16],
-    pub(crate) remote_address: [u8; 16],
+    pub(crate) local_address: Sixteen,
+    pub(crate) remote_address: Sixteen,
     pub(crate) local_port: u16,
     pub(crate) remote_port: u16,
 }
@@ -121,7 +126,7 @@ impl Transport {
             let [source, destination]: [u32; 2] = load(packet, 12)?;
             (mapped(source), mapped(destination))
         } else {
-            load::<([u8; 16], [u8; 16])>(packet, 8)?
+            load::<(Sixteen, Sixteen)>(packet, 8)?
         };
         Some(match way {
             Way::Out => Ends {
@@ -142,9 +147,9 @@ impl Transport {
 
 /// An IPv4 address in network byte order, as IPv4-mapped IPv6.
 #[inline(always)]
-pub(crate) fn mapped(address: u32) -> [u8; 16] {
+pub(crate) fn mapped(address: u32) -> Sixteen {
     let [a, b, c, d] = address.to_ne_bytes();
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    sixteen([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
 }
 
 /// Bytes at these places of a header that has `LENGTH`; without a call where the packet's beginning can be read, and that is nearly

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_uid_gid,
+        bpf_get_current_cgroup_id, bpf_get_current_uid_gid,
         bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
     },
     macros::{btf_tracepoint, map},
@@ -11,15 +11,16 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use wellhead_common::{
+    Sixteen,
     counts,
-    limits::{ARGUMENTS, COMM, FILE_NAME},
+    limits::{ARGUMENTS, FILE_NAME},
     maps::{ProcessKey, SpillKey, SpillValue},
     record::{EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, exec_flag},
 };
 
 use crate::{
     kernel::{
-        Struct, captured, field, offset, process_start, prototype, task_cgroup_id, task_comm,
+        Struct, captured, current_comm, field, offset, process_start, prototype, task_cgroup_id, task_comm,
     },
     output::{PROCESS, count, write_header},
     spill::spill,
@@ -67,7 +68,7 @@ pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
             record.parent_start_ns = process_start(parent);
         });
         if !sent {
-            lost(Kind::Fork, cgroup_id, [0; COMM], 0);
+            lost(Kind::Fork, cgroup_id, Sixteen::default(), 0);
         }
     }
     0
@@ -75,7 +76,7 @@ pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
 
 /// Counts a record that found the ring full.
 #[inline(always)]
-fn lost(kind: Kind, cgroup_id: u64, comm: [u8; COMM], status: u32) {
+fn lost(kind: Kind, cgroup_id: u64, comm: Sixteen, status: u32) {
     let key = SpillKey {
         cgroup_id,
         subject: comm,
@@ -117,7 +118,7 @@ pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         record.parent_pid = field(parent, &offset::TASK_TGID);
         record.uid = bpf_get_current_uid_gid() as u32;
         record.start_ns = process_start(task);
-        record.comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+        record.comm = current_comm();
         record.file_name_length = file_name as u32;
         record.arguments_length = arguments as u32;
         let length = EXEC_FIXED + file_name + arguments;
@@ -220,7 +221,7 @@ pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
         } else {
             own_status
         };
-        let comm = bpf_get_current_comm().unwrap_or([0; COMM]);
+        let comm = current_comm();
         let sent = PROCESS.put::<Exit>(Kind::Exit, |record| {
             let about = (now, cgroup_id);
             write_header(&mut record.header, Kind::Exit, size_of::<Exit>(), about);
@@ -309,5 +310,5 @@ struct Victim {
     cgroup_id: u64,
     pid: u32,
     start_ns: u64,
-    comm: [u8; COMM],
+    comm: Sixteen,
 }

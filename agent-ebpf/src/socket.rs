@@ -1,13 +1,13 @@
 //! Reading TCP sockets.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{
         bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_jiffies64, bpf_skc_to_tcp_sock,
     },
 };
 use wellhead_common::{
-    limits::COMM,
+    Sixteen,
     maps::{Limited, ListenerKey, Process, Retransmits, Traffic},
     record::{Socket, tcp_flag},
 };
@@ -186,7 +186,7 @@ pub(crate) fn min_rtt_us(tcp: Struct) -> u32 {
 
 /// The remote address; IPv4 as IPv4-mapped IPv6.
 #[inline(always)]
-pub(crate) fn remote_address(sock: Struct, family: u16) -> [u8; 16] {
+pub(crate) fn remote_address(sock: Struct, family: u16) -> Sixteen {
     // SAFETY: `sock` is a `struct sock`.
     unsafe {
         if family == AF_INET {
@@ -199,7 +199,7 @@ pub(crate) fn remote_address(sock: Struct, family: u16) -> [u8; 16] {
 
 /// Likewise the local address.
 #[inline(always)]
-pub(crate) fn local_address(sock: Struct, family: u16) -> [u8; 16] {
+pub(crate) fn local_address(sock: Struct, family: u16) -> Sixteen {
     // SAFETY: `sock` is a `struct sock`.
     unsafe {
         if family == AF_INET {
@@ -310,7 +310,7 @@ pub(crate) fn current_process() -> Process {
         return Process {
             pid: (bpf_get_current_pid_tgid() >> 32) as u32,
             uid: bpf_get_current_uid_gid() as u32,
-            comm: bpf_get_current_comm().unwrap_or([0; COMM]),
+            comm: current_comm(),
         };
     }
     // SAFETY: the helper has no arguments, and returns a `struct task_struct`.

@@ -7,8 +7,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use wellhead_common::{
-    counts,
-    limits::COMM,
+    Sixteen, counts,
     maps::{
         Connection, Limited, ListenerKey, Process, Retransmits, SPILL_SHUT_DOWN, SpillKey,
         SpillValue, Traffic,
@@ -44,7 +43,7 @@ const UNMET: Connection = Connection {
     owner: Process {
         pid: 0,
         uid: 0,
-        comm: [0; COMM],
+        comm: Sixteen([0; 16]),
     },
     role: role::UNKNOWN as u32,
     flags: tcp_flag::OLDER_THAN_AGENT | tcp_flag::UNMET,
@@ -368,6 +367,11 @@ impl End {
         write_ends(&mut record.socket, self.sock, &self.ends);
         write_totals(record, self.sock, self.tcp, connection);
         record.state = self.state;
+        if kind as u32 == Kind::TcpConnectFailed as u32 {
+            // Nothing was acknowledged.
+            // SAFETY: `tcp` is a `struct tcp_sock`.
+            record.initial_sequence = unsafe { field(self.tcp, &offset::TCP_SND_UNA) };
+        }
         NETWORK.send(room, kind);
         true
     }
@@ -438,6 +442,8 @@ pub(crate) fn write_totals(
     record.traffic = traffic(sock, tcp, record.socket.id, connection.reported.snapshot);
     record.reported = connection.reported;
     record.min_rtt_us = min_rtt_us(tcp);
+    record.initial_sequence = 0;
+    record.reserved = 0;
     // SAFETY: `sock` is a `struct sock`, `tcp` a `struct tcp_sock`.
     unsafe {
         // The kernel keeps it times eight.

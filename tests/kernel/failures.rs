@@ -129,7 +129,7 @@ pub(crate) fn local_port(socket: &OwnedFd) -> Result<u16> {
 }
 
 /// Waits until the attempt has failed.
-fn error_of(attempt: &OwnedFd) -> Result<Errno> {
+pub(crate) fn error_of(attempt: &OwnedFd) -> Result<Errno> {
     for _ in 0..10_000 {
         if let Err(error) = sockopt::socket_error(attempt)? {
             return Ok(error);

@@ -4,8 +4,8 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    classic, collisions, connections, conntrack, dns, endings, executions, failures, heartbeat,
-    invariants, ladder, left_out, live, lost_ends, lost_opens, many_live, missed_ends, missed_none,
+    classic, collisions, connections, conntrack, delays, dns, endings, executions, failures, heartbeat,
+    invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens, many_live, missed_ends, missed_none,
     nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
     restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd,
     tcp_script, udp,
@@ -53,6 +53,9 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("resets_both_ways", tcp_health::resets_both_ways),
     ("full_queue", tcp_health::full_queue),
     ("held_up", tcp_health::held_up),
+    ("lost_handshakes", lost_handshakes::attempts),
+    ("far_away", delays::far_away),
+    ("far_and_lossy", delays::far_and_lossy),
     ("datagrams", udp::datagrams),
     ("overflow", udp::overflow),
     ("look_ups", dns::look_ups),
@@ -132,6 +135,15 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     (
         "health_limits_are_the_kernels",
         tcp_health::limits_are_the_kernels,
+    ),
+    (
+        "lost_handshakes_are_why_attempts_fail",
+        lost_handshakes::are_why_attempts_fail,
+    ),
+    ("delays_are_the_kernels", delays::are_the_kernels),
+    (
+        "delays_and_losses_are_the_kernels",
+        delays::retransmits_are_the_kernels,
     ),
     ("udp_datagrams_are_counted", udp::datagrams_are_counted),
     ("dns_look_ups_are_counted", dns::look_ups_are_counted),

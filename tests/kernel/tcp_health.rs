@@ -121,13 +121,18 @@ fn of_reason(snapshot: &Snapshot, reason: &str) -> i64 {
 }
 
 pub(crate) fn retransmits_are_the_kernels() -> Result<()> {
+    check_retransmits("lossy", LOSSY)
+}
+
+/// Compares what is told of a workload's connections, so many, with the kernel's counters, which it says.
+pub(crate) fn check_retransmits(workload: &str, connections: usize) -> Result<()> {
     let cgroup = CgroupGuard::new()?;
     let live = Live::start_with(settings(Some(cgroup.id())), |pipeline| {
         pipeline.snapshot_interval = Duration::from_millis(50);
     })?;
-    let said = workload::run(&cgroup, "lossy", &[])?;
+    let said = workload::run(&cgroup, workload, &[])?;
     let kernel = |name: &str| said[name].as_i64().with_context(|| name.to_owned());
-    let ends = snapshot::number(2 * LOSSY);
+    let ends = snapshot::number(2 * connections);
     let read = live.snapshot_when("both ends of all", |snapshot| {
         total(snapshot, Metric::TcpConnectionsClosed, &[]) >= ends
     })?;
@@ -315,7 +320,7 @@ pub(crate) fn held_up(_arguments: &[String]) -> Result<Value> {
 /// State of `include/net/tcp_states.h`.
 const FIN_WAIT2: u8 = 5;
 
-fn tcp_info(stream: &TcpStream) -> Result<Value> {
+pub(crate) fn tcp_info(stream: &TcpStream) -> Result<Value> {
     let mut info = [0_u8; 192];
     let mut length = libc::socklen_t::try_from(info.len())?;
     // SAFETY: the buffer is as long as said and outlives the call.

@@ -30,12 +30,14 @@ pub fn total(snapshot: &Snapshot, metric: Metric, having: &[Pair<'_>]) -> i64 {
     points(snapshot, metric, having).map(total_of).sum()
 }
 
-/// The sum of the seconds that points of a counter of fractions stand at, that have all these attributes.
+/// The sum of the seconds that points of a counter of fractions stand at, or were observed of a histogram, that have all these
+/// attributes.
 pub fn seconds(snapshot: &Snapshot, metric: Metric, having: &[Pair<'_>]) -> f64 {
     points(snapshot, metric, having)
         .map(|point| match &point.value {
             PointValue::Float(seconds) => *seconds,
-            PointValue::Int(_) | PointValue::Histogram(_) => f64::NAN,
+            PointValue::Histogram(histogram) => histogram.sum,
+            PointValue::Int(_) => f64::NAN,
         })
         .sum()
 }

@@ -393,6 +393,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
             .iter()
             .any(|live| *live as u32 == record.state),
         lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
+        initial_sequence: (record.initial_sequence != 0).then_some(record.initial_sequence),
     })
 }
 

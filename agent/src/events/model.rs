@@ -281,6 +281,8 @@ pub struct ConnectionEnd {
     pub handshake_over: bool,
     /// What it carried and its error are not known (no BTF).
     pub lifecycle_only: bool,
+    /// The first sequence number of all, of an attempt that failed, where it is known.
+    pub initial_sequence: Option<u32>,
 }
 
 /// A socket that listens.

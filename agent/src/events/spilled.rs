@@ -184,6 +184,7 @@ fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {
         reported: Totals::default(),
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
         errno: i32::try_from(key.status & !SPILL_SHUT_DOWN).ok()?,
     })
 }

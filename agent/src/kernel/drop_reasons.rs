@@ -5,8 +5,6 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
-use wellhead_common::maps::DropKey;
-
 use super::btf::Btf;
 
 /// The enumeration that has them, and how each begins (`include/net/dropreason-core.h`).
@@ -39,16 +37,16 @@ impl DropReasons {
         }
     }
 
-    /// Why packets counted under this key were dropped.
-    pub(super) fn name(&mut self, key: &DropKey) -> Arc<str> {
-        if key.location != 0 {
-            let place = self.places.entry(key.location);
-            return Arc::clone(place.or_insert_with(|| function_at(key.location)));
+    /// Why a packet was dropped: for a reason, or where the kernel tells none (before 5.17), at a place in it.
+    pub(super) fn name(&mut self, location: u64, reason: u32) -> Arc<str> {
+        if location != 0 {
+            let place = self.places.entry(location);
+            return Arc::clone(place.or_insert_with(|| function_at(location)));
         }
-        match self.names.get(&key.reason) {
+        match self.names.get(&reason) {
             Some(name) => Arc::clone(name),
-            None if key.reason >> OF_SUBSYSTEM != 0 => {
-                format!("SUBSYS_{}", key.reason >> OF_SUBSYSTEM).into()
+            None if reason >> OF_SUBSYSTEM != 0 => {
+                format!("SUBSYS_{}", reason >> OF_SUBSYSTEM).into()
             }
             None => UNKNOWN.into(),
         }
@@ -105,13 +103,7 @@ mod tests {
             names: HashMap::from([(2, Arc::from("NOT_SPECIFIED"))]),
             places: HashMap::new(),
         };
-        let mut of = |reason| {
-            let key = DropKey {
-                reason,
-                ..DropKey::default()
-            };
-            reasons.name(&key).to_string()
-        };
+        let mut of = |reason| reasons.name(0, reason).to_string();
         assert_eq!(of(2), "NOT_SPECIFIED");
         assert_eq!(of(3), "_OTHER");
         assert_eq!(of(0x1_0002), "SUBSYS_1");

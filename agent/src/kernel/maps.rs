@@ -5,7 +5,7 @@ use aya::maps::{MapInfo, MapType};
 use wellhead_common::{
     counts,
     maps::{
-        Connection, DropKey, ListenerKey, Process, ProcessKey, Retransmits, SpillKey, SpillValue,
+        Connection, DropKey, ListenerKey, LostHandshake, Process, ProcessKey, Retransmits, SpillKey, SpillValue,
         UdpKey, UdpValue, state,
     },
 };
@@ -135,6 +135,15 @@ pub(super) const MAPS: &[MapSpec] = &[
         kind: MapType::Hash,
         key: size_of::<DropKey>(),
         value: size_of::<u64>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Drops),
+        size: |settings| settings.drops,
+    },
+    MapSpec {
+        name: "LOST_HANDSHAKES",
+        kind: MapType::LruHash,
+        key: size_of::<u32>(),
+        value: size_of::<LostHandshake>(),
         used_by: Some(Mode::Btf),
         feature: Some(Feature::Drops),
         size: |settings| settings.drops,

@@ -35,6 +35,7 @@ mod roll;
 mod sock_diag;
 mod spill;
 mod steering;
+mod lost_handshakes;
 mod tallies;
 mod tracepoint_format;
 
@@ -63,5 +64,6 @@ pub use self::{
     rings::{Ring, Rings},
     roll::ConnectionTable,
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
+    lost_handshakes::LostHandshakes,
     tallies::{Dropped, Tallied, Tallies, TallyEpoch, UdpFlow},
 };

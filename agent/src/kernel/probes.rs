@@ -14,6 +14,7 @@ use super::{
     FeatureStatus, Hooks, LiveIterators, Rings, WantConntrack, classic, conntrack,
     counts::{ControlMaps, sum},
     features::{NOT_WANTED, ProgramStatus, WHOLE_IS_OFF},
+    drop_reasons::DropReasons,
     handover::{Switched, turn_switch},
     hooks::Step,
     load::{Facts, Loaded, aya_btf, load},
@@ -22,6 +23,7 @@ use super::{
     spill::SpillMap,
     steering::Steering,
     tallies::Tallies,
+    lost_handshakes::LostHandshakes,
 };
 use crate::{causes::chain, memory};
 
@@ -139,6 +141,8 @@ pub struct Probes {
     pub programs: AttachedPrograms,
     /// Where they count without telling of each.
     pub tallies: Option<Tallies>,
+    /// Why handshakes got lost.
+    pub lost_handshakes: Option<LostHandshakes>,
     /// What is there already.
     pub live: Arc<LiveIterators>,
     /// Where translated connections really go, if that can be told.
@@ -224,11 +228,18 @@ impl Probes {
         settings.hooks.pass(Step::Attached);
         let mut probes =
             Self::let_work(object, running, features, pinning, (settings, fingerprint))?;
-        if let Some(tallies) = &mut probes.tallies {
-            tallies.know_reasons(facts.drop_reasons.clone());
-        }
+        probes.know_reasons(&facts.drop_reasons);
         probes.programs.know_cookies(facts.has_cookies());
         Ok(probes)
+    }
+
+    fn know_reasons(&mut self, reasons: &DropReasons) {
+        if let Some(tallies) = &mut self.tallies {
+            tallies.know_reasons(reasons.clone());
+        }
+        if let Some(lost) = &mut self.lost_handshakes {
+            lost.know_reasons(reasons.clone());
+        }
     }
 
     /// Turns the switch and takes what the daemon reads.
@@ -284,11 +295,19 @@ impl Probes {
         } else {
             None
         };
+        let drops = features
+            .iter()
+            .find(|status| status.feature == Feature::Drops && status.is_on());
+        let lost_handshakes = match drops {
+            Some(_) => LostHandshakes::new(take_raw(&mut object, "LOST_HANDSHAKES")?),
+            None => None,
+        };
         let programs = AttachedPrograms::new(object, running, maps, pins, leftovers.spills);
         Ok(Self {
             rings,
             programs,
             tallies,
+            lost_handshakes,
             live,
             conntrack: None,
             features,

@@ -2,7 +2,7 @@
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use wellhead_common::{
-    maps::{DropKey, SpillKey, SpillValue, UdpKey, UdpValue},
+    maps::{DropKey, LostHandshake, SpillKey, SpillValue, UdpKey, UdpValue},
     record::Kind,
 };
 
@@ -90,6 +90,7 @@ pub(super) trait Plain: Copy {}
 impl Plain for SpillKey {}
 impl Plain for SpillValue {}
 impl Plain for DropKey {}
+impl Plain for LostHandshake {}
 impl Plain for UdpKey {}
 impl Plain for UdpValue {}
 impl Plain for u64 {}

@@ -113,7 +113,7 @@ impl Tallies {
                 .map(|(key, packets)| Dropped {
                     cgroup_id: key.cgroup_id,
                     netns: key.netns,
-                    reason: self.reasons.name(&key),
+                    reason: self.reasons.name(key.location, key.reason),
                     packets,
                 })
                 .collect(),

@@ -67,6 +67,13 @@ pub enum Told {
         /// Who answered.
         backend: SocketAddr,
     },
+    /// Why a packet of a handshake was dropped. Comes before what it was asked for.
+    LostHandshake {
+        /// The number it began with.
+        sequence: u32,
+        /// As the kernel calls it.
+        reason: Arc<str>,
+    },
     /// What the kernel counted by now.
     Counts(Counts),
     /// What the kernel added up of records that found their ring full.

@@ -79,6 +79,7 @@ mod tests {
                 errno,
                 handshake_over: false,
                 lifecycle_only: false,
+                initial_sequence: None,
             };
             assert_eq!(connect_failure(&end), expected);
         };

@@ -261,6 +261,9 @@ fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attri
     let mut attributes = connection_attributes(occurrence, &end.connection);
     let error = connect_failure(end);
     attributes.push(("error.type", Value::Static(error)));
+    if let Some(reason) = occurrence.drop_reason {
+        attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));
+    }
     attributes.extend(verdict(verdict::of_failure(error)));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));

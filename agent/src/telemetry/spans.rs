@@ -132,6 +132,9 @@ impl SpanBuilder {
                 Value::Int(i64::try_from(took).unwrap_or(i64::MAX)),
             ));
         }
+        if let Some(reason) = occurrence.drop_reason {
+            attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));
+        }
         let (name, kind) = match connection.role {
             Some(Role::Destination) => ("tcp accept", SpanKind::Server),
             Some(Role::Source) | None => ("tcp connect", SpanKind::Client),
@@ -242,6 +245,7 @@ mod tests {
             owner: OwnerId(1),
             process: Some(&process),
             backend: None,
+            drop_reason: None,
         };
         builder.span(&occurrence, |boot_ns| boot_ns + 1_000, None)
     }
@@ -328,6 +332,7 @@ mod tests {
             errno,
             handshake_over: false,
             lifecycle_only: false,
+            initial_sequence: None,
         };
         let event = Event {
             boot_ns: 900,
@@ -341,6 +346,7 @@ mod tests {
             owner: OwnerId(1),
             process: None,
             backend: None,
+            drop_reason: None,
         };
         let process = process(CHILD, Some(ROOT));
         let builder = SpanBuilder::new("boot", true, slow);

@@ -63,6 +63,7 @@ mod tests {
             errno,
             handshake_over: true,
             lifecycle_only: false,
+            initial_sequence: None,
         }
     }
 

@@ -140,6 +140,7 @@ impl Pipeline {
         let Probes {
             rings,
             tallies,
+            lost_handshakes,
             mut programs,
             features,
             live,
@@ -153,7 +154,7 @@ impl Pipeline {
         let clock = Clock::new();
         let about = About {
             start_unix_nano: clock.now_unix_nano(),
-            source: Kernel::new(programs, conntrack),
+            source: Kernel::new(programs, conntrack, lost_handshakes),
             features,
             exports: Arc::clone(&inputs.exports),
             kube: inputs.pods.as_ref().map(|pods| pods.status.clone()),

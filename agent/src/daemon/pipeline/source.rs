@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::causes::chain;
 use crate::counters::Counters;
-use crate::kernel::{AttachedPrograms, Conntrack, ConntrackError, ProgramStats, Transport};
+use crate::kernel::{AttachedPrograms, Conntrack, ConntrackError, LostHandshakes, ProgramStats, Transport};
 
 /// Who answers.
 pub(super) trait Source {
@@ -40,19 +41,28 @@ pub(super) trait Source {
         remote: SocketAddr,
         counters: &Counters,
     ) -> Option<SocketAddr>;
+
+    /// Why a packet of the handshake that began with this number was dropped on this node, if one was.
+    fn lost_handshake(&mut self, sequence: u32) -> Option<Arc<str>>;
 }
 
 /// The kernel.
 pub(super) struct Kernel {
     pub(super) programs: AttachedPrograms,
     conntrack: Option<Conntrack>,
+    lost_handshakes: Option<LostHandshakes>,
 }
 
 impl Kernel {
-    pub(super) fn new(programs: AttachedPrograms, conntrack: Option<Conntrack>) -> Self {
+    pub(super) fn new(
+        programs: AttachedPrograms,
+        conntrack: Option<Conntrack>,
+        lost_handshakes: Option<LostHandshakes>,
+    ) -> Self {
         Self {
             programs,
             conntrack,
+            lost_handshakes,
         }
     }
 }
@@ -117,6 +127,10 @@ impl Source for Kernel {
             }
         }
     }
+
+    fn lost_handshake(&mut self, sequence: u32) -> Option<Arc<str>> {
+        self.lost_handshakes.as_mut()?.take(sequence)
+    }
 }
 
 /// What a recording says the kernel said.
@@ -125,13 +139,15 @@ pub(super) struct Recorded {
     cookies: bool,
     /// By both ends as they were asked for.
     backends: HashMap<(SocketAddr, SocketAddr), SocketAddr>,
+    /// By the number that was asked for.
+    lost_handshakes: HashMap<u32, Arc<str>>,
 }
 
 impl Recorded {
     pub(super) fn new(cookies: bool) -> Self {
         Self {
             cookies,
-            backends: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -143,6 +159,11 @@ impl Recorded {
         backend: SocketAddr,
     ) {
         self.backends.insert((local, remote), backend);
+    }
+
+    /// The kernel said why a handshake got lost. It is asked for next, and once.
+    pub(super) fn learn_lost_handshake(&mut self, sequence: u32, reason: Arc<str>) {
+        self.lost_handshakes.insert(sequence, reason);
     }
 }
 
@@ -188,5 +209,9 @@ impl Source for Recorded {
         _counters: &Counters,
     ) -> Option<SocketAddr> {
         self.backends.remove(&(local, remote))
+    }
+
+    fn lost_handshake(&mut self, sequence: u32) -> Option<Arc<str>> {
+        self.lost_handshakes.remove(&sequence)
     }
 }

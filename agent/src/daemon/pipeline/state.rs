@@ -325,6 +325,7 @@ impl<S: Source> State<S> {
         self.forget_unmet(event);
         let ended = self.follow_process(event, owner);
         let backend = self.backend(event);
+        let drop_reason = self.drop_reason(event);
         let is_told = self.is_told(event);
         // Counting connections takes no process.
         let is_named = is_told
@@ -345,6 +346,7 @@ impl<S: Source> State<S> {
                 _ => None,
             },
             backend,
+            drop_reason: drop_reason.as_ref(),
         };
         self.store.forget_observed();
         self.aggregator

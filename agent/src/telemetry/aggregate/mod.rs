@@ -41,6 +41,8 @@ pub struct Occurrence<'a> {
     pub program: Option<&'a Arc<str>>,
     /// Whom the address that was dialled was translated to, where it is a Service's and that is known.
     pub backend: Option<SocketAddr>,
+    /// Why this node dropped a packet of the handshake, of an attempt that failed, where it did.
+    pub drop_reason: Option<&'a Arc<str>>,
 }
 
 impl Occurrence<'_> {

@@ -115,6 +115,7 @@ pub(super) fn flow_at(
         owner,
         process: None,
         backend: None,
+        drop_reason: None,
     };
     flows.of(identity, &occurrence, like)
 }

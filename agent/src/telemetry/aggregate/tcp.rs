@@ -158,7 +158,11 @@ pub(super) fn failed(
     let now = occurrence.unix_nano;
     let flow = flows.of(identity, occurrence, &end.connection);
     let error = (Attr::ErrorType, Value::Static(connect_failure(end)));
-    let attributes = store.intern(&flows.attributes_with(flow, error));
+    let mut attributes = flows.attributes_with(flow, error);
+    if let Some(reason) = occurrence.drop_reason {
+        attributes.push((Attr::DropReason, Value::Str(Arc::clone(reason))));
+    }
+    let attributes = store.intern(&attributes);
     let failures = Metric::TcpConnectionFailures;
     store.add(failures, occurrence.owner, attributes, 1, now);
     count_traffic(flows, store, flow, &end.totals, now);

@@ -50,6 +50,7 @@ impl Fixture {
             owner: OwnerId::NODE,
             process: None,
             backend: None,
+            drop_reason: None,
         };
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
@@ -135,6 +136,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         errno,
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
     }
 }
 

@@ -132,6 +132,7 @@ pub const EVENTS: &[Telling] = &[
         severity: "INFO",
         always: ends_and!["error.type", "wellhead.tcp.retransmits"],
         sometimes: &[
+            "wellhead.drop.reason",
             "wellhead.tcp.verdict",
             "process.pid",
             "process.executable.name",
@@ -242,6 +243,7 @@ attributes! {
     "wellhead.tcp.bytes_sent", "int", "Bytes the application wrote and the kernel sent, each once, over the whole life of the connection.";
     "wellhead.tcp.retransmits", "int", "Segments sent again.";
     "wellhead.tcp.rtt", "int", "Smoothed round-trip time in nanoseconds, where the kernel measured one.";
+    "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
     "wellhead.tcp.rtt.min", "int", "Least round-trip time of late in nanoseconds (`net.ipv4.tcp_min_rtt_wlen`), where the kernel measured one.";
     "wellhead.tcp.verdict", "string", "Where to look. `network`: nobody answered, nothing leads there, or more than one in twenty segments had to be sent again. `peer`: it refused, reset, or had no room for more for most of the time. `local`: it never left here, was given up here, or waited for the own send buffer for most of the time. Absent where nothing was wrong, or that is not known.";
 }

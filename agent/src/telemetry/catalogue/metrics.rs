@@ -126,7 +126,7 @@ metrics! {
     /// Connections established and not closed yet.
     TcpConnectionsActive = "wellhead.tcp.connections.active", UpDownCounter Int "{connection}", flow [];
     /// Connections that never reached ESTABLISHED.
-    TcpConnectionFailures = "wellhead.tcp.connection.failures", Counter Int "{connection}", flow [ErrorType];
+    TcpConnectionFailures = "wellhead.tcp.connection.failures", Counter Int "{connection}", flow [ErrorType, DropReason];
     /// Time from the request to open a connection until it was established; told by the source only.
     TcpConnectDuration = "wellhead.tcp.connect.duration", Histogram Float "s", flow [], LATENCY;
     /// Time from established to closed.

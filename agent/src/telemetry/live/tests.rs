@@ -82,6 +82,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
         errno: if all { libc::ECONNRESET } else { 0 },
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
     }
 }
 
@@ -152,6 +153,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         owner: OwnerId::NODE,
         process,
         backend: None,
+        drop_reason: None,
     };
     let live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
     let keys = live.attributes.into_iter().map(|(key, _)| key);
@@ -172,6 +174,7 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         owner: OwnerId::NODE,
         process: Some(process),
         backend: None,
+        drop_reason: None,
     };
     let builder = SpanBuilder::new("boot", true, Some(0));
     let span = builder.span(&occurrence, |boot_ns| boot_ns, Some((ID, process)));
@@ -248,6 +251,7 @@ fn spans_are_as_catalogued() {
         errno: libc::ECONNRESET,
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
@@ -255,6 +259,7 @@ fn spans_are_as_catalogued() {
         errno: 0,
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
         ..begun(Everything, Role::Source)
     };
     let mut samples = vec![

@@ -98,6 +98,23 @@ impl<S: Source> State<S> {
         Some(backend)
     }
 
+    /// Why this node dropped a packet of the handshake, of an attempt that failed.
+    pub(super) fn drop_reason(&mut self, event: &Event<'_>) -> Option<Arc<str>> {
+        let Body::TcpConnectFailed(ConnectionEnd {
+            initial_sequence: Some(sequence),
+            ..
+        }) = event.body
+        else {
+            return None;
+        };
+        let reason = self.about.source.lost_handshake(sequence)?;
+        self.note(|| Told::LostHandshake {
+            sequence,
+            reason: Arc::clone(&reason),
+        });
+        Some(reason)
+    }
+
     /// Now, on both clocks.
     pub(super) fn moment(&self) -> Moment {
         let boot = self.clock.now();

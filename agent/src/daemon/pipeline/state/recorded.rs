@@ -97,6 +97,9 @@ impl State<Recorded> {
                 remote,
                 backend,
             } => self.source().learn_backend(local, remote, backend),
+            Told::LostHandshake { sequence, reason } => {
+                self.source().learn_lost_handshake(sequence, reason);
+            }
             Told::Counts(counts) => counts.set(&self.counters),
             Told::Spilled(spilled) => self.count_spilled(&spilled.entries()),
             Told::Tallied(tallied) => self.count_tallied(tallied),

@@ -29,6 +29,7 @@ fn ended(totals: Totals, errno: i32) -> ConnectionEnd {
         errno,
         handshake_over: true,
         lifecycle_only: false,
+        initial_sequence: None,
     }
 }
 

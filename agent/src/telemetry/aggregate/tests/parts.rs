@@ -14,6 +14,7 @@ fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
         reported: totals(told),
         handshake_over: false,
         lifecycle_only: false,
+        initial_sequence: None,
         errno: 0,
     }
 }

@@ -1,0 +1,149 @@
+//! Attempts that fail because a packet of the handshake is dropped on this node, and by whom.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+
+};
+
+use anyhow::{Result, ensure};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
+};
+use serde_json::{Value, json};
+use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead_tests::{
+    capture::{Live, settings},
+    cgroup::CgroupGuard,
+    snapshot::{number, total},
+    workload,
+};
+
+use crate::{
+    failures::error_of,
+    paths::{self, SERVER, Way, at_server, between_pods},
+};
+
+const OWN_OUTPUT: u16 = 8_081;
+const FORWARD: u16 = 8_082;
+const PEERS_INPUT: u16 = 8_083;
+const PEERS_OUTPUT: u16 = 8_084;
+const FORWARD_BACK: u16 = 8_085;
+const CLOSED: u16 = 8_086;
+
+/// Attempts at each port: over IPv4, over IPv6.
+const ATTEMPTS: usize = 3;
+
+const LOSSES: Way = Way {
+    client: "table inet wh { chain out { type filter hook output priority 0; tcp dport 8081 drop; } }",
+    node: "table inet wh { chain forward { type filter hook forward priority 0; tcp dport 8082 drop; tcp sport 8085 drop; } }",
+    server: "table inet wh {
+        chain in { type filter hook input priority 0; tcp dport 8083 drop; }
+        chain out { type filter hook output priority 0; tcp sport 8084 drop; }
+    }",
+    commands: "",
+};
+
+/// The workload: attempts at ports, packets of which are dropped in five places, and at one that nobody listens on.
+pub(crate) fn attempts(_arguments: &[String]) -> Result<Value> {
+    between_pods(LOSSES, ask, || {
+        let listeners: Vec<TcpListener> = [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK]
+            .into_iter()
+            .map(|port| TcpListener::bind(("::", port)))
+            .collect::<std::io::Result<_>>()?;
+        Ok(Box::new(move || {
+            drop(listeners);
+            Ok(())
+        }))
+    })?;
+    Ok(json!({}))
+}
+
+fn ask() -> Result<()> {
+    let lost = [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK];
+    let mut under_way = Vec::new();
+    for address in SERVER {
+        for port in lost {
+            for _ in 0..ATTEMPTS {
+                under_way.push(attempt(at_server(address, port)?)?);
+            }
+        }
+        for _ in 0..ATTEMPTS {
+            let error = error_of(&attempt(at_server(address, CLOSED)?)?)?;
+            ensure!(error == Errno::CONNREFUSED, "{error} instead of refused");
+        }
+    }
+    for attempt in under_way {
+        let error = error_of(&attempt)?;
+        ensure!(error == Errno::TIMEDOUT, "{error} instead of a timeout");
+    }
+    Ok(())
+}
+
+/// One that gives up when the SYN would be sent a second time, after a second.
+fn attempt(to: SocketAddr) -> Result<OwnedFd> {
+    let family = if to.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+    sockopt::set_tcp_user_timeout(&socket, 100)?;
+    match connect(&socket, &to) {
+        Err(Errno::INPROGRESS) => Ok(socket),
+        other => anyhow::bail!("not under way: {other:?}"),
+    }
+}
+
+pub(crate) fn are_why_attempts_fail() -> Result<()> {
+    if !paths::programs_are_there("lost_handshakes_are_why_attempts_fail", &["ip", "nft"])? {
+        return Ok(());
+    }
+    let cgroup = CgroupGuard::new()?;
+    let live = Live::start(settings(Some(cgroup.id())))?;
+    workload::run(&cgroup, "lost_handshakes", &[])?;
+    let all = number(6 * 2 * ATTEMPTS);
+    let read = live.snapshot_when("all failures", |snapshot| {
+        total(snapshot, Metric::TcpConnectionFailures, &[]) >= all
+    })?;
+    assert_eq!(total(&read, Metric::TcpConnectionFailures, &[]), all);
+    // Before 5.17 the kernel tells no reasons, but where it happened.
+    let reasons = tells_reasons()?;
+    let of_filter = if reasons { "NETFILTER_DROP" } else { "nf_hook_slow" };
+    for port in [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK] {
+        let port_text = port.to_string();
+        let having = [
+            (Attr::DestinationPort, port_text.as_str()),
+            (Attr::ErrorType, "timed_out"),
+            (Attr::DropReason, of_filter),
+        ];
+        let found = total(&read, Metric::TcpConnectionFailures, &having);
+        assert_eq!(found, number(2 * ATTEMPTS), "port {port}");
+    }
+    let refused = |reason: &str| {
+        let having = [
+            (Attr::ErrorType, "connection_refused"),
+            (Attr::DropReason, reason),
+        ];
+        total(&read, Metric::TcpConnectionFailures, &having)
+    };
+    let of_nobody = if reasons {
+        refused("NO_SOCKET")
+    } else {
+        refused("tcp_v4_rcv") + refused("tcp_v6_rcv")
+    };
+    assert_eq!(of_nobody, number(2 * ATTEMPTS), "nobody listens");
+    Ok(())
+}
+
+/// Whether the kernel does (`kfree_skb_reason`).
+fn tells_reasons() -> Result<bool> {
+    let name = rustix::system::uname();
+    let release = name.release().to_str()?;
+    let mut numbers = release.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        anyhow::bail!("a release of another form: {release}");
+    };
+    Ok((major, minor) >= (5, 17))
+}
