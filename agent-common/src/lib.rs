@@ -12,7 +12,30 @@ pub mod limits;
 pub mod maps;
 pub mod record;
 
-/// Sixteen bytes, an address or a name, that are copied as two words.
+/// Sixteen bytes, an address or a name, which programs copy as two words: of an array of bytes the compiler makes sixteen loads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C, align(8))]
-pub struct Sixteen(pub [u8; 16]);
+#[repr(transparent)]
+pub struct Sixteen([u64; 2]);
+
+impl Sixteen {
+    /// These words, in the machine's byte order.
+    pub const fn of_words(words: [u64; 2]) -> Self {
+        Self(words)
+    }
+
+    /// These bytes.
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self([
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        ])
+    }
+
+    /// The bytes.
+    pub const fn bytes(self) -> [u8; 16] {
+        let [a, b, c, d, e, f, g, h] = self.0[0].to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = self.0[1].to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+}

@@ -7,8 +7,8 @@ use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::BPF_ANY,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid,
-        bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes,
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes,
     },
     macros::{map, tracepoint},
     maps::HashMap,

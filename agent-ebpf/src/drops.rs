@@ -1,6 +1,7 @@
 //! Packets the kernel drops, counted by why and whose they were.
 
 use aya_ebpf::{
+    Global,
     bindings::BPF_NOEXIST,
     macros::{btf_tracepoint, map},
     maps::HashMap,
@@ -27,6 +28,11 @@ pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 const TIME_WAIT: u32 = 1 << 6;
 const NEW_SYN_RECV: u32 = 1 << 12;
 
+/// The reason of what a socket holds as it goes, such as every connection's FIN that was read: nothing got lost. 0 where the kernel
+/// has no such reason.
+#[unsafe(no_mangle)]
+static QUEUE_PURGE: Global<u32> = Global::new(0);
+
 /// Drops since the daemon took them out last. The loader sets its size.
 #[map]
 static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1, 0);
@@ -44,15 +50,19 @@ pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
     if protocol != ETH_P_IP && protocol != ETH_P_IPV6 {
         return 0;
     }
-    if steering::working().is_none() {
-        return 0;
-    }
     let arguments = prototype::DROP_ARGUMENTS.load();
     let (reason, location) = if arguments >= 3 {
         (context.arg::<u64>(2) as u32, 0)
     } else {
         (0, context.arg::<u64>(1))
     };
+    let purged = QUEUE_PURGE.load();
+    if purged != 0 && reason == purged {
+        return 0;
+    }
+    if steering::working().is_none() {
+        return 0;
+    }
     let (cgroup_id, netns) = if arguments >= 4 {
         whose(packet, context.arg(3))
     } else {

@@ -4,7 +4,7 @@ use core::ptr;
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_get_current_comm, bpf_probe_read_kernel},
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_comm},
 };
 use wellhead_common::{Sixteen, fields::ABSENT, kernel_fields};
 
@@ -162,21 +162,18 @@ pub(crate) unsafe fn sixteen_bytes(base: Struct, at: &Global<u32>) -> Sixteen {
     // SAFETY: the verifier allows loads of any width inside an array of integers.
     unsafe {
         let start = address(base, at).cast::<u64>();
-        sixteen([ptr::read_volatile(start), ptr::read_volatile(start.add(1))])
+        Sixteen::of_words([ptr::read_volatile(start), ptr::read_volatile(start.add(1))])
     }
-}
-
-/// Two words in the machine's byte order.
-#[inline(always)]
-pub(crate) const fn sixteen(words: [u64; 2]) -> Sixteen {
-    // SAFETY: as many bytes, which may be any, with the same alignment.
-    unsafe { core::mem::transmute(words) }
 }
 
 /// The name of whoever runs.
 #[inline(always)]
 pub(crate) fn current_comm() -> Sixteen {
-    bpf_get_current_comm().map_or_else(|_unknown| Sixteen::default(), Sixteen)
+    let mut comm = Sixteen::default();
+    // SAFETY: the helper writes as many bytes as it is told there are; should it fail, they stay zero.
+    let _unknown =
+        unsafe { bpf_get_current_comm((&raw mut comm).cast(), size_of_val(&comm) as u32) };
+    comm
 }
 
 /// When a task's process started.

@@ -4,10 +4,7 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 
 use wellhead_common::Sixteen;
 
-use crate::{
-    drops::{ETH_P_IP, ETH_P_IPV6},
-    kernel::sixteen,
-};
+use crate::drops::{ETH_P_IP, ETH_P_IPV6};
 
 /// Numbers of protocols and of extensions of IPv6 (`include/uapi/linux/in.h`, `in6.h`).
 pub(crate) const TCP: u8 = 6;
@@ -149,7 +146,7 @@ impl Transport {
 #[inline(always)]
 pub(crate) fn mapped(address: u32) -> Sixteen {
     let [a, b, c, d] = address.to_ne_bytes();
-    sixteen([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
+    Sixteen::of_words([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
 }
 
 /// Bytes at these places of a header that has `LENGTH`; without a call where the packet's beginning can be read, and that is nearly

@@ -3,16 +3,15 @@
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_uid_gid,
-        bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
+        bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel_str_bytes,
+        generated::bpf_probe_read_user,
     },
     macros::{btf_tracepoint, map},
     maps::{LruHashMap, PerCpuArray},
     programs::BtfTracePointContext,
 };
 use wellhead_common::{
-    Sixteen,
-    counts,
+    Sixteen, counts,
     limits::{ARGUMENTS, FILE_NAME},
     maps::{ProcessKey, SpillKey, SpillValue},
     record::{EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, exec_flag},
@@ -20,7 +19,8 @@ use wellhead_common::{
 
 use crate::{
     kernel::{
-        Struct, captured, current_comm, field, offset, process_start, prototype, task_cgroup_id, task_comm,
+        Struct, captured, current_comm, field, offset, process_start, prototype, task_cgroup_id,
+        task_comm,
     },
     output::{PROCESS, count, write_header},
     spill::spill,

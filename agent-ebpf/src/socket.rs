@@ -14,8 +14,8 @@ use wellhead_common::{
 
 use crate::{
     kernel::{
-        JIFFIES_PER_SECOND, Struct, address, cgroup_id, cgroup_id_of_untyped, field, offset,
-        present, prototype, sixteen_bytes, task_comm,
+        JIFFIES_PER_SECOND, Struct, address, cgroup_id, cgroup_id_of_untyped, current_comm, field,
+        offset, present, prototype, sixteen_bytes, task_comm,
     },
     packet::mapped,
     retransmits,

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
 use wellhead_common::{
-    counts,
+    Sixteen, counts,
     maps::{SpillKey, SpillValue, state},
     record::Kind,
 };
@@ -25,7 +25,7 @@ pub(crate) fn spill(kind: Kind, mut key: SpillKey, value: &SpillValue) {
     key.epoch = steering::get(state::SPILL_EPOCH) as u32;
     if !add(&key, value) {
         count(counts::SPILL_FULL);
-        key.subject = [0; 16];
+        key.subject = Sixteen::default();
         key.status = 0;
         key.role = 0;
         key.port = 0;

@@ -43,7 +43,7 @@ const UNMET: Connection = Connection {
     owner: Process {
         pid: 0,
         uid: 0,
-        comm: Sixteen([0; 16]),
+        comm: Sixteen::of_words([0; 2]),
     },
     role: role::UNKNOWN as u32,
     flags: tcp_flag::OLDER_THAN_AGENT | tcp_flag::UNMET,

@@ -33,7 +33,13 @@ const LOSSY: usize = 12;
 const EACH: usize = 100_000;
 
 const DELAY: &str = "tc qdisc add dev wh-$1 root netem delay 25ms";
-const LOSS: &str = "table inet wh { chain in { type filter hook input priority 0; meta l4proto tcp numgen random mod 20 0 drop; } }";
+const LOSS: &str = "
+table inet wh {
+    chain in {
+        type filter hook input priority 0
+        meta l4proto tcp numgen random mod 20 0 drop
+    }
+}";
 
 /// What the kernel says of each connection, and how long `connect` took, in seconds.
 #[derive(Default)]
@@ -61,9 +67,8 @@ pub(crate) fn far_away(_arguments: &[String]) -> Result<Value> {
                 stream.read_exact(&mut [0])?;
             }
             let info = tcp_info(&stream)?;
-            let seconds = |name: &str| -> Result<f64> {
-                Ok(info[name].as_f64().context("a number")? / 1e6)
-            };
+            let seconds =
+                |name: &str| -> Result<f64> { Ok(info[name].as_f64().context("a number")? / 1e6) };
             seen.rtt += seconds("rtt")?;
             seen.min_rtt += seconds("min_rtt")?;
         }
@@ -162,7 +167,9 @@ fn can_delay(test: &str) -> Result<bool> {
     if require::is_bare() {
         result?;
     } else if let Err(error) = result {
-        require::say(format_args!("{test} is left out, as nothing delays packets here: {error}"));
+        require::say(format_args!(
+            "{test} is left out, as nothing delays packets here: {error}"
+        ));
         return Ok(false);
     }
     Ok(true)
@@ -191,9 +198,15 @@ pub(crate) fn are_the_kernels() -> Result<()> {
         let mean = snapshot::seconds(&read, metric, &of_source) / count;
         let all = said[name].as_f64().context("a number")?;
         let expected = all / f64::from(u32::try_from(DELAYED)?);
-        ensure!(expected > 0.045, "{name}: nothing was delayed: {expected} s");
+        ensure!(
+            expected > 0.045,
+            "{name}: nothing was delayed: {expected} s"
+        );
         let ratio = mean / expected;
-        ensure!((0.9..1.1).contains(&ratio), "{name}: {mean} s for {expected} s");
+        ensure!(
+            (0.9..1.1).contains(&ratio),
+            "{name}: {mean} s for {expected} s"
+        );
     }
     live.ensure_nothing_lost()
 }

@@ -4,11 +4,11 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    classic, collisions, connections, conntrack, delays, dns, endings, executions, failures, heartbeat,
-    invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens, many_live, missed_ends, missed_none,
-    nested, oom, passive, pid_namespaces, pods, processes, program_stats, recorded, resized,
-    restart, services, sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd,
-    tcp_script, udp,
+    classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
+    heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
+    many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
+    program_stats, recorded, resized, restart, services, sock_diag, socket_owner, spill, storm,
+    tcp_closes, tcp_health, tcp_odd, tcp_script, udp,
 };
 
 /// What the test program does when it is asked to be a workload.

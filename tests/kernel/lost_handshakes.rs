@@ -3,7 +3,6 @@
 use std::{
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
-
 };
 
 use anyhow::{Result, ensure};
@@ -36,22 +35,43 @@ const CLOSED: u16 = 8_086;
 const ATTEMPTS: usize = 3;
 
 const LOSSES: Way = Way {
-    client: "table inet wh { chain out { type filter hook output priority 0; tcp dport 8081 drop; } }",
-    node: "table inet wh { chain forward { type filter hook forward priority 0; tcp dport 8082 drop; tcp sport 8085 drop; } }",
-    server: "table inet wh {
-        chain in { type filter hook input priority 0; tcp dport 8083 drop; }
-        chain out { type filter hook output priority 0; tcp sport 8084 drop; }
-    }",
+    client: "
+table inet wh {
+    chain out {
+        type filter hook output priority 0
+        tcp dport 8081 drop
+    }
+}",
+    node: "
+table inet wh {
+    chain forward {
+        type filter hook forward priority 0
+        tcp dport 8082 drop
+        tcp sport 8085 drop
+    }
+}",
+    server: "
+table inet wh {
+    chain in {
+        type filter hook input priority 0
+        tcp dport 8083 drop
+    }
+    chain out {
+        type filter hook output priority 0
+        tcp sport 8084 drop
+    }
+}",
     commands: "",
 };
 
 /// The workload: attempts at ports, packets of which are dropped in five places, and at one that nobody listens on.
 pub(crate) fn attempts(_arguments: &[String]) -> Result<Value> {
     between_pods(LOSSES, ask, || {
-        let listeners: Vec<TcpListener> = [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK]
-            .into_iter()
-            .map(|port| TcpListener::bind(("::", port)))
-            .collect::<std::io::Result<_>>()?;
+        let listeners: Vec<TcpListener> =
+            [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK]
+                .into_iter()
+                .map(|port| TcpListener::bind(("::", port)))
+                .collect::<std::io::Result<_>>()?;
         Ok(Box::new(move || {
             drop(listeners);
             Ok(())
@@ -110,7 +130,11 @@ pub(crate) fn are_why_attempts_fail() -> Result<()> {
     assert_eq!(total(&read, Metric::TcpConnectionFailures, &[]), all);
     // Before 5.17 the kernel tells no reasons, but where it happened.
     let reasons = tells_reasons()?;
-    let of_filter = if reasons { "NETFILTER_DROP" } else { "nf_hook_slow" };
+    let of_filter = if reasons {
+        "NETFILTER_DROP"
+    } else {
+        "nf_hook_slow"
+    };
     for port in [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK] {
         let port_text = port.to_string();
         let having = [

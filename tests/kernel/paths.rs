@@ -24,6 +24,8 @@ ip address add 10.2.0.1/24 dev wh-a
 ip address add 10.3.0.1/24 dev wh-b
 ip -6 address add fd00:2::1/64 dev wh-a nodad
 ip -6 address add fd00:3::1/64 dev wh-b nodad
+echo 0 > /proc/sys/net/ipv6/conf/wh-a/accept_dad
+echo 0 > /proc/sys/net/ipv6/conf/wh-b/accept_dad
 ip link set wh-a up
 ip link set wh-b up
 echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -36,6 +38,7 @@ fn pod(number: u8) -> String {
         "
 ip address add 10.{number}.0.2/24 dev wh-$1
 ip -6 address add fd00:{number}::2/64 dev wh-$1 nodad
+echo 0 > /proc/sys/net/ipv6/conf/wh-$1/accept_dad
 ip link set wh-$1 up
 ip route add default via 10.{number}.0.1
 ip -6 route add default via fd00:{number}::1
@@ -77,7 +80,10 @@ pub(crate) fn between_pods<T: Send + 'static>(
     let server = Pod::start("server", 3, way.server, way.commands);
     let threads = [&client, &server].map(|pod| pod.thread.recv());
     let [client_thread, server_thread] = threads;
-    shell(NODE, &[&client_thread?.to_string(), &server_thread?.to_string()])?;
+    shell(
+        NODE,
+        &[&client_thread?.to_string(), &server_thread?.to_string()],
+    )?;
     rules(way.node)?;
     let (say_ready, ready) = mpsc::sync_channel(1);
     let (say_done, done) = mpsc::sync_channel(1);
@@ -134,7 +140,10 @@ impl<T: Send + 'static> Pod<T> {
         self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<thread::JoinHandle<Result<T>>> {
-        self.job.send(Box::new(job)).ok().context("the pod is gone")?;
+        self.job
+            .send(Box::new(job))
+            .ok()
+            .context("the pod is gone")?;
         Ok(self.running)
     }
 }

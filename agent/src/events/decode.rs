@@ -248,7 +248,7 @@ fn exit(record: &record::Exit) -> Exit {
         },
         parent_pid: record.parent_pid,
         uid: record.uid,
-        comm: record.comm,
+        comm: record.comm.bytes(),
         status: ExitStatus::from_wait_status(record.status),
     }
 }
@@ -260,7 +260,7 @@ fn found(record: &record::Task) -> Found {
             start_ns: record.start_ns,
         },
         parent_pid: record.parent_pid,
-        comm: record.comm,
+        comm: record.comm.bytes(),
     }
 }
 
@@ -268,7 +268,7 @@ fn oom_kill(record: &record::OomKill) -> OomKill {
     OomKill {
         pid: record.pid,
         start_ns: known(record.start_ns),
-        comm: record.comm,
+        comm: record.comm.bytes(),
     }
 }
 
@@ -339,8 +339,8 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
     Ok(Connection {
         socket_id: socket.id,
         netns: socket.netns,
-        local: SocketAddr::new(canonical(socket.local_address), socket.local_port),
-        remote: SocketAddr::new(canonical(socket.remote_address), socket.remote_port),
+        local: SocketAddr::new(canonical(socket.local_address.bytes()), socket.local_port),
+        remote: SocketAddr::new(canonical(socket.remote_address.bytes()), socket.remote_port),
         role,
         owner: owner(&socket.owner),
         started_ns: known(socket.started_ns),
@@ -355,7 +355,7 @@ fn connection(socket: &record::Socket) -> Result<Connection, DecodeError> {
 fn owner(process: &Process) -> Option<SocketOwner> {
     (process.pid != 0).then_some(SocketOwner {
         pid: process.pid,
-        comm: process.comm,
+        comm: process.comm.bytes(),
     })
 }
 
@@ -363,7 +363,7 @@ fn listener(record: &record::TcpListener) -> Listener {
     Listener {
         socket_id: record.id,
         netns: record.netns,
-        local: SocketAddr::new(canonical(record.address), record.port),
+        local: SocketAddr::new(canonical(record.address.bytes()), record.port),
         owner: owner(&record.owner),
         queue: record.queue,
         limit: record.limit,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wellhead_common::{
+    Sixteen,
     maps::{SPILL_SHUT_DOWN, SpillKey, SpillValue},
     record::{Kind, role},
 };
@@ -61,7 +62,7 @@ pub enum SpilledWhat {
 impl Spilled {
     /// Reads an entry of the spill map; `None` if it is of a kind that is not spilled.
     pub fn new(key: &SpillKey, value: &SpillValue) -> Option<Self> {
-        let name = key.subject;
+        let name = key.subject.bytes();
         let known = name != [0; 16];
         let what = match Kind::from_number(key.kind)? {
             Kind::Fork => SpilledWhat::Forks,
@@ -131,10 +132,10 @@ fn totals(value: &SpillValue) -> Totals {
 
 /// One connection as those the key stands for.
 fn connection(key: &SpillKey) -> Option<Connection> {
-    if key.subject == [0; 16] {
+    if key.subject == Sixteen::default() {
         return None;
     }
-    let mut connection = Connection::like(canonical(key.subject), key.role, key.port);
+    let mut connection = Connection::like(canonical(key.subject.bytes()), key.role, key.port);
     connection.shut_down = key.status & SPILL_SHUT_DOWN != 0;
     Some(connection)
 }
@@ -196,7 +197,7 @@ mod tests {
     fn key(kind: Kind) -> SpillKey {
         SpillKey {
             cgroup_id: 7,
-            subject: *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01",
+            subject: Sixteen::new(*b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01"),
             kind: kind as u32,
             port: 80,
             role: role::DESTINATION,

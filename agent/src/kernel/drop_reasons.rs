@@ -37,6 +37,13 @@ impl DropReasons {
         }
     }
 
+    /// The number of the reason of this name, if the kernel has it.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        let mut all = self.names.iter();
+        all.find(|(_, known)| &***known == name)
+            .map(|(number, _)| *number)
+    }
+
     /// Why a packet was dropped: for a reason, or where the kernel tells none (before 5.17), at a place in it.
     pub(super) fn name(&mut self, location: u64, reason: u32) -> Arc<str> {
         if location != 0 {

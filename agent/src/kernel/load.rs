@@ -48,6 +48,8 @@ impl Facts {
         let current_task = btf.has_function("bpf_get_current_task_btf");
         let drop_arguments = btf.tracepoint_arguments("kfree_skb").unwrap_or_default();
         let retransmit_has_error = btf.tracepoint_arguments("tcp_retransmit_skb") == Some(3);
+        let drop_reasons = DropReasons::of(&btf);
+        let queue_purge = drop_reasons.number("QUEUE_PURGE").unwrap_or_default();
         let mut globals = offsets.globals;
         globals.extend([
             ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
@@ -58,6 +60,7 @@ impl Facts {
                 "DROP_ARGUMENTS",
                 u32::try_from(drop_arguments).unwrap_or_default(),
             ),
+            ("QUEUE_PURGE", queue_purge),
             ("RETRANSMIT_HAS_ERROR", u32::from(retransmit_has_error)),
             ("JIFFIES_PER_SECOND", jiffies::per_second().unwrap_or(0)),
         ]);
@@ -65,7 +68,7 @@ impl Facts {
             mode: Mode::Btf,
             globals,
             absent: offsets.absent,
-            drop_reasons: DropReasons::of(&btf),
+            drop_reasons,
         })
     }
 

@@ -5,8 +5,8 @@ use aya::maps::{MapInfo, MapType};
 use wellhead_common::{
     counts,
     maps::{
-        Connection, DropKey, ListenerKey, LostHandshake, Process, ProcessKey, Retransmits, SpillKey, SpillValue,
-        UdpKey, UdpValue, state,
+        Connection, DropKey, ListenerKey, LostHandshake, Process, ProcessKey, Retransmits,
+        SpillKey, SpillValue, UdpKey, UdpValue, state,
     },
 };
 

@@ -21,6 +21,7 @@ mod layout;
 mod live;
 mod live_tcp;
 mod load;
+mod lost_handshakes;
 mod map_memory;
 mod maps;
 mod netns;
@@ -35,7 +36,6 @@ mod roll;
 mod sock_diag;
 mod spill;
 mod steering;
-mod lost_handshakes;
 mod tallies;
 mod tracepoint_format;
 
@@ -56,6 +56,7 @@ pub use self::{
     live::{LiveIterators, NAMESPACES},
     live_tcp::{LiveTcp, LiveTcpError, live_tcp_connections},
     load::embedded_object,
+    lost_handshakes::LostHandshakes,
     map_memory::map_memory,
     netns::{Inside, NamespaceError, NetworkNamespace, NetworkNamespaces},
     pins::{PinError, remove_pins, restart_status},
@@ -64,6 +65,5 @@ pub use self::{
     rings::{Ring, Rings},
     roll::ConnectionTable,
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
-    lost_handshakes::LostHandshakes,
     tallies::{Dropped, Tallied, Tallies, TallyEpoch, UdpFlow},
 };

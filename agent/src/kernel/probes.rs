@@ -13,17 +13,17 @@ use super::{
     AttachedPrograms, BtfError, Capabilities, Capability, Conntrack, Feature, FeatureState,
     FeatureStatus, Hooks, LiveIterators, Rings, WantConntrack, classic, conntrack,
     counts::{ControlMaps, sum},
-    features::{NOT_WANTED, ProgramStatus, WHOLE_IS_OFF},
     drop_reasons::DropReasons,
+    features::{NOT_WANTED, ProgramStatus, WHOLE_IS_OFF},
     handover::{Switched, turn_switch},
     hooks::Step,
     load::{Facts, Loaded, aya_btf, load},
+    lost_handshakes::LostHandshakes,
     pins::{PinError, Pins, Plan, stand_down_below},
     programs::{Keeping, LADDER, ProgramError, Running},
     spill::SpillMap,
     steering::Steering,
     tallies::Tallies,
-    lost_handshakes::LostHandshakes,
 };
 use crate::{causes::chain, memory};
 
@@ -442,7 +442,7 @@ fn climb(
 
 fn take_raw(object: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {
     match object.take_map(name) {
-        Some(Map::HashMap(map)) => Ok(map),
+        Some(Map::HashMap(map) | Map::LruHashMap(map)) => Ok(map),
         _ => Err(AttachError::Map { name }),
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     fn keys_survive_the_way_through_bytes() {
         let key = SpillKey {
             cgroup_id: 1,
-            subject: *b"0123456789abcdef",
+            subject: wellhead_common::Sixteen::new(*b"0123456789abcdef"),
             epoch: 2,
             kind: 3,
             status: 4,

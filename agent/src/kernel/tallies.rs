@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aya::maps::{HashMap, Map, MapData};
 use serde::{Deserialize, Serialize};
+use wellhead_common::Sixteen;
 use wellhead_common::maps::{DropKey, UdpKey, UdpValue};
 
 use super::drop_reasons::DropReasons;
@@ -126,10 +127,10 @@ impl Tallies {
 }
 
 fn flow(key: &UdpKey, value: &UdpValue) -> UdpFlow {
-    let is_known = key.remote_address != [0; 16];
+    let is_known = key.remote_address != Sixteen::default();
     UdpFlow {
         cgroup_id: key.cgroup_id,
-        remote: is_known.then(|| IpAddr::from(key.remote_address).to_canonical()),
+        remote: is_known.then(|| IpAddr::from(key.remote_address.bytes()).to_canonical()),
         port: key.port,
         role: key.role,
         protocol: key.protocol,

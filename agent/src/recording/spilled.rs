@@ -1,6 +1,7 @@
 //! What the kernel added up of lost records.
 
 use serde::{Deserialize, Serialize};
+use wellhead_common::Sixteen;
 use wellhead_common::maps::{SpillKey, SpillValue};
 
 /// Entries of the spill map.
@@ -37,7 +38,7 @@ impl SpilledEntries {
         let written = entries.iter().map(|(key, value)| {
             let key = Key {
                 cgroup_id: key.cgroup_id,
-                subject: key.subject,
+                subject: key.subject.bytes(),
                 kind: key.kind,
                 status: key.status,
                 role: key.role,
@@ -65,7 +66,7 @@ impl SpilledEntries {
         let read = self.0.iter().map(|(key, value)| {
             let key = SpillKey {
                 cgroup_id: key.cgroup_id,
-                subject: key.subject,
+                subject: Sixteen::new(key.subject),
                 epoch: 0,
                 kind: key.kind,
                 status: key.status,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::causes::chain;
 use crate::counters::Counters;
-use crate::kernel::{AttachedPrograms, Conntrack, ConntrackError, LostHandshakes, ProgramStats, Transport};
+use crate::kernel::{
+    AttachedPrograms, Conntrack, ConntrackError, LostHandshakes, ProgramStats, Transport,
+};
 
 /// Who answers.
 pub(super) trait Source {

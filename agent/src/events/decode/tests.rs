@@ -141,8 +141,10 @@ fn decodes_a_connection() {
         header: header(Kind::TcpClose),
         ..record::TcpClose::default()
     };
-    record.socket.local_address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
-    record.socket.remote_address[15] = 1;
+    record.socket.local_address =
+        wellhead_common::Sixteen::new([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+    record.socket.remote_address =
+        wellhead_common::Sixteen::new([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     record.socket.local_port = 80;
     record.socket.remote_port = 40_000;
     record.socket.role = role::DESTINATION;

@@ -3,6 +3,8 @@
 use super::flows::{FlowId, FlowSeries, Flows, Open};
 use super::{Occurrence, seconds, units};
 use crate::counters::Discard;
+use std::sync::Arc;
+
 use crate::events::{Because, Connection, ConnectionEnd, Limited, Totals};
 use crate::identity::{Identity, Value};
 use crate::telemetry::catalogue::{Attr, Metric};

@@ -1,11 +1,12 @@
 //! Whether a record is handled at once, or waits until it is known who it is about.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::super::source::Source;
 use super::super::waiting::{For, Waiting};
 use super::State;
-use crate::events::{Body, Event, Role, decode};
+use crate::events::{Body, ConnectionEnd, Event, Role, decode};
 use crate::identity::cluster::Moment;
 use crate::identity::{FarEnd, OwnerId};
 use crate::recording::Told;
