@@ -64,7 +64,7 @@ const PYTHON: Need = Need {
     by_hand: "dnf install python3",
 };
 
-const TESTS: [Need; 5] = [
+const TESTS: [Need; 6] = [
     Need {
         what: "bpftool",
         present: || which("bpftool").is_some(),
@@ -78,8 +78,8 @@ const TESTS: [Need; 5] = [
         by_hand: "dnf install valgrind",
     },
     Need {
-        what: "ip, for tests in network namespaces",
-        present: || which("ip").is_some(),
+        what: "ip and tc, for tests in network namespaces",
+        present: || which("ip").is_some() && which("tc").is_some(),
         debian: &["iproute2"],
         by_hand: "dnf install iproute",
     },
@@ -88,6 +88,12 @@ const TESTS: [Need; 5] = [
         present: || which("iptables").is_some(),
         debian: &["iptables"],
         by_hand: "dnf install iptables-nft",
+    },
+    Need {
+        what: "nft, for tests of dropped packets",
+        present: || which("nft").is_some(),
+        debian: &["nftables"],
+        by_hand: "dnf install nftables",
     },
     PYTHON,
 ];

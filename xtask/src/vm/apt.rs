@@ -10,8 +10,28 @@ use crate::debian::Suite;
 
 /// Depends on the newest kernel of its release.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
-/// Modules that guests have, each after those it needs: the kernel's own count of sockets (`sock_diag`).
-const MODULES: [&str; 2] = ["net/ipv4/inet_diag.ko", "net/ipv4/tcp_diag.ko"];
+/// Modules that guests have, each after those it needs: the kernel's own count of sockets (`sock_diag`), and for tests of what may
+/// happen to packets devices in pairs, nftables, and a queue that delays.
+const MODULES: [&str; 8] = [
+    "net/ipv4/inet_diag.ko",
+    "net/ipv4/tcp_diag.ko",
+    "drivers/net/veth.ko",
+    CHECKSUM,
+    "net/netfilter/nfnetlink.ko",
+    "net/netfilter/nf_tables.ko",
+    "net/netfilter/nft_numgen.ko",
+    "net/sched/sch_netem.ko",
+];
+/// Part of the kernel itself from 6.15 on.
+const CHECKSUM: &str = "lib/libcrc32c.ko";
+
+/// Says which modules are kept of a kernel.
+pub(crate) fn modules_kept() -> String {
+    MODULES.join("\n")
+}
+
+/// The file that has [`modules_kept`], beside the directory of modules.
+pub(crate) const MODULE_LIST: &str = "modules.list";
 
 /// A kernel that can be downloaded.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,16 +102,26 @@ fn keep(tree: &Path, release: &str, place: &Path) -> Result<()> {
         modules.join("vmlinuz"),
     ])?;
     let kept = place.join("modules");
+    if kept.exists() {
+        fs::remove_dir_all(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+    }
     fs::create_dir_all(&kept).with_context(|| format!("cannot create {}", kept.display()))?;
-    for name in MODULES {
-        let file = kept.join(Path::new(name).file_name().context("a module has a name")?);
+    for (number, name) in MODULES.iter().enumerate() {
+        let own_name = Path::new(name).file_name().context("a module has a name")?;
+        // In the order of their names they are loaded.
+        let file = kept.join(format!("{number}-{}", own_name.display()));
         let plain = modules.join("kernel").join(name);
         let compressed = plain.with_extension("ko.xz");
         if !plain.is_file() {
+            if *name == CHECKSUM && !compressed.is_file() {
+                continue;
+            }
             Cmd::new("xz").arg("--decompress").arg(&compressed).run()?;
         }
         fs::rename(&plain, &file).with_context(|| format!("cannot keep {}", file.display()))?;
     }
+    let list = place.join(MODULE_LIST);
+    fs::write(&list, modules_kept()).with_context(|| format!("cannot write {}", list.display()))?;
     // Renamed last: where there is an image, there is all of it.
     fs::rename(image, place.join("vmlinuz")).context("cannot keep the image")
 }

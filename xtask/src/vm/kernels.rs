@@ -145,7 +145,7 @@ impl Image {
         })
     }
 
-    /// Modules to be loaded in this order: those a module needs have a name before its own.
+    /// Modules to be loaded in this order.
     pub(crate) fn modules(&self) -> Result<Vec<PathBuf>> {
         let place = self.directory().join("modules");
         let entries = fs::read_dir(&place);
@@ -155,8 +155,10 @@ impl Image {
         Ok(files)
     }
 
+    /// Whether all is there that guests have today.
     fn is_whole(&self) -> bool {
-        self.file.is_file() && self.modules().is_ok_and(|modules| !modules.is_empty())
+        let list = fs::read_to_string(self.directory().join(apt::MODULE_LIST));
+        self.file.is_file() && list.is_ok_and(|list| list == apt::modules_kept())
     }
 
     /// The directory that is this kernel's alone.

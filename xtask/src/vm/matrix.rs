@@ -75,17 +75,17 @@ pub(crate) fn run(kernels: Kernels, filter: &[OsString], bless: Bless) -> Result
     let tests = kernel_tests()?;
     let work = work_directory()?;
     let jobs = jobs(&work)?;
-    let [shell_true, chrt] = companions()?;
-    let programs = [tests, shell_true, chrt];
+    let mut programs = companions()?;
+    let tests_file = tests.file.clone();
+    programs.push(tests);
     let script = script(kernels, filter)?;
     for job in &jobs {
         image::write(&job.initrd, &job.image, &programs, &script)?;
     }
-    let [tests, ..] = programs;
 
     let mut columns = Vec::new();
     if kernels == Kernels::All {
-        columns.push(on_this_machine(&tests.file, filter, &work)?);
+        columns.push(on_this_machine(&tests_file, filter, &work)?);
     }
     let guests = columns.len();
     columns.extend(in_guests(&jobs, &work)?);

@@ -104,12 +104,11 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// What the kernel tests want that busybox does not give: a `true` that is one under any name, and `chrt`.
-fn companions() -> Result<[Program; 2]> {
-    Ok([
-        Program::of_this_machine("true")?,
-        Program::of_this_machine("chrt")?,
-    ])
+/// What the kernel tests want that busybox does not give, or not all of: a `true` that is one under any name, `chrt`, and what
+/// makes networks and rules of them.
+fn companions() -> Result<Vec<Program>> {
+    let names = ["true", "chrt", "ip", "tc", "nft"];
+    names.into_iter().map(Program::of_this_machine).collect()
 }
 
 /// The program of the kernel tests, built as `cargo test --release` builds it: emulated processors are slow enough.
