@@ -25,8 +25,8 @@ use crate::{
     },
     state as steering,
     tcp::{
-        CONNECTIONS, LISTENERS, TCP_ESTABLISHED, TCP_LISTEN, UNREPORTED, write_connection,
-        write_totals,
+        CONNECTIONS, LISTENERS, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, UNREPORTED,
+        write_connection, write_totals,
     },
 };
 
@@ -228,10 +228,12 @@ fn tell_queue(sock: Struct, family: u16, owner: Process) {
     NETWORK.send(room, kind);
 }
 
-/// Tells what an open connection has carried, if this snapshot did not yet.
+/// Tells what an open connection has carried, if this snapshot did not yet; or that an attempt is under way.
 #[inline(always)]
 fn visit(sock: Struct, family: u16, owner: impl FnOnce() -> Process) {
-    if !is_open(sock) {
+    let in_state = state(sock);
+    let is_attempt = in_state == TCP_SYN_SENT;
+    if !is_attempt && !is_open(in_state) {
         return;
     }
     let Some(now) = steering::working() else {
@@ -243,7 +245,7 @@ fn visit(sock: Struct, family: u16, owner: impl FnOnce() -> Process) {
     }
     let Some(tcp) = tcp_sock(sock) else { return };
     let (key, snapshot) = (id(sock), steering::get(state::SNAPSHOT) as u32);
-    if CONNECTIONS.get_ptr(&key).is_none() && !meet(key, sock, tcp, owner()) {
+    if CONNECTIONS.get_ptr(&key).is_none() && (is_attempt || !meet(key, sock, tcp, owner())) {
         return;
     }
     let Some(connection) = CONNECTIONS.get_ptr(&key) else {
@@ -271,7 +273,11 @@ fn visit(sock: Struct, family: u16, owner: impl FnOnce() -> Process) {
         write_connection(&mut record.socket, &connection);
         write_ends(&mut record.socket, sock, &ends);
         write_totals(record, sock, tcp, &connection);
-        record.state = state(sock) as u32;
+        record.state = in_state as u32;
+        if is_attempt {
+            // Nothing of it is counted, and what is known of it is its state changes' to write.
+            return true;
+        }
         let next = Connection {
             flags: connection.flags & !tcp_flag::OPEN_LOST,
             reported: Traffic {
@@ -316,7 +322,7 @@ fn meet(key: u64, sock: Struct, tcp: Struct, owner: Process) -> bool {
         return false;
     }
     // It may have ended before it was in the map, and then nobody takes it out.
-    if is_open(sock) {
+    if is_open(state(sock)) {
         return true;
     }
     let _absent_is_fine = CONNECTIONS.remove(&key);
@@ -330,7 +336,6 @@ fn state(sock: Struct) -> i32 {
 }
 
 #[inline(always)]
-fn is_open(sock: Struct) -> bool {
-    let state = state(sock);
+fn is_open(state: i32) -> bool {
     state == TCP_ESTABLISHED || (state < 16 && CLOSING_STATES >> state & 1 == 1)
 }

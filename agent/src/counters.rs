@@ -147,6 +147,8 @@ discards! {
     StoreNamesFull = Store / "names_full",
     /// The table of listening sockets had no room for another: nothing is told of it.
     StoreListenersFull = Store / "listeners_full",
+    /// No room to follow one more connection that hangs.
+    StoreHangingFull = Store / "hanging_full",
     /// The queue of spans was full; the oldest made room.
     QueueSpansFull = Queue / "spans_full",
     /// The queue of log records was full; the oldest made room.

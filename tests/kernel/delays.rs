@@ -161,7 +161,7 @@ fn can_delay(test: &str) -> Result<bool> {
     }
     let tried = thread::spawn(|| {
         netns::isolate()?;
-        paths::shell("tc qdisc add dev lo root netem delay 1ms", &[])
+        paths::commands("tc qdisc add dev lo root netem delay 1ms", &[])
     });
     let result = join(tried);
     if require::is_bare() {

@@ -5,7 +5,7 @@ use wellhead_tests::workload::Workload;
 
 use crate::{
     classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
-    heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
+    hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
     many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
     program_stats, recorded, resized, restart, services, sock_diag, socket_owner, spill, storm,
     tcp_closes, tcp_health, tcp_odd, tcp_script, udp,
@@ -54,6 +54,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("full_queue", tcp_health::full_queue),
     ("held_up", tcp_health::held_up),
     ("lost_handshakes", lost_handshakes::attempts),
+    ("hang", hanging::hang),
     ("far_away", delays::far_away),
     ("far_and_lossy", delays::far_and_lossy),
     ("datagrams", udp::datagrams),
@@ -140,6 +141,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         "lost_handshakes_are_why_attempts_fail",
         lost_handshakes::are_why_attempts_fail,
     ),
+    ("hanging_connections_are_told", hanging::is_told),
     ("delays_are_the_kernels", delays::are_the_kernels),
     (
         "delays_and_losses_are_the_kernels",

@@ -15,6 +15,7 @@ mod endings;
 mod executions;
 mod facts;
 mod failures;
+mod hanging;
 mod heartbeat;
 mod icmp;
 mod invariants;

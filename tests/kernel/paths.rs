@@ -24,26 +24,25 @@ ip address add 10.2.0.1/24 dev wh-a
 ip address add 10.3.0.1/24 dev wh-b
 ip -6 address add fd00:2::1/64 dev wh-a nodad
 ip -6 address add fd00:3::1/64 dev wh-b nodad
-echo 0 > /proc/sys/net/ipv6/conf/wh-a/accept_dad
-echo 0 > /proc/sys/net/ipv6/conf/wh-b/accept_dad
-ip link set wh-a up
-ip link set wh-b up
-echo 1 > /proc/sys/net/ipv4/ip_forward
-echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 ";
 
-/// A pod with these numbers in its addresses. `$1` is its name.
-fn pod(number: u8) -> String {
-    format!(
-        "
-ip address add 10.{number}.0.2/24 dev wh-$1
-ip -6 address add fd00:{number}::2/64 dev wh-$1 nodad
-echo 0 > /proc/sys/net/ipv6/conf/wh-$1/accept_dad
+const NODE_UP: &str = "
+ip link set wh-a up
+ip link set wh-b up
+";
+
+/// `$1` is the pod's name, `$2` the number in its addresses.
+const POD: &str = "
+ip address add 10.$2.0.2/24 dev wh-$1
+ip -6 address add fd00:$2::2/64 dev wh-$1 nodad
 ip link set wh-$1 up
-ip route add default via 10.{number}.0.1
-ip -6 route add default via fd00:{number}::1
-"
-    )
+ip route add default via 10.$2.0.1
+ip -6 route add default via fd00:$2::1
+";
+
+/// Otherwise a device has no address to ask for others by in its first second.
+fn use_addresses_at_once(device: &str) -> Result<()> {
+    netns::set(&format!("ipv6/conf/{device}/accept_dad"), "0")
 }
 
 /// What is done to packets in each namespace: rules of nftables, and further commands.
@@ -80,10 +79,14 @@ pub(crate) fn between_pods<T: Send + 'static>(
     let server = Pod::start("server", 3, way.server, way.commands);
     let threads = [&client, &server].map(|pod| pod.thread.recv());
     let [client_thread, server_thread] = threads;
-    shell(
-        NODE,
-        &[&client_thread?.to_string(), &server_thread?.to_string()],
-    )?;
+    let threads = [client_thread?.to_string(), server_thread?.to_string()];
+    commands(NODE, &threads.each_ref().map(String::as_str))?;
+    for device in ["wh-a", "wh-b"] {
+        use_addresses_at_once(device)?;
+    }
+    commands(NODE_UP, &[])?;
+    netns::set("ipv4/ip_forward", "1")?;
+    netns::set("ipv6/conf/all/forwarding", "1")?;
     rules(way.node)?;
     let (say_ready, ready) = mpsc::sync_channel(1);
     let (say_done, done) = mpsc::sync_channel(1);
@@ -116,7 +119,7 @@ impl<T: Send + 'static> Pod<T> {
         name: &'static str,
         number: u8,
         rules_there: &'static str,
-        commands: &'static str,
+        more: &'static str,
     ) -> Self {
         let (say_thread, thread) = mpsc::sync_channel(1);
         let (job, jobs) = mpsc::sync_channel::<Job<T>>(1);
@@ -124,9 +127,10 @@ impl<T: Send + 'static> Pod<T> {
             netns::isolate()?;
             say_thread.send(rustix::thread::gettid().as_raw_nonzero().get())?;
             let job = jobs.recv()?;
-            shell(&pod(number), &[name])?;
+            use_addresses_at_once(&format!("wh-{name}"))?;
+            commands(POD, &[name, &number.to_string()])?;
             rules(rules_there)?;
-            shell(commands, &[name])?;
+            commands(more, &[name])?;
             job()
         });
         Self {
@@ -155,16 +159,21 @@ fn wait_for<T>(joined: thread::Result<Result<T>>) -> Result<T> {
     }
 }
 
-/// Runs a script in the calling thread's network namespace.
-pub(crate) fn shell(script: &str, arguments: &[&str]) -> Result<()> {
-    let mut shell = Command::new("sh");
-    let output = shell
-        .args(["-exc", script, "sh"])
-        .args(arguments)
-        .output()
-        .context("sh")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {said}", output.status);
+/// Runs a command a line in the calling thread's network namespace, without a shell: that of guests has commands of its own under
+/// these names. `$1` and so on are replaced.
+pub(crate) fn commands(lines: &str, arguments: &[&str]) -> Result<()> {
+    let mut lines = lines.to_owned();
+    for (number, argument) in arguments.iter().enumerate() {
+        lines = lines.replace(&format!("${}", number + 1), argument);
+    }
+    for line in lines.lines().filter(|line| !line.is_empty()) {
+        let mut words = line.split(' ');
+        let program = words.next().context("a program")?;
+        let output = Command::new(program).args(words).output();
+        let output = output.context(program.to_owned())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{line}: {said}");
+    }
     Ok(())
 }
 

@@ -85,7 +85,14 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpOpen => Body::TcpOpen(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
         Kind::TcpClose => Body::TcpClose(connection_end(&read(bytes)?)?),
         Kind::TcpConnectFailed => Body::TcpConnectFailed(connection_end(&read(bytes)?)?),
-        Kind::TcpSnapshot => Body::TcpSnapshot(connection_end(&read(bytes)?)?),
+        Kind::TcpSnapshot => {
+            let end = connection_end(&read(bytes)?)?;
+            if end.state == Some(TcpState::SynSent) {
+                Body::TcpAttempt(end.connection)
+            } else {
+                Body::TcpSnapshot(end)
+            }
+        }
         Kind::Task => Body::Found(found(&read(bytes)?)),
         Kind::TcpReset => Body::TcpReset(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
         Kind::Dns => Body::Dns(dns(bytes)?),
@@ -389,9 +396,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
         },
         reported: Totals::from(&record.reported),
         errno,
-        handshake_over: TcpState::LIVE
-            .iter()
-            .any(|live| *live as u32 == record.state),
+        state: TcpState::from_number(record.state),
         lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,
         initial_sequence: (record.initial_sequence != 0).then_some(record.initial_sequence),
     })

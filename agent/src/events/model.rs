@@ -7,6 +7,7 @@ use wellhead_common::record::STATUS_UNKNOWN;
 
 use super::dns::Packet;
 use crate::counters::RecordKind;
+use crate::kernel::TcpState;
 
 /// Something that happened on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl Event<'_> {
             Body::TcpSnapshot(_) => RecordKind::TcpSnapshot,
             Body::Found(_) => RecordKind::Task,
             Body::TcpReset(_) => RecordKind::TcpReset,
+            Body::TcpAttempt(_) => RecordKind::TcpSnapshot,
             Body::TcpListener(_) => RecordKind::TcpListener,
             Body::Dns(_) => RecordKind::Dns,
         }
@@ -73,6 +75,8 @@ pub enum Body<'a> {
     TcpReset(Connection),
     /// A socket listens, and this is who waits there.
     TcpListener(Listener),
+    /// An attempt to open a connection is under way.
+    TcpAttempt(Connection),
     /// A packet to or from a server of DNS.
     Dns(Packet<'a>),
 }
@@ -277,12 +281,20 @@ pub struct ConnectionEnd {
     pub reported: Totals,
     /// Socket error (`errno`), 0 for none.
     pub errno: i32,
-    /// Its handshake was over, as its last state tells.
-    pub handshake_over: bool,
+    /// The state it ended in, or is in, where that is known.
+    pub state: Option<TcpState>,
     /// What it carried and its error are not known (no BTF).
     pub lifecycle_only: bool,
     /// The first sequence number of all, of an attempt that failed, where it is known.
     pub initial_sequence: Option<u32>,
+}
+
+impl ConnectionEnd {
+    /// Whether its handshake was over, as its last state tells.
+    pub fn handshake_over(&self) -> bool {
+        self.state
+            .is_some_and(|state| TcpState::LIVE.contains(&state))
+    }
 }
 
 /// A socket that listens.

@@ -183,7 +183,7 @@ fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {
         connection,
         totals: Totals::default(),
         reported: Totals::default(),
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
         errno: i32::try_from(key.status & !SPILL_SHUT_DOWN).ok()?,

@@ -78,6 +78,23 @@ impl TcpState {
         Self::Closing,
     ];
 
+    /// The state with this number, if it is one of these.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynReceived,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            _ => return None,
+        })
+    }
+
     /// The states of a connection that was opened and has not ended.
     pub const LIVE: [Self; 6] = [
         Self::Established,

@@ -77,7 +77,7 @@ mod tests {
                 totals: Totals::default(),
                 reported: Totals::default(),
                 errno,
-                handshake_over: false,
+                state: None,
                 lifecycle_only: false,
                 initial_sequence: None,
             };

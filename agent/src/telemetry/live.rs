@@ -96,6 +96,7 @@ impl LiveEvent {
             | Body::TcpSnapshot(_)
             | Body::TcpReset(_)
             | Body::TcpListener(_)
+            | Body::TcpAttempt(_)
             | Body::Dns(_)
             | Body::Found(_) => return None,
         })

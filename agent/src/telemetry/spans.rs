@@ -330,7 +330,7 @@ mod tests {
             totals: Totals::default(),
             reported: Totals::default(),
             errno,
-            handshake_over: false,
+            state: None,
             lifecycle_only: false,
             initial_sequence: None,
         };

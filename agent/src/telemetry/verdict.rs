@@ -61,7 +61,7 @@ mod tests {
             },
             reported: Totals::default(),
             errno,
-            handshake_over: true,
+            state: Some(crate::kernel::TcpState::Established),
             lifecycle_only: false,
             initial_sequence: None,
         }

@@ -84,6 +84,7 @@ fn subject(event: &Event<'_>) -> Option<u64> {
         // Told by iterators, which only the new agent runs, or not counted.
         Body::TcpSnapshot(_)
         | Body::TcpListener(_)
+        | Body::TcpAttempt(_)
         | Body::Dns(_)
         | Body::Found(_)
         | Body::CgroupMade(_)

@@ -3,6 +3,7 @@
 mod balance;
 mod ends;
 mod flows;
+mod hanging;
 mod listeners;
 mod lookups;
 mod process;
@@ -17,12 +18,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::flows::Flows;
+use self::hanging::{Found, Hanging};
 use self::listeners::Listeners;
 use crate::counters::Discard;
 use crate::events::dns::lookups::Lookup;
 use crate::events::{Body, Connection, Event, Role, Spilled, executable_name};
 use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
-use crate::kernel::{Dropped, UdpFlow};
+use crate::kernel::{Dropped, TcpState, UdpFlow};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
 
@@ -66,11 +68,15 @@ impl Occurrence<'_> {
 /// Open connections for each listening socket there is room for.
 const CONNECTIONS_PER_LISTENER: usize = 16;
 
+/// Likewise for each connection that hangs.
+const CONNECTIONS_PER_HANGING: usize = 16;
+
 /// Counts events, and remembers what makes counting the next one cheap.
 #[derive(Debug)]
 pub struct Aggregator {
     flows: Flows,
     listeners: Listeners,
+    hanging: Hanging,
 }
 
 impl Aggregator {
@@ -79,6 +85,7 @@ impl Aggregator {
         Self {
             flows: Flows::new(connections),
             listeners: Listeners::new(connections / CONNECTIONS_PER_LISTENER),
+            hanging: Hanging::new(connections / CONNECTIONS_PER_HANGING),
         }
     }
 
@@ -89,6 +96,7 @@ impl Aggregator {
         identity: &mut Identity,
         occurrence: &Occurrence<'_>,
     ) {
+        self.follow_hanging(store, identity, occurrence);
         let flows = &mut self.flows;
         match &occurrence.event.body {
             Body::Fork(_) => process::forked(store, occurrence),
@@ -115,7 +123,45 @@ impl Aggregator {
             | Body::CgroupRemoved(_)
             | Body::CgroupEntered(_)
             | Body::Dns(_)
+            | Body::TcpAttempt(_)
             | Body::Found(_) => {}
+        }
+    }
+
+    /// Takes notice of connections and attempts in a state that does not last.
+    fn follow_hanging(
+        &mut self,
+        store: &mut Store,
+        identity: &mut Identity,
+        occurrence: &Occurrence<'_>,
+    ) {
+        let (connection, state, since_ns) = match &occurrence.event.body {
+            Body::TcpSnapshot(end) => (&end.connection, end.state, None),
+            Body::TcpAttempt(attempt) => (attempt, Some(TcpState::SynSent), attempt.started_ns),
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) => (&end.connection, None, None),
+            Body::TcpOpen(connection) => (connection, None, None),
+            _ => return,
+        };
+        let named = state.and_then(|state| Some((state, hanging::name_of(state)?)));
+        let Some((state, name)) = named else {
+            self.hanging.over(connection.socket_id);
+            return;
+        };
+        let found = Found {
+            socket: connection.socket_id,
+            state,
+            since_ns,
+            boot_ns: occurrence.event.boot_ns,
+        };
+        let flows = &mut self.flows;
+        let whose = || {
+            let known = flows.of_latest(connection.socket_id);
+            let flow = known.unwrap_or_else(|| flows.of(identity, occurrence, connection));
+            let state = (Attr::ConnectionState, Value::Static(name));
+            (occurrence.owner, flows.attributes_with(flow, state))
+        };
+        if !self.hanging.found(&found, whose) {
+            store.discard(Discard::StoreHangingFull);
         }
     }
 
@@ -125,7 +171,7 @@ impl Aggregator {
         let Body::TcpConnectFailed(end) = &event.body else {
             return None;
         };
-        let was_open = end.handshake_over && self.flows.is_open(end.connection.socket_id);
+        let was_open = end.handshake_over() && self.flows.is_open(end.connection.socket_id);
         was_open.then(|| Event {
             body: Body::TcpClose(end.clone()),
             ..*event
@@ -162,6 +208,7 @@ impl Aggregator {
     /// These owners are left out from now on: none of their connections is active any more.
     pub fn let_go(&mut self, store: &mut Store, owners: &HashSet<OwnerId>, now: u64) {
         self.flows.forget();
+        self.hanging.let_go(owners);
         for (socket, netns) in self.flows.open_of(owners) {
             tcp::vanished(&mut self.flows, store, socket, now);
             self.flows.note_left_out(socket, netns);
@@ -219,6 +266,7 @@ impl Aggregator {
     /// A connection is not open any more, although nothing was told of its end.
     pub fn connection_vanished(&mut self, store: &mut Store, socket: u64, now: u64) {
         tcp::vanished(&mut self.flows, store, socket, now);
+        self.hanging.over(socket);
     }
 
     /// The ids of all connections that are counted as active.
@@ -267,6 +315,7 @@ impl Aggregator {
     /// Lets time pass: what is not there any more is forgotten.
     pub fn expire(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
         self.listeners.expire(store, boot_ns, unix_nano);
+        self.hanging.tell(store, boot_ns, unix_nano);
     }
 
     /// To be called whenever somebody may be called something else from now on.

@@ -134,7 +134,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
         totals,
         reported: Totals::default(),
         errno,
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
     }

@@ -60,6 +60,8 @@ attributes! {
     ProcessExecutableName = "process.executable.name" / "process_executable_name",
     /// Exit status of a process that exited by itself.
     ProcessExitCode = "process.exit.code" / "process_exit_code",
+    /// State of a connection (RFC 9293): `syn_sent`, `close_wait`, `fin_wait_1`, `fin_wait_2`, `last_ack` or `closing`.
+    ConnectionState = "network.connection.state" / "network_connection_state",
     /// Port that is listened on.
     ServerPort = "server.port" / "server_port",
     /// The service whose telemetry it was.

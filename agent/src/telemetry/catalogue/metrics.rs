@@ -125,6 +125,10 @@ metrics! {
     TcpConnectionsClosed = "wellhead.tcp.connections.closed", Counter Int "{connection}", flow [];
     /// Connections established and not closed yet.
     TcpConnectionsActive = "wellhead.tcp.connections.active", UpDownCounter Int "{connection}", flow [];
+    /// Connections and attempts that hang: in a state that normally lasts a moment for ten seconds and more, as the last snapshot found them.
+    TcpConnectionsHanging = "wellhead.tcp.connections.hanging", Gauge Int "{connection}", flow [ConnectionState];
+    /// For how long the one of them that hangs longest does.
+    TcpConnectionsHangingLongest = "wellhead.tcp.connections.hanging.longest", Gauge Int "s", flow [ConnectionState];
     /// Connections that never reached ESTABLISHED.
     TcpConnectionFailures = "wellhead.tcp.connection.failures", Counter Int "{connection}", flow [ErrorType, DropReason];
     /// Time from the request to open a connection until it was established; told by the source only.

@@ -80,7 +80,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
         },
         reported: Totals::default(),
         errno: if all { libc::ECONNRESET } else { 0 },
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
     }
@@ -249,7 +249,7 @@ fn spans_are_as_catalogued() {
     let half_known = ConnectionEnd {
         reported: Totals::default(),
         errno: libc::ECONNRESET,
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
         ..begun(Nothing, Role::Destination)
@@ -257,7 +257,7 @@ fn spans_are_as_catalogued() {
     let slow = ConnectionEnd {
         reported: Totals::default(),
         errno: 0,
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
         ..begun(Everything, Role::Source)

@@ -27,7 +27,7 @@ fn ended(totals: Totals, errno: i32) -> ConnectionEnd {
         totals,
         reported: Totals::default(),
         errno,
-        handshake_over: true,
+        state: Some(TcpState::Established),
         lifecycle_only: false,
         initial_sequence: None,
     }

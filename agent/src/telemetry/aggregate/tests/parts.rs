@@ -12,7 +12,7 @@ fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
         connection,
         totals: totals(sent),
         reported: totals(told),
-        handshake_over: false,
+        state: None,
         lifecycle_only: false,
         initial_sequence: None,
         errno: 0,
@@ -185,7 +185,8 @@ fn an_open_connection_does_not_fail() {
         established_ns: None,
         ..connection(Some(Role::Source))
     };
-    let check = |opened, handshake_over, expected: bool| {
+    let check = |opened, handshake_over: bool, expected: bool| {
+        let state = handshake_over.then_some(TcpState::Established);
         let mut all = Fixture::new();
         if opened {
             all.count(Body::TcpOpen(connection(Some(Role::Source))));
@@ -194,14 +195,14 @@ fn an_open_connection_does_not_fail() {
             boot_ns: 7,
             cgroup_id: 1,
             body: Body::TcpConnectFailed(ConnectionEnd {
-                handshake_over,
+                state,
                 ..grown(5, 0, begun())
             }),
         };
         let end = all.aggregator.as_end_of_open(&event);
         let expected = expected.then(|| {
             Body::TcpClose(ConnectionEnd {
-                handshake_over,
+                state,
                 ..grown(5, 0, begun())
             })
         });
