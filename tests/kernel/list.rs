@@ -4,7 +4,7 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
+    bulk, classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
     hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
     many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
     program_stats, recorded, resized, restart, services, sock_diag, socket_owner, spill, storm,
@@ -54,6 +54,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("full_queue", tcp_health::full_queue),
     ("held_up", tcp_health::held_up),
     ("lost_handshakes", lost_handshakes::attempts),
+    ("unheard", lost_handshakes::unheard),
+    ("transfer", bulk::transfer),
     ("hang", hanging::hang),
     ("far_away", delays::far_away),
     ("far_and_lossy", delays::far_and_lossy),
@@ -141,6 +143,11 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         "lost_handshakes_are_why_attempts_fail",
         lost_handshakes::are_why_attempts_fail,
     ),
+    (
+        "drops_without_a_socket_are_the_pods",
+        lost_handshakes::drops_are_the_pods,
+    ),
+    ("bulk_runs_no_program", bulk::runs_no_program_for_tcp),
     ("hanging_connections_are_told", hanging::is_told),
     ("delays_are_the_kernels", delays::are_the_kernels),
     (

@@ -1,8 +1,9 @@
 //! Attempts that fail because a packet of the handshake is dropped on this node, and by whom.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
@@ -11,17 +12,24 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
 use serde_json::{Value, json};
-use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead::identity::PodUpdate;
+use wellhead::telemetry::{
+    catalogue::{Attr, Metric},
+    snapshot::Snapshot,
+};
 use wellhead_tests::{
     capture::{Live, settings},
     cgroup::CgroupGuard,
-    snapshot::{number, total},
+    netns,
+    snapshot::{self, number, of_resource, points, total},
     workload,
 };
 
 use crate::{
     failures::error_of,
+    lost_ends,
     paths::{self, SERVER, Way, at_server, between_pods},
+    pods::Container,
 };
 
 const OWN_OUTPUT: u16 = 8_081;
@@ -170,4 +178,53 @@ fn tells_reasons() -> Result<bool> {
         anyhow::bail!("a release of another form: {release}");
     };
     Ok((major, minor) >= (5, 17))
+}
+
+/// Attempts at a port of the own namespace that nobody listens on.
+const UNHEARD: usize = 5;
+
+/// The workload: a connection, by which the namespace is known, and attempts whose packets are dropped in it.
+pub(crate) fn unheard(_arguments: &[String]) -> Result<Value> {
+    netns::isolate()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let to = listener.local_addr()?;
+    let source = TcpStream::connect(to)?;
+    drop((source, listener.accept()?, listener));
+    netns::until_connections_ended()?;
+    for _ in 0..UNHEARD {
+        let error = error_of(&attempt(to)?)?;
+        ensure!(error == Errno::CONNREFUSED, "{error} instead of refused");
+    }
+    Ok(json!({}))
+}
+
+pub(crate) fn drops_are_the_pods() -> Result<()> {
+    // A number that no other test uses.
+    let container = Container::numbered(u32::MAX - 4);
+    let cgroup = CgroupGuard::at(&container.cgroup())?;
+    let (live, pods) = Live::start_in_cluster_with(settings(Some(cgroup.id())), |pipeline| {
+        pipeline.snapshot_interval = Duration::from_millis(200);
+    })?;
+    pods.blocking_send(PodUpdate::Applied(Box::new(lost_ends::pod(&container))))?;
+    workload::run(&cgroup, "unheard", &[])?;
+    let reason = if tells_reasons()? {
+        "NO_SOCKET"
+    } else {
+        "tcp_v4_rcv"
+    };
+    let of_pod = |snapshot: &Snapshot| -> i64 {
+        let having = [(Attr::DropReason, reason)];
+        points(snapshot, Metric::PacketDrops, &having)
+            .filter(|point| {
+                let resource = snapshot::resource(snapshot, point);
+                let of = |key| resource.and_then(|resource| of_resource(resource, key));
+                of("k8s.pod.name").is_some() && of("k8s.container.name").is_none()
+            })
+            .map(snapshot::total_of)
+            .sum()
+    };
+    let expected = number(UNHEARD);
+    let read = live.snapshot_when("drops of the pod", |read| of_pod(read) >= expected)?;
+    assert_eq!(of_pod(&read), expected);
+    Ok(())
 }

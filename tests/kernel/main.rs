@@ -5,6 +5,7 @@
 //!
 //! With `--facts` it runs no test but tells what the running kernel looks like to the agent.
 
+mod bulk;
 mod classic;
 mod collisions;
 mod connections;

@@ -114,6 +114,8 @@ impl Records {
         append!(self.bytes, 0_u32, 0_u32, 0_u32, 1_u32);
         let established = 1_u32;
         append!(self.bytes, 250_u32, 0_u32, established, 200_u32);
+        // Of attempts that failed, and nothing.
+        append!(self.bytes, 0_u32, 0_u32);
         self.end();
     }
 

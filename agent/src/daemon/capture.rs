@@ -11,8 +11,14 @@ use super::threads::PipelineThreads;
 use super::{DaemonError, Settings};
 use crate::counters::Counters;
 use crate::identity::Identity;
-use crate::kernel::{FeatureReport, FeatureStatus, Probes};
+use crate::kernel::{FeatureReport, FeatureStatus, Probes, host_network_namespace};
 use crate::supervised::Tasks;
+
+/// Inode number of the host's network namespace, where it may be known.
+pub(super) fn host_netns() -> Option<u32> {
+    let namespace = host_network_namespace().ok()?;
+    u32::try_from(namespace.inode()).ok()
+}
 
 /// Attached probes and the task that reads them, on threads of its own.
 #[derive(Debug)]
@@ -38,7 +44,10 @@ impl Capture {
     ) -> Result<Self, DaemonError> {
         let probes = Probes::attach(&settings.probes)?;
         let features = probes.features.clone();
-        let identity_settings = settings.identity(inputs.pods.is_some(), inputs.cluster.is_some());
+        let identity_settings = settings.identity(
+            (inputs.pods.is_some(), inputs.cluster.is_some()),
+            host_netns(),
+        );
         let identity = Identity::new(&identity_settings, Arc::clone(&counters));
         let threads = PipelineThreads::start().map_err(DaemonError::Threads)?;
         // Timers, files and background work of the pipeline are to be its own threads'.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::capture::host_netns;
 use super::pipeline::Inputs;
 use super::signals::{HangUp, stop as stop_signal};
 use super::{
@@ -44,6 +45,7 @@ pub async fn record(
         boot_id: super::settings::boot_id(),
         kubernetes: pods.is_some(),
         cluster: cluster.is_some(),
+        host_netns: host_netns(),
         ..Start::default()
     };
     let (recorder, mut writer) = Writer::create(path, start)?;

@@ -152,10 +152,16 @@ impl Settings {
     }
 
     /// For identity; `kubernetes` says whether pods are watched, `cluster` whether somebody tells of the rest of the cluster.
-    pub fn identity(&self, kubernetes: bool, cluster: bool) -> IdentitySettings {
+    /// `host_netns` is the host's network namespace.
+    pub fn identity(
+        &self,
+        (kubernetes, cluster): (bool, bool),
+        host_netns: Option<u32>,
+    ) -> IdentitySettings {
         IdentitySettings {
             kubernetes,
             cluster,
+            host_netns,
             ..self.identity.clone()
         }
     }

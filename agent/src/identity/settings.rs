@@ -23,6 +23,8 @@ pub struct IdentitySettings {
     pub cluster: bool,
     /// Whether `app.kubernetes.io/…` labels name services; on unless told otherwise.
     pub use_well_known_labels: bool,
+    /// Inode number of the host's network namespace, where it is known.
+    pub host_netns: Option<u32>,
     /// Sizes and times.
     pub limits: IdentityLimits,
 }
@@ -38,6 +40,7 @@ impl Default for IdentitySettings {
             kubernetes: false,
             cluster: false,
             use_well_known_labels: true,
+            host_netns: None,
             limits: IdentityLimits::default(),
         }
     }

@@ -34,6 +34,8 @@ pub struct Start {
     pub kubernetes: bool,
     /// Whether somebody told of the rest of the cluster.
     pub cluster: bool,
+    /// Inode number of the host's network namespace, where it was known.
+    pub host_netns: Option<u32>,
 }
 
 /// What a pipeline is told.

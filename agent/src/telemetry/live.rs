@@ -265,7 +265,10 @@ fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attri
     if let Some(reason) = occurrence.drop_reason {
         attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));
     }
-    attributes.extend(verdict(verdict::of_failure(error)));
+    attributes.extend(verdict(verdict::of_failure(
+        error,
+        occurrence.drop_reason.is_some(),
+    )));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
     }

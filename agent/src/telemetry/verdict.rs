@@ -8,9 +8,11 @@ const WORTH_TELLING: u64 = 100;
 const LOSSY: u64 = 20;
 const LEAST_LOSSES: u64 = 3;
 
-/// Of an attempt that failed: `network` where nobody answered, `peer` where it refused, `local` where it never left here.
-pub(super) fn of_failure(error: &str) -> Option<&'static str> {
+/// Of an attempt that failed: `network` where nobody answered, `peer` where it refused, `local` where it never left here, or this node
+/// dropped a packet of it.
+pub(super) fn of_failure(error: &str, is_dropped_here: bool) -> Option<&'static str> {
     Some(match error {
+        "timed_out" if is_dropped_here => "local",
         "timed_out" | "host_unreachable" | "network_unreachable" => "network",
         "connection_refused" | "connection_reset" => "peer",
         "address_not_available" | "aborted" => "local",
@@ -87,9 +89,10 @@ mod tests {
 
     #[test]
     fn failures_are_judged_by_their_type() {
-        assert_eq!(of_failure("timed_out"), Some("network"));
-        assert_eq!(of_failure("connection_refused"), Some("peer"));
-        assert_eq!(of_failure("aborted"), Some("local"));
-        assert_eq!(of_failure("_OTHER"), None);
+        assert_eq!(of_failure("timed_out", false), Some("network"));
+        assert_eq!(of_failure("timed_out", true), Some("local"));
+        assert_eq!(of_failure("connection_refused", true), Some("peer"));
+        assert_eq!(of_failure("aborted", false), Some("local"));
+        assert_eq!(of_failure("_OTHER", false), None);
     }
 }

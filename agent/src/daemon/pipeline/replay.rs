@@ -92,7 +92,7 @@ impl Replay {
         finished: (Option<Queue<FinishedSpan>>, Option<Queue<OwnedEvent>>),
         exports: Arc<ExportStats>,
     ) -> Self {
-        let identity = settings.identity(start.kubernetes, start.cluster);
+        let identity = settings.identity((start.kubernetes, start.cluster), start.host_netns);
         let identity = Identity::new(&identity, Arc::clone(&counters));
         let settings = settings.pipeline.clone();
         let clock = Clock::stopped(start.boot_ns, start.wall_offset_ns);

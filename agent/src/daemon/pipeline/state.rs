@@ -237,6 +237,10 @@ impl<S: Source> State<S> {
             self.scan_wanted = true;
         }
         self.expire_lookups();
+        let boot_ns = self.clock.now();
+        let unix_nano = self.clock.unix_nano(boot_ns);
+        self.aggregator
+            .tell_hanging(&mut self.store, boot_ns, unix_nano);
         self.release_waiting();
         self.empty_outbox();
         self.subscribers.sweep();

@@ -130,7 +130,7 @@ fn refuses_what_is_short_or_unknown() {
         decode(&short),
         Err(DecodeError::Short {
             actual: 24,
-            needed: 264
+            needed: 272
         })
     );
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Identity;
 use crate::events::Connection;
 use crate::identity::OwnerId;
+use crate::identity::cgroup_path::CgroupOwner;
 use crate::identity::owners::SeenAt;
 
 impl Identity {
@@ -47,5 +48,35 @@ impl Identity {
         if let Some(owner) = self.owners.get_mut(id) {
             owner.seen = Some(seen);
         }
+    }
+
+    /// Whose network namespace this is: the pod that all those are of who opened connections in it, or the container where there
+    /// are no pods. `None` for the host's, and where more than one uses it.
+    pub fn owner_of_netns(&mut self, netns: u32, now: u64) -> Option<OwnerId> {
+        if netns == 0 || self.host_netns == Some(netns) {
+            return None;
+        }
+        let mut whose: Option<CgroupOwner> = None;
+        for id in self.cgroups.owners() {
+            let owner = self.owners.get(id);
+            if owner.seen.is_none_or(|seen| seen.netns != netns) {
+                continue;
+            }
+            let whole = match owner.whose.as_ref()? {
+                CgroupOwner::Host { .. } => return None,
+                CgroupOwner::Container {
+                    pod_uid: Some(uid), ..
+                } => CgroupOwner::Pod {
+                    uid: Arc::clone(uid),
+                },
+                other => other.clone(),
+            };
+            let shares = self.pod(id).is_some_and(|pod| pod.host_network);
+            if shares || whose.as_ref().is_some_and(|other| *other != whole) {
+                return None;
+            }
+            whose = Some(whole);
+        }
+        self.owners.intern(&whose?, now)
     }
 }

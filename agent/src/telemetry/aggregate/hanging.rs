@@ -102,6 +102,12 @@ impl Hanging {
         self.told.retain(|whose| !owners.contains(&whose.owner));
     }
 
+    /// Whose connections are known.
+    pub(super) fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        let sockets = self.sockets.values().map(|entry| entry.whose.owner);
+        sockets.chain(self.told.iter().map(|whose| whose.owner))
+    }
+
     /// Tells how many hang, and the longest for how long.
     pub(super) fn tell(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
         if self.sockets.is_empty() && self.told.is_empty() {

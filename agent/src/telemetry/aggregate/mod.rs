@@ -315,6 +315,10 @@ impl Aggregator {
     /// Lets time pass: what is not there any more is forgotten.
     pub fn expire(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
         self.listeners.expire(store, boot_ns, unix_nano);
+    }
+
+    /// Tells who hangs, which time alone changes.
+    pub fn tell_hanging(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
         self.hanging.tell(store, boot_ns, unix_nano);
     }
 
@@ -325,7 +329,9 @@ impl Aggregator {
 
     /// Owners whose handles are remembered; one may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
-        self.flows.owners().chain(self.listeners.owners())
+        let listening = self.listeners.owners();
+        let hanging = self.hanging.owners();
+        self.flows.owners().chain(listening).chain(hanging)
     }
 }
 

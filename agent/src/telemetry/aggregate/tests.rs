@@ -1,5 +1,6 @@
 //! Events in, series out.
 
+mod hanging;
 mod health;
 mod parts;
 
@@ -38,8 +39,12 @@ impl Fixture {
     }
 
     fn count(&mut self, body: Body<'_>) {
+        self.count_at(5_000_000_000, body, None);
+    }
+
+    fn count_at(&mut self, boot_ns: u64, body: Body<'_>, drop_reason: Option<&Arc<str>>) {
         let event = Event {
-            boot_ns: 5_000_000_000,
+            boot_ns,
             cgroup_id: 1,
             body,
         };
@@ -50,7 +55,7 @@ impl Fixture {
             owner: OwnerId::NODE,
             process: None,
             backend: None,
-            drop_reason: None,
+            drop_reason,
         };
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
@@ -217,11 +222,15 @@ fn failures_have_their_reason() {
     };
     let mut failed = end(failed, libc::ECONNREFUSED);
     failed.totals = Totals::default();
-    all.count(Body::TcpConnectFailed(failed));
+    all.count(Body::TcpConnectFailed(failed.clone()));
+    failed.errno = libc::ETIMEDOUT;
+    let dropped = Arc::from("NETFILTER_DROP");
+    all.count_at(1, Body::TcpConnectFailed(failed), Some(&dropped));
     assert_eq!(
         all.series(),
         [
-            r#"wellhead.tcp.connection.failures {"error.type": "connection_refused", "wellhead.reporter": "source"} 1"#
+            r#"wellhead.tcp.connection.failures {"error.type": "connection_refused", "wellhead.reporter": "source"} 1"#,
+            r#"wellhead.tcp.connection.failures {"error.type": "timed_out", "wellhead.drop.reason": "NETFILTER_DROP", "wellhead.reporter": "source"} 1"#,
         ]
     );
 }

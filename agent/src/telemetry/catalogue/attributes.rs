@@ -49,6 +49,8 @@ attributes! {
     ErrorType = "error.type" / "error_type",
     /// Namespace of the pods whose telemetry it was; none for others.
     K8sNamespaceName = "k8s.namespace.name" / "k8s_namespace_name",
+    /// State of a connection (RFC 9293): `syn_sent`, `close_wait`, `fin_wait_1`, `fin_wait_2`, `last_ack` or `closing`.
+    ConnectionState = "network.connection.state" / "network_connection_state",
     /// `transmit` or `receive`, seen from the container whose metric it is.
     NetworkIoDirection = "network.io.direction" / "network_io_direction",
     /// `quic` where port and first byte of datagrams say so; otherwise absent.
@@ -60,8 +62,6 @@ attributes! {
     ProcessExecutableName = "process.executable.name" / "process_executable_name",
     /// Exit status of a process that exited by itself.
     ProcessExitCode = "process.exit.code" / "process_exit_code",
-    /// State of a connection (RFC 9293): `syn_sent`, `close_wait`, `fin_wait_1`, `fin_wait_2`, `last_ack` or `closing`.
-    ConnectionState = "network.connection.state" / "network_connection_state",
     /// Port that is listened on.
     ServerPort = "server.port" / "server_port",
     /// The service whose telemetry it was.

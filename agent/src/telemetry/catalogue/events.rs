@@ -193,6 +193,7 @@ pub const SPANS: &[Telling] = &[
             "process.pid",
             "process.executable.name",
             "wellhead.duration",
+            "wellhead.drop.reason",
             "error.type",
         ],
     },
@@ -236,6 +237,7 @@ attributes! {
     "wellhead.dns.retries", "int", "How many times the same was asked before in vain, within ten seconds.";
     "wellhead.dns.search", "boolean", "`true` where it follows the answer that another name does not exist, as going through a search list does (`ndots`, resolv.conf(5)).";
     "wellhead.dns.truncated", "boolean", "`true` where the answer had no room for all there was.";
+    "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
     "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
     "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
@@ -243,7 +245,6 @@ attributes! {
     "wellhead.tcp.bytes_sent", "int", "Bytes the application wrote and the kernel sent, each once, over the whole life of the connection.";
     "wellhead.tcp.retransmits", "int", "Segments sent again.";
     "wellhead.tcp.rtt", "int", "Smoothed round-trip time in nanoseconds, where the kernel measured one.";
-    "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
     "wellhead.tcp.rtt.min", "int", "Least round-trip time of late in nanoseconds (`net.ipv4.tcp_min_rtt_wlen`), where the kernel measured one.";
-    "wellhead.tcp.verdict", "string", "Where to look. `network`: nobody answered, nothing leads there, or more than one in twenty segments had to be sent again. `peer`: it refused, reset, or had no room for more for most of the time. `local`: it never left here, was given up here, or waited for the own send buffer for most of the time. Absent where nothing was wrong, or that is not known.";
+    "wellhead.tcp.verdict", "string", "Where to look. `network`: nobody answered, nothing leads there, or more than one in twenty segments had to be sent again. `peer`: it refused, reset, or had no room for more for most of the time. `local`: it never left here, was dropped on this node, was given up here, or waited for the own send buffer for most of the time. Absent where nothing was wrong, or that is not known.";
 }

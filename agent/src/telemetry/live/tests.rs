@@ -146,6 +146,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         cgroup_id: 1,
         body,
     };
+    let reason = Arc::from("NETFILTER_DROP");
     let occurrence = Occurrence {
         program: None,
         event: &event,
@@ -153,7 +154,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         owner: OwnerId::NODE,
         process,
         backend: None,
-        drop_reason: None,
+        drop_reason: process.map(|_| &reason),
     };
     let live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
     let keys = live.attributes.into_iter().map(|(key, _)| key);
@@ -167,6 +168,8 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         cgroup_id: 1,
         body,
     };
+    let reason = Arc::from("NETFILTER_DROP");
+    let has_failed = matches!(event.body, Body::TcpConnectFailed(_));
     let occurrence = Occurrence {
         program: None,
         event: &event,
@@ -174,7 +177,7 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         owner: OwnerId::NODE,
         process: Some(process),
         backend: None,
-        drop_reason: None,
+        drop_reason: has_failed.then_some(&reason),
     };
     let builder = SpanBuilder::new("boot", true, Some(0));
     let span = builder.span(&occurrence, |boot_ns| boot_ns, Some((ID, process)));

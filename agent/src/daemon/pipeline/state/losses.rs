@@ -58,7 +58,12 @@ impl<S: Source> State<S> {
     pub(in super::super) fn count_tallied(&mut self, tallied: Tallied) {
         let (now, boot_ns) = (self.clock.now_unix_nano(), self.clock.now());
         for dropped in &tallied.drops {
-            let owner = self.owner_or_node(dropped.cgroup_id);
+            let owner = if dropped.cgroup_id == 0 {
+                let of_netns = self.identity.owner_of_netns(dropped.netns, boot_ns);
+                of_netns.unwrap_or(OwnerId::NODE)
+            } else {
+                self.owner_or_node(dropped.cgroup_id)
+            };
             if !self.leaves_out_counted(owner, dropped.packets) {
                 Aggregator::count_dropped(&mut self.store, owner, dropped, now);
             }
