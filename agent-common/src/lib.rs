@@ -25,17 +25,13 @@ impl Sixteen {
 
     /// These bytes.
     pub const fn new(bytes: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-        Self([
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
-        ])
+        // SAFETY: as many bytes, and any are valid integers.
+        Self(unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(bytes) })
     }
 
     /// The bytes.
     pub const fn bytes(self) -> [u8; 16] {
-        let [a, b, c, d, e, f, g, h] = self.0[0].to_ne_bytes();
-        let [i, j, k, l, m, n, o, p] = self.0[1].to_ne_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+        // SAFETY: as above, the other way round.
+        unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(self.0) }
     }
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use wellhead_common::{
     counts,
     limits::DNS_PAYLOAD,
-    record::{Dns, Kind, dns_flag},
+    record::{DNS_FIXED, Dns, Kind, dns_flag},
 };
 
 use crate::{
@@ -55,6 +55,7 @@ pub(crate) fn tell(packet: &Packet) {
     record.socket = unsafe { bpf_get_socket_cookie(skb.cast()) };
     record.length = length;
     record.captured = copy(skb, start, length, &mut record.payload);
+    record.header.length = DNS_FIXED as u32 + record.captured;
     record.flags = match way {
         Way::Out => dns_flag::EGRESS,
         Way::In => 0,

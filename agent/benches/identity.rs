@@ -90,7 +90,10 @@ fn identity(pods: u32) -> Identity {
         ..Start::default()
     };
     let settings = Settings::of_recording(&Config::default(), &start).expect("the defaults");
-    let mut identity = Identity::new(&settings.identity(true, true), Arc::<Counters>::default());
+    let mut identity = Identity::new(
+        &settings.identity((true, true), None),
+        Arc::<Counters>::default(),
+    );
     for number in 0..CGROUPS {
         let path =
             format!("/kubepods/burstable/pod00000000-0000-4000-8000-{number:012x}/{number:064x}");

@@ -297,16 +297,15 @@ const _: () = assert!(size_of::<DnsFixed>() == record::DNS_FIXED);
 // SAFETY: integers and byte arrays without padding, as asserted.
 unsafe impl Plain for DnsFixed {}
 
-/// The part of a record that was written: room in a ring is taken in one piece, and what is left of it holds whatever was there
-/// before.
+/// The part of a record that was written, as its header says: room in a ring is taken in one piece, and what is left of it holds
+/// whatever was there before. What says anything that cannot be is left whole, for [`decode`] to judge.
 pub fn written(record: &[u8]) -> &[u8] {
-    let is_dns = read_u32(record, 0).is_ok_and(|kind| kind == Kind::Dns as u32);
-    if !is_dns {
-        return record;
-    }
-    let captured = read_u32(record, offset_of!(record::Dns, captured)).unwrap_or_default();
-    let end = record::DNS_FIXED.saturating_add(usize::try_from(captured).unwrap_or(usize::MAX));
-    record.get(..end).unwrap_or(record)
+    let length = read_u32(record, offset_of!(Header, length)).unwrap_or_default();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let part = record
+        .get(..length)
+        .filter(|part| part.len() >= size_of::<Header>());
+    part.unwrap_or(record)
 }
 
 fn dns(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
@@ -324,8 +323,6 @@ fn dns(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
         },
         local: SocketAddr::new(canonical(fixed.local_address), fixed.local_port),
         remote: SocketAddr::new(canonical(fixed.remote_address), fixed.remote_port),
-        // The programs tell of whoever asks alone.
-        is_resolver_side: false,
         length: fixed.length,
         payload: text(bytes, record::DNS_FIXED, captured)?,
     })

@@ -34,10 +34,9 @@ impl Event<'_> {
             Body::TcpOpen(_) => RecordKind::TcpOpen,
             Body::TcpClose(_) => RecordKind::TcpClose,
             Body::TcpConnectFailed(_) => RecordKind::TcpConnectFailed,
-            Body::TcpSnapshot(_) => RecordKind::TcpSnapshot,
+            Body::TcpSnapshot(_) | Body::TcpAttempt(_) => RecordKind::TcpSnapshot,
             Body::Found(_) => RecordKind::Task,
             Body::TcpReset(_) => RecordKind::TcpReset,
-            Body::TcpAttempt(_) => RecordKind::TcpSnapshot,
             Body::TcpListener(_) => RecordKind::TcpListener,
             Body::Dns(_) => RecordKind::Dns,
         }

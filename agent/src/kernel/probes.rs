@@ -207,12 +207,12 @@ impl Probes {
         let mut features = Vec::new();
         let mut running: Vec<Running> = Vec::new();
         for feature in Feature::ALL.into_iter().filter(|one| one.has_programs()) {
-            let (status, programs) = match obstacle(feature, settings, &unmade, &features) {
-                Some((wanted, reason)) => (FeatureStatus::off(feature, wanted, reason), Vec::new()),
-                None => {
-                    let with = (&mut object, &btf, keeping);
-                    climb(feature, settings, with, &running, absent)
-                }
+            let obstacle = obstacle(feature, settings, &unmade, &features);
+            let (status, programs) = if let Some((wanted, reason)) = obstacle {
+                (FeatureStatus::off(feature, wanted, reason), Vec::new())
+            } else {
+                let with = (&mut object, &btf, keeping);
+                climb(feature, settings, with, &running, absent)
             };
             features.push(status);
             running.extend(programs);

@@ -91,6 +91,9 @@ fn of_a_packet_no_more_is_kept_than_was_captured() {
     record[..24].copy_from_slice(&bytes_of(&header(Kind::Dns)));
     let at = std::mem::offset_of!(record::Dns, captured);
     record[at..at + 4].copy_from_slice(&3_u32.to_ne_bytes());
+    let length = std::mem::offset_of!(Header, length);
+    let long = u32::try_from(record::DNS_FIXED + 3).unwrap();
+    record[length..length + 4].copy_from_slice(&long.to_ne_bytes());
     let kept = written(&record);
     assert_eq!(kept.len(), record::DNS_FIXED + 3);
     let Ok(Event {
@@ -103,6 +106,7 @@ fn of_a_packet_no_more_is_kept_than_was_captured() {
     assert_eq!(packet.payload, [0xee; 3]);
     // One that claims more than there is.
     record[at..at + 4].copy_from_slice(&513_u32.to_ne_bytes());
+    record[length..length + 4].copy_from_slice(&10_000_u32.to_ne_bytes());
     assert_eq!(written(&record).len(), record.len());
     let refused = decode(&record).map_err(DecodeError::discard);
     assert_eq!(refused, Err(Discard::DecodeBadLength));

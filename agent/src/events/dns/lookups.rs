@@ -72,9 +72,6 @@ impl Lookups {
     /// messages this can be several things, of a query that waits nothing.
     pub fn take_in(&mut self, packet: &Packet<'_>, mut each: impl FnMut(Outcome)) {
         self.expire(packet.boot_ns, |lookup| each(Outcome::Ended(lookup)));
-        if packet.is_resolver_side {
-            return;
-        }
         let mut text = mem::take(&mut self.text);
         match packet.transport {
             Transport::Udp => match Message::parse(packet.captured(), &mut text) {

@@ -37,8 +37,6 @@ pub struct Packet<'a> {
     /// The other end. Where the namespace translates addresses, what is sent has the address after that, and what is received
     /// may have another.
     pub remote: SocketAddr,
-    /// The socket is a server's: its own port is that of DNS.
-    pub is_resolver_side: bool,
     /// Octets of payload on the wire.
     pub length: u32,
     /// The first of them, at most 512.

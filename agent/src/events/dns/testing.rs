@@ -137,7 +137,6 @@ pub(crate) fn packet(payload: &[u8]) -> Packet<'_> {
         transport: Transport::Udp,
         local: address("10.1.0.9:40000"),
         remote: address("10.96.0.10:53"),
-        is_resolver_side: false,
         length: u32::try_from(payload.len()).unwrap(),
         payload,
     }

@@ -56,7 +56,7 @@ impl Identity {
         if netns == 0 || self.host_netns == Some(netns) {
             return None;
         }
-        let mut whose: Option<CgroupOwner> = None;
+        let mut only: Option<CgroupOwner> = None;
         for id in self.cgroups.owners() {
             let owner = self.owners.get(id);
             if owner.seen.is_none_or(|seen| seen.netns != netns) {
@@ -72,11 +72,11 @@ impl Identity {
                 other => other.clone(),
             };
             let shares = self.pod(id).is_some_and(|pod| pod.host_network);
-            if shares || whose.as_ref().is_some_and(|other| *other != whole) {
+            if shares || only.as_ref().is_some_and(|other| *other != whole) {
                 return None;
             }
-            whose = Some(whole);
+            only = Some(whole);
         }
-        self.owners.intern(&whose?, now)
+        self.owners.intern(&only?, now)
     }
 }
