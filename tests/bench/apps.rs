@@ -135,7 +135,11 @@ fn report(all: &[Seen]) {
              like this one only ever slow it down; and the processor time that the watching process itself takes. Every processor is busy with the work, so \
              that time is missing to it as well. Both ends of a connection are on this machine and in one thread that never waits: each is told \
              twice, and there is nothing else in which the cost could hide. Each neighbour sees a part of what the agent does; all print to \
-             nowhere, and name nobody. What `node-exporter`, which does nothing meanwhile, differs from 1 by is how far to trust all of this.",
+             nowhere, and name nobody. What `node-exporter`, which does nothing meanwhile, differs from 1 by is how far to trust all of this. \
+             What `udp` and `dns` cost is the difference between the first two rows: their two programs run for each packet, those of TCP too, and each packet passes \
+             both here. Agents whose flows come from programs at each device see every packet likewise; what they publish is of another shape: Beyla 120 MB and 1.2 % of a \
+             processor of its own with its network part, at some 75 requests a second; NetObserv 40 to 57 % less processor time of its own than a version before. Neither says what packets \
+             take longer.",
             ROUNDS * PAIRS
         ),
         &[

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod agent;
+mod backends;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
@@ -82,6 +83,7 @@ const TESTS: &[(&str, Test)] = &[
         "agent_leaves_namespaces_out",
         left_out::nothing_is_told_of_them,
     ),
+    ("agent_tells_backends_apart", backends::are_told_apart),
     ("agent_with_least_privilege", names::with_least_privilege),
     ("agent_told_over_mutual_tls", resolver_tls::names_both_ends),
     (

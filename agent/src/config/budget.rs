@@ -7,7 +7,7 @@
 //! | rings | 256 KiB + 2 MiB + 4 MiB + 512 KiB | twice that, their pages are mapped twice |
 //! | connections (kernel map) | 65 536 of ~192 bytes | 12 MiB |
 //! | what lost records were about (kernel map) | 8 192 of ~192 bytes | 2 MiB |
-//! | peers of datagrams, reasons for drops (kernel maps) | 8 192 and 1 024 of ~192 bytes | 2 MiB |
+//! | peers of datagrams, reasons for drops, dropped handshakes (kernel maps) | 8 192 and twice 1 024 of ~192 bytes | 2 MiB |
 //! | open connections and their flows | 65 536 of ~112 bytes + 8 192 of ~640 bytes | 12 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
@@ -205,10 +205,17 @@ impl Sizes {
     pub fn at_most(&self, component: Component) -> u64 {
         let entries = match component {
             Component::Rings => 2 * self.rings().bytes(),
-            Component::KernelMaps => [self.connections, self.spill, self.udp_flows, self.drops]
-                .map(u64::from)
-                .iter()
-                .sum(),
+            // Drops by whose they were, and of handshakes.
+            Component::KernelMaps => [
+                self.connections,
+                self.spill,
+                self.udp_flows,
+                self.drops,
+                self.drops,
+            ]
+            .map(u64::from)
+            .iter()
+            .sum(),
             Component::Connections => self.connections.into(),
             Component::Processes => self.processes.into(),
             Component::Cgroups => self.cgroups.into(),
