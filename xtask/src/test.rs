@@ -165,7 +165,8 @@ impl RealTests {
             .args(arguments)
             .env("WELLHEAD_BIN", &self.binary)
             .env("WELLHEAD_TEST_PYTHON", &self.tools.python)
-            .env("WELLHEAD_TEST_PROMTOOL", &self.tools.promtool);
+            .env("WELLHEAD_TEST_PROMTOOL", &self.tools.promtool)
+            .env("WELLHEAD_TEST_UNBOUND", &self.tools.unbound);
         if env::var_os("CI").is_some() {
             cargo = cargo.env("WELLHEAD_REQUIRE_KERNEL", "1");
         }

@@ -1,6 +1,8 @@
 //! Programs that are not ours to check the agent with, so that it is not judged by its own
 //! understanding of a protocol.
 
+mod unbound;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,8 @@ pub(crate) struct TestTools {
     pub(crate) python: PathBuf,
     /// Prometheus' own checker of exposition formats.
     pub(crate) promtool: PathBuf,
+    /// A resolver of names.
+    pub(crate) unbound: PathBuf,
 }
 
 /// Finds them, and installs what is missing.
@@ -33,6 +37,7 @@ pub(crate) fn ensure() -> Result<TestTools> {
     Ok(TestTools {
         python: python(&PYTHON_PACKAGES)?,
         promtool: promtool()?,
+        unbound: unbound::ensure()?,
     })
 }
 
