@@ -9,20 +9,26 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead::telemetry::{
+    catalogue::{Attr, Metric},
+    snapshot::Snapshot,
+};
 use wellhead_tests::{
-    capture::{Live, settings},
+    capture::{Live, LiveEvents, settings},
     cgroup::CgroupGuard,
     netns,
-    snapshot::{number, total},
+    snapshot::{Pair, number, total},
     workload,
 };
 
 /// Types of records, and bits of a header (RFC 1035, section 4.1.1).
-const A: u16 = 1;
-const RESPONSE: u16 = 1 << 15;
+pub(crate) const A: u16 = 1;
+pub(crate) const RESPONSE: u16 = 1 << 15;
 const TRUNCATED: u16 = 1 << 9;
-const RECURSION: u16 = 1 << 8;
+pub(crate) const RECURSION: u16 = 1 << 8;
+
+/// How long an answer within the machine may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Look-ups by the first label of the name, which the server answers by: how many, the response code, and what it counts as.
 const KINDS: [(&str, usize, u16, &str); 7] = [
@@ -48,7 +54,8 @@ pub(crate) fn look_ups(_arguments: &[String]) -> Result<Value> {
     for (kind, times, _, _) in KINDS {
         for time in 0..times {
             id += 1;
-            look_up(id, kind, time)?;
+            let query = message(id, RECURSION, (&format!("{kind}.n{time}.test"), A), None);
+            look_up(&query, kind != "silent")?;
         }
     }
     let listener = TcpListener::bind((NAMED, 8_080))?;
@@ -61,21 +68,21 @@ pub(crate) fn look_ups(_arguments: &[String]) -> Result<Value> {
 }
 
 /// One look-up as programs do them: over UDP, and over TCP where the answer was truncated.
-fn look_up(id: u16, kind: &str, time: usize) -> Result<()> {
-    let name = format!("{kind}.n{time}.test");
+pub(crate) fn look_up(query: &[u8], is_answered: bool) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect((Ipv4Addr::LOCALHOST, 53))?;
-    let query = message(id, RECURSION, &name, None);
-    socket.send(&query)?;
-    if kind == "silent" {
+    socket.set_read_timeout(Some(LIMIT))?;
+    socket.send(query)?;
+    if !is_answered {
         return Ok(());
     }
     let mut answer = [0; 600];
     let length = socket.recv(&mut answer)?;
-    ensure!(length > 12 && answer[..2] == id.to_be_bytes(), "no answer");
-    if kind == "large" {
+    ensure!(length > 12 && answer[..2] == query[..2], "no answer");
+    if u16::from_be_bytes([answer[2], answer[3]]) & TRUNCATED != 0 {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 53))?;
-        stream.write_all(&framed(&query)?)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(&framed(query)?)?;
         let mut length = [0; 2];
         stream.read_exact(&mut length)?;
         stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))])?;
@@ -89,8 +96,13 @@ fn framed(message: &[u8]) -> Result<Vec<u8>> {
     Ok([&length, message].concat())
 }
 
-/// A message with one question for an address, and an answer if there is one.
-fn message(id: u16, flags: u16, name: &str, answer: Option<Ipv4Addr>) -> Vec<u8> {
+/// A message with one question for a name and a type of records, and an address as the answer if there is one.
+pub(crate) fn message(
+    id: u16,
+    flags: u16,
+    (name, kind): (&str, u16),
+    answer: Option<Ipv4Addr>,
+) -> Vec<u8> {
     let answers = u16::from(answer.is_some());
     let mut bytes = Vec::new();
     for word in [id, flags, 1, answers, 0, 0] {
@@ -101,7 +113,7 @@ fn message(id: u16, flags: u16, name: &str, answer: Option<Ipv4Addr>) -> Vec<u8>
         bytes.extend(label.as_bytes());
     }
     bytes.push(0);
-    for word in [A, 1] {
+    for word in [kind, 1] {
         bytes.extend(word.to_be_bytes());
     }
     if let Some(address) = answer {
@@ -143,6 +155,21 @@ fn serve() -> Result<()> {
 }
 
 fn answer(query: &[u8], may_truncate: bool) -> Option<Vec<u8>> {
+    let (id, labels) = asked(query)?;
+    let (kind, _, code, _) = KINDS.iter().find(|(kind, ..)| *kind == labels[0])?;
+    let flags = RESPONSE | RECURSION | code;
+    let name = labels.join(".");
+    let with = |flags, address| Some(message(id, flags, (&name, A), address));
+    match *kind {
+        "silent" => None,
+        "large" if may_truncate => with(flags | TRUNCATED, None),
+        "fine" | "large" => with(flags, Some(NAMED)),
+        _ => with(flags, None),
+    }
+}
+
+/// The id of a query, and the labels of the name it asks for.
+pub(crate) fn asked(query: &[u8]) -> Option<(u16, Vec<&str>)> {
     let id = u16::from_be_bytes([*query.first()?, *query.get(1)?]);
     let mut labels = Vec::new();
     let mut rest = query.get(12..)?;
@@ -153,15 +180,22 @@ fn answer(query: &[u8], may_truncate: bool) -> Option<Vec<u8>> {
         labels.push(str::from_utf8(label).ok()?);
         rest = behind;
     }
-    let (kind, _, code, _) = KINDS.iter().find(|(kind, ..)| *kind == labels[0])?;
-    let flags = RESPONSE | RECURSION | code;
-    let name = labels.join(".");
-    match *kind {
-        "silent" => None,
-        "large" if may_truncate => Some(message(id, flags | TRUNCATED, &name, None)),
-        "fine" | "large" => Some(message(id, flags, &name, Some(NAMED))),
-        _ => Some(message(id, flags, &name, None)),
-    }
+    Some((id, labels))
+}
+
+/// Look-ups that were counted with these attributes.
+pub(crate) fn lookups(read: &Snapshot, having: &[Pair<'_>]) -> i64 {
+    total(read, Metric::DnsLookupDuration, having)
+}
+
+/// Ends the pipeline. Returns the attributes of all its events.
+pub(crate) fn told(live: Live, events: LiveEvents) -> Result<Vec<Value>> {
+    let lines = live.stop(events)?;
+    let attributes = |line: &String| {
+        let mut event: Value = serde_json::from_str(line)?;
+        Ok(event["attributes"].take())
+    };
+    lines.iter().map(attributes).collect()
 }
 
 pub(crate) fn look_ups_are_counted() -> Result<()> {
@@ -171,7 +205,6 @@ pub(crate) fn look_ups_are_counted() -> Result<()> {
     workload::run(&cgroup, "look_ups", &[])?;
     // What was truncated is asked twice.
     let asked: usize = KINDS.iter().map(|(_, times, _, _)| times).sum::<usize>() + 50;
-    let lookups = |read: &_, having: &[_]| total(read, Metric::DnsLookupDuration, having);
     let read = live.snapshot_when("all look-ups", |read| lookups(read, &[]) >= number(asked))?;
     assert_eq!(lookups(&read, &[]), number(asked));
     for (kind, times, _, error) in KINDS
@@ -188,14 +221,10 @@ pub(crate) fn look_ups_are_counted() -> Result<()> {
     };
     assert_eq!(opened("large.n49.test"), number(CONNECTIONS));
     live.ensure_nothing_lost()?;
-    let told: Vec<Value> = live
-        .stop(events)?
-        .iter()
-        .map(|line| Ok(serde_json::from_str(line)?))
-        .collect::<Result<_>>()?;
+    let told = told(live, events)?;
     assert_eq!(told.len(), asked);
     let with = |key: &str, value: &Value| {
-        let has = |event: &&Value| event["attributes"][key] == *value;
+        let has = |event: &&Value| event[key] == *value;
         told.iter().filter(has).count()
     };
     assert_eq!(with("wellhead.dns.truncated", &json!(true)), 50);
@@ -208,7 +237,7 @@ pub(crate) fn look_ups_are_counted() -> Result<()> {
     assert_eq!(of_server, asked);
     let durations = told
         .iter()
-        .filter_map(|event| event["attributes"]["wellhead.duration"].as_u64());
+        .filter_map(|event| event["wellhead.duration"].as_u64());
     let longest = durations.max().context("durations")?;
     ensure!(
         u128::from(longest) < Duration::from_secs(5).as_nanos(),

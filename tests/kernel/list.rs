@@ -7,8 +7,8 @@ use crate::{
     bulk, classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
     hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
     many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
-    program_stats, recorded, resized, restart, services, sock_diag, socket_owner, spill, storm,
-    tcp_closes, tcp_health, tcp_odd, tcp_script, udp,
+    program_stats, recorded, resized, resolver, restart, services, sock_diag, socket_owner, spill,
+    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -62,6 +62,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("datagrams", udp::datagrams),
     ("overflow", udp::overflow),
     ("look_ups", dns::look_ups),
+    ("ask_unbound", resolver::ask),
     ("agent", restart::agent),
     ("load", restart::load),
 ];
@@ -156,6 +157,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ),
     ("udp_datagrams_are_counted", udp::datagrams_are_counted),
     ("dns_look_ups_are_counted", dns::look_ups_are_counted),
+    ("dns_of_a_real_resolver", resolver::look_ups_are_in_its_log),
     ("drops_have_their_reason", udp::drops_have_their_reason),
     ("failures_have_their_type", failures::have_their_type),
     ("socket_owner_is_its_cgroup", socket_owner::is_its_cgroup),

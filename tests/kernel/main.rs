@@ -40,6 +40,7 @@ mod processes;
 mod program_stats;
 mod recorded;
 mod resized;
+mod resolver;
 mod restart;
 mod services;
 mod sock_diag;
