@@ -283,7 +283,11 @@ fn attach_cgroup(
     let root = root.ok_or(ProgramError::NoCgroupRoot)?;
     let root = File::open(root).map_err(ProgramError::Attach)?;
     let program: &mut CgroupSkb = find(object, name)?;
-    program.load().map_err(ProgramError::Load)?;
+    match program.load() {
+        // For another feature, for which it could not be attached either.
+        Ok(()) | Err(aya::programs::ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(ProgramError::Load(error)),
+    }
     let program = program.fd().map_err(ProgramError::Load)?.as_fd();
     let link =
         bpf::attach_cgroup(program, root.as_fd(), direction).map_err(ProgramError::Attach)?;
