@@ -391,7 +391,7 @@ fn connection_end(record: &record::TcpClose) -> Result<ConnectionEnd, DecodeErro
             min_rtt_us: (record.min_rtt_us != 0).then_some(record.min_rtt_us),
             ..Totals::from(&record.traffic)
         },
-        reported: Totals::from(&record.reported),
+        reported: record.reported,
         errno,
         state: TcpState::from_number(record.state),
         lifecycle_only: record.socket.flags & tcp_flag::LIFECYCLE_ONLY != 0,

@@ -277,7 +277,7 @@ pub struct ConnectionEnd {
     /// What it carried.
     pub totals: Totals,
     /// What snapshots told of that before; of a connection older than the agent also what nobody told.
-    pub reported: Totals,
+    pub reported: Traffic,
     /// Socket error (`errno`), 0 for none.
     pub errno: i32,
     /// The state it ended in, or is in, where that is known.

@@ -182,7 +182,7 @@ fn failure(key: &SpillKey, connection: Connection) -> Option<ConnectionEnd> {
     Some(ConnectionEnd {
         connection,
         totals: Totals::default(),
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         state: None,
         lifecycle_only: false,
         initial_sequence: None,

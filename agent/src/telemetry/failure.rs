@@ -75,7 +75,7 @@ mod tests {
                     shut_down,
                 },
                 totals: Totals::default(),
-                reported: Totals::default(),
+                reported: wellhead_common::maps::Traffic::default(),
                 errno,
                 state: None,
                 lifecycle_only: false,

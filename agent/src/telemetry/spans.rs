@@ -328,7 +328,7 @@ mod tests {
                 shut_down: false,
             },
             totals: Totals::default(),
-            reported: Totals::default(),
+            reported: wellhead_common::maps::Traffic::default(),
             errno,
             state: None,
             lifecycle_only: false,

@@ -61,7 +61,7 @@ mod tests {
                 segments_sent: sent,
                 ..Totals::default()
             },
-            reported: Totals::default(),
+            reported: wellhead_common::maps::Traffic::default(),
             errno,
             state: Some(crate::kernel::TcpState::Established),
             lifecycle_only: false,

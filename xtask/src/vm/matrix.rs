@@ -138,6 +138,7 @@ fn script(kernels: Kernels, filter: &[OsString]) -> Result<String> {
 
 fn on_this_machine(tests: &Path, filter: &[OsString], work: &Path) -> Result<Column> {
     test::mount_what_the_kernel_shows()?;
+    let unbound = setup::tests()?.unbound;
     let logs = work.join("host");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let mut reports = Reports::new(&logs.join("report"))?;
@@ -147,6 +148,7 @@ fn on_this_machine(tests: &Path, filter: &[OsString], work: &Path) -> Result<Col
     let mut running = Cmd::root("env")?
         .arg(format!("{REPORT}={}", logs.join("report").display()))
         .arg(format!("{ATTEMPTS}=2"))
+        .arg(format!("WELLHEAD_TEST_UNBOUND={}", unbound.display()))
         .arg(tests)
         .arg("--color=never")
         .args(filter)

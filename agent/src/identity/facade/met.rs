@@ -1,5 +1,6 @@
 //! What is asked and told of an owner with nearly every event: the answer is found once, and kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Identity;
@@ -50,33 +51,39 @@ impl Identity {
         }
     }
 
-    /// Whose network namespace this is: the pod that all those are of who opened connections in it, or the container where there
-    /// are no pods. `None` for the host's, and where more than one uses it.
-    pub fn owner_of_netns(&mut self, netns: u32, now: u64) -> Option<OwnerId> {
-        if netns == 0 || self.host_netns == Some(netns) {
-            return None;
-        }
-        let mut only: Option<CgroupOwner> = None;
+    /// Who uses each network namespace: the pod that all those are of who opened connections in it, or the container where there are
+    /// no pods. `None` where more than one does. The host's is left out.
+    pub fn users_of_namespaces(&self) -> HashMap<u32, Option<CgroupOwner>> {
+        let mut users: HashMap<u32, Option<CgroupOwner>> = HashMap::new();
         for id in self.cgroups.owners() {
             let owner = self.owners.get(id);
-            if owner.seen.is_none_or(|seen| seen.netns != netns) {
+            let (Some(seen), Some(whose)) = (owner.seen, &owner.whose) else {
+                continue;
+            };
+            if seen.netns == 0 || self.host_netns == Some(seen.netns) {
                 continue;
             }
-            let whole = match owner.whose.as_ref()? {
-                CgroupOwner::Host { .. } => return None,
+            let shares = self.pod(id).is_some_and(|pod| pod.host_network);
+            let whole = match whose {
+                CgroupOwner::Host { .. } => None,
+                CgroupOwner::Container { .. } | CgroupOwner::Pod { .. } if shares => None,
                 CgroupOwner::Container {
                     pod_uid: Some(uid), ..
-                } => CgroupOwner::Pod {
+                } => Some(CgroupOwner::Pod {
                     uid: Arc::clone(uid),
-                },
-                other => other.clone(),
+                }),
+                other => Some(other.clone()),
             };
-            let shares = self.pod(id).is_some_and(|pod| pod.host_network);
-            if shares || only.as_ref().is_some_and(|other| *other != whole) {
-                return None;
+            let user = users.entry(seen.netns).or_insert_with(|| whole.clone());
+            if *user != whole {
+                *user = None;
             }
-            only = Some(whole);
         }
-        self.owners.intern(&only?, now)
+        users
+    }
+
+    /// The handle of somebody; `None` if there is no room for another.
+    pub fn owner_of(&mut self, whose: &CgroupOwner, now: u64) -> Option<OwnerId> {
+        self.owners.intern(whose, now)
     }
 }

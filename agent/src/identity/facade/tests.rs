@@ -1,3 +1,4 @@
+mod namespaces;
 mod reconfigured;
 
 use std::os::unix::fs::MetadataExt as _;

@@ -53,7 +53,7 @@ pub(super) fn found_open(
             flows.balance.met();
         }
         follow(flows, store, flow, connection, end.totals, now);
-        (flow, end.reported)
+        (flow, Totals::from(&end.reported))
     };
     count_rtt(flows, store, flow, &end.totals, now);
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
@@ -105,7 +105,7 @@ pub(super) fn closed(
     recall_connect(flows, store, flow, occurrence, connection);
     count_rtt(flows, store, flow, &end.totals, now);
     // Who is not followed was counted by an earlier agent, as far as it was reported.
-    let counted = known.map_or(end.reported, |open| Totals::from(&open.counted));
+    let counted = Totals::from(known.as_ref().map_or(&end.reported, |open| &open.counted));
     count_traffic(flows, store, flow, &end.totals.since(&counted), now);
     if was_reset(end.errno) {
         flows.measure(store, flow, FlowSeries::ResetsReceived, ONE, now);

@@ -137,7 +137,7 @@ fn end(connection: Connection, errno: i32) -> ConnectionEnd {
     ConnectionEnd {
         connection,
         totals,
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         errno,
         state: None,
         lifecycle_only: false,

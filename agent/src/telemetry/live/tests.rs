@@ -78,7 +78,7 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
             min_rtt_us: all.then_some(9),
             ..Totals::default()
         },
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         errno: if all { libc::ECONNRESET } else { 0 },
         state: None,
         lifecycle_only: false,
@@ -250,7 +250,7 @@ fn spans_are_as_catalogued() {
     };
     let failed = Body::TcpConnectFailed(begun(Nothing, Role::Source));
     let half_known = ConnectionEnd {
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         errno: libc::ECONNRESET,
         state: None,
         lifecycle_only: false,
@@ -258,7 +258,7 @@ fn spans_are_as_catalogued() {
         ..begun(Nothing, Role::Destination)
     };
     let slow = ConnectionEnd {
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         errno: 0,
         state: None,
         lifecycle_only: false,

@@ -57,10 +57,13 @@ impl<S: Source> State<S> {
     /// Counts what the programs counted without telling of each.
     pub(in super::super) fn count_tallied(&mut self, tallied: Tallied) {
         let (now, boot_ns) = (self.clock.now_unix_nano(), self.clock.now());
+        let mut users = None;
         for dropped in &tallied.drops {
             let owner = if dropped.cgroup_id == 0 {
-                let of_netns = self.identity.owner_of_netns(dropped.netns, boot_ns);
-                of_netns.unwrap_or(OwnerId::NODE)
+                let users = users.get_or_insert_with(|| self.identity.users_of_namespaces());
+                let user = users.get(&dropped.netns).and_then(Option::as_ref);
+                let known = user.and_then(|user| self.identity.owner_of(user, boot_ns));
+                known.unwrap_or(OwnerId::NODE)
             } else {
                 self.owner_or_node(dropped.cgroup_id)
             };

@@ -25,7 +25,7 @@ fn ended(totals: Totals, errno: i32) -> ConnectionEnd {
     ConnectionEnd {
         connection: connection(Some(Role::Source)),
         totals,
-        reported: Totals::default(),
+        reported: wellhead_common::maps::Traffic::default(),
         errno,
         state: Some(TcpState::Established),
         lifecycle_only: false,

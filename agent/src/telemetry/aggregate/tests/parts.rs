@@ -11,7 +11,7 @@ fn grown(sent: u64, told: u64, connection: Connection) -> ConnectionEnd {
     ConnectionEnd {
         connection,
         totals: totals(sent),
-        reported: totals(told),
+        reported: totals(told).narrow(),
         state: None,
         lifecycle_only: false,
         initial_sequence: None,
