@@ -275,8 +275,8 @@ fn visit(sock: Struct, family: u16, owner: impl FnOnce() -> Process) {
         write_totals(record, sock, tcp, &connection);
         record.state = in_state as u32;
         if is_attempt {
-            // Nothing of it is counted, and what is known of it is its state changes' to write.
-            return true;
+            // Nothing of it is counted, and what is known of it is its state changes' to write. If it has ended since, that is told.
+            return CONNECTIONS.get_ptr(&key).is_some();
         }
         let next = Connection {
             flags: connection.flags & !tcp_flag::OPEN_LOST,

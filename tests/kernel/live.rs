@@ -227,7 +227,7 @@ pub(crate) fn owners() -> Result<()> {
                 };
                 assert_eq!(role, Some(expected), "{connection:?}");
                 assert_eq!(
-                    end.totals.since(&end.reported).bytes_sent,
+                    end.totals.since(&(&end.reported).into()).bytes_sent,
                     0,
                     "{connection:?}"
                 );

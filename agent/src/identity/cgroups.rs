@@ -112,6 +112,11 @@ impl CgroupTable {
             .collect()
     }
 
+    /// Every owner some living cgroup refers to.
+    pub fn living_owners(&self) -> HashSet<OwnerId> {
+        self.living.iter().map(|(_, cgroup)| cgroup.owner).collect()
+    }
+
     /// Number of living cgroups known.
     pub fn len(&self) -> usize {
         self.living.len()

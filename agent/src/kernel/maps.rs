@@ -146,7 +146,7 @@ pub(super) const MAPS: &[MapSpec] = &[
         value: size_of::<LostHandshake>(),
         used_by: Some(Mode::Btf),
         feature: Some(Feature::Drops),
-        size: |settings| settings.drops,
+        size: |settings| settings.listeners,
     },
     MapSpec {
         name: "UDP_FLOWS",

@@ -267,7 +267,7 @@ fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attri
     }
     attributes.extend(verdict(verdict::of_failure(
         error,
-        occurrence.drop_reason.is_some(),
+        occurrence.drop_reason.map(|reason| &**reason),
     )));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));

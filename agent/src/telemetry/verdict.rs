@@ -9,10 +9,14 @@ const LOSSY: u64 = 20;
 const LEAST_LOSSES: u64 = 3;
 
 /// Of an attempt that failed: `network` where nobody answered, `peer` where it refused, `local` where it never left here, or this node
-/// dropped a packet of it.
-pub(super) fn of_failure(error: &str, is_dropped_here: bool) -> Option<&'static str> {
+/// dropped a packet of it for a reason of its own.
+pub(super) fn of_failure(error: &str, drop_reason: Option<&str>) -> Option<&'static str> {
+    // A firewall may also answer in the peer's place. Before 5.17 there are functions for reasons, and only this one is known to be one.
+    let is_filtered = matches!(drop_reason, Some("NETFILTER_DROP" | "nf_hook_slow"));
+    let is_reason = |reason: &str| !reason.contains(|letter: char| letter.is_ascii_lowercase());
     Some(match error {
-        "timed_out" if is_dropped_here => "local",
+        _ if is_filtered => "local",
+        "timed_out" if drop_reason.is_some_and(is_reason) => "local",
         "timed_out" | "host_unreachable" | "network_unreachable" => "network",
         "connection_refused" | "connection_reset" => "peer",
         "address_not_available" | "aborted" => "local",
@@ -89,10 +93,14 @@ mod tests {
 
     #[test]
     fn failures_are_judged_by_their_type() {
-        assert_eq!(of_failure("timed_out", false), Some("network"));
-        assert_eq!(of_failure("timed_out", true), Some("local"));
-        assert_eq!(of_failure("connection_refused", true), Some("peer"));
-        assert_eq!(of_failure("aborted", false), Some("local"));
-        assert_eq!(of_failure("_OTHER", false), None);
+        assert_eq!(of_failure("timed_out", None), Some("network"));
+        assert_eq!(of_failure("timed_out", Some("IP_RPFILTER")), Some("local"));
+        assert_eq!(of_failure("timed_out", Some("packet_rcv")), Some("network"));
+        let refused = |reason| of_failure("connection_refused", reason);
+        assert_eq!(refused(None), Some("peer"));
+        assert_eq!(refused(Some("NO_SOCKET")), Some("peer"));
+        assert_eq!(refused(Some("NETFILTER_DROP")), Some("local"));
+        assert_eq!(of_failure("aborted", None), Some("local"));
+        assert_eq!(of_failure("_OTHER", None), None);
     }
 }

@@ -52,15 +52,21 @@ impl Identity {
     }
 
     /// Who uses each network namespace: the pod that all those are of who opened connections in it, or the container where there are
-    /// no pods. `None` where more than one does. The host's is left out.
+    /// no pods. `None` where more than one does. The host's is left out; where it is not known, it is one that services of the host use.
     pub fn users_of_namespaces(&self) -> HashMap<u32, Option<CgroupOwner>> {
         let mut users: HashMap<u32, Option<CgroupOwner>> = HashMap::new();
-        for id in self.cgroups.owners() {
+        // The number of a namespace that is gone is given to the next one at once.
+        for id in self.cgroups.living_owners() {
             let owner = self.owners.get(id);
             let (Some(seen), Some(whose)) = (owner.seen, &owner.whose) else {
                 continue;
             };
             if seen.netns == 0 || self.host_netns == Some(seen.netns) {
+                continue;
+            }
+            // Services of the host enter namespaces of pods, to forward ports.
+            let is_host = matches!(whose, CgroupOwner::Host { .. });
+            if is_host && self.host_netns.is_some() {
                 continue;
             }
             let shares = self.pod(id).is_some_and(|pod| pod.host_network);

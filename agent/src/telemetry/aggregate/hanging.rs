@@ -69,7 +69,11 @@ impl Hanging {
         whose: impl FnOnce() -> (OwnerId, Attributes),
     ) -> bool {
         let known = self.sockets.get_mut(&found.socket);
-        if let Some(entry) = known.filter(|entry| entry.state == found.state) {
+        let is_same = |entry: &&mut Entry| {
+            let since = found.since_ns.unwrap_or(entry.since_ns);
+            entry.state == found.state && entry.since_ns == since
+        };
+        if let Some(entry) = known.filter(is_same) {
             entry.told_ns = found.boot_ns;
             return true;
         }
@@ -154,12 +158,13 @@ fn show(store: &mut Store, whose: &Whose, (number, longest): (i64, u64), unix_na
 pub(super) fn name_of(state: TcpState) -> Option<&'static str> {
     Some(match state {
         TcpState::SynSent => "syn_sent",
-        TcpState::SynReceived => "syn_received",
         TcpState::FinWait1 => "fin_wait_1",
         TcpState::FinWait2 => "fin_wait_2",
         TcpState::CloseWait => "close_wait",
         TcpState::LastAck => "last_ack",
         TcpState::Closing => "closing",
-        TcpState::Established | TcpState::TimeWait | TcpState::Listen => return None,
+        TcpState::Established | TcpState::SynReceived | TcpState::TimeWait | TcpState::Listen => {
+            return None;
+        }
     })
 }

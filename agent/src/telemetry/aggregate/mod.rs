@@ -155,7 +155,11 @@ impl Aggregator {
         };
         let flows = &mut self.flows;
         let whose = || {
-            let known = flows.of_latest(connection.socket_id);
+            // An attempt's socket may have the number of one that was closed.
+            let known = match state {
+                TcpState::SynSent => None,
+                _ => flows.of_latest(connection.socket_id),
+            };
             let flow = known.unwrap_or_else(|| flows.of(identity, occurrence, connection));
             let state = (Attr::ConnectionState, Value::Static(name));
             (occurrence.owner, flows.attributes_with(flow, state))
