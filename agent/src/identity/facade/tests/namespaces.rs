@@ -39,9 +39,19 @@ fn a_namespace_is_its_only_users() {
     assert_eq!(of(1), Some(pod.clone()));
     let alone = crate::identity::cgroup_path::parse(&path('3'));
     assert_eq!(of(2), Some(alone));
-    assert_eq!([3, 4, 9, 77].map(of), [None, None, None, None]);
+    assert_eq!([3, 9, 77].map(of), [None, None, None]);
+    // A service of the host that entered it does not own it.
+    let visited = crate::identity::cgroup_path::parse(&path('6'));
+    assert_eq!(of(4), Some(visited));
     let owner = all.identity.owner_of(&pod, 6).unwrap();
     assert_eq!(all.identity.owner(owner).whose, Some(pod));
+
+    // Where the host's is not known, it may be this one.
+    all.identity.host_netns = None;
+    assert_eq!(all.identity.users_of_namespaces()[&4], None);
+    // The number of one that is gone is given to another.
+    all.identity.cgroup_removed(3, 7);
+    assert!(!all.identity.users_of_namespaces().contains_key(&2));
 }
 
 #[test]
