@@ -109,7 +109,8 @@ fn ask() -> Result<()> {
     Ok(())
 }
 
-/// One that gives up when the SYN would be sent a second time, after a second.
+/// One that gives up when the SYN would be sent a third time, after three seconds: on a slow machine the first may be on its way when the
+/// second is sent.
 fn attempt(to: SocketAddr) -> Result<OwnedFd> {
     let family = if to.is_ipv4() {
         AddressFamily::INET
@@ -117,7 +118,7 @@ fn attempt(to: SocketAddr) -> Result<OwnedFd> {
         AddressFamily::INET6
     };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
-    sockopt::set_tcp_user_timeout(&socket, 100)?;
+    sockopt::set_tcp_user_timeout(&socket, 1_500)?;
     match connect(&socket, &to) {
         Err(Errno::INPROGRESS) => Ok(socket),
         other => anyhow::bail!("not under way: {other:?}"),

@@ -237,7 +237,7 @@ pub enum ConntrackMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerAddresses {
-    /// the name of the block in `peers.cidrs` that holds them, else `external`
+    /// the name of the block in `peers.cidrs` that holds them, else the name the same container looked them up by (`features.dns`), else `external`
     #[default]
     Name,
     /// their IP address; every peer is a time series of its own

@@ -37,16 +37,21 @@ Where names and values depart from OpenTelemetry's conventions on purpose is lis
 [semantic-conventions.md](semantic-conventions.md).
 ";
 
+/// Tables of metrics, and how the names in each begin.
+const GROUPS: [(&str, &str); 7] = [
+    ("TCP", "wellhead.tcp."),
+    ("UDP", "wellhead.udp."),
+    ("DNS", "dns."),
+    ("Dropped packets", "wellhead.packet."),
+    ("Processes", "wellhead.process."),
+    ("The agent itself", "wellhead.agent."),
+    ("The resolver", "wellhead.resolver."),
+];
+
 /// The text of `docs/metrics.md`.
 pub fn metrics_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
-    let groups = [
-        ("TCP", "wellhead.tcp."),
-        ("Processes", "wellhead.process."),
-        ("The agent itself", "wellhead.agent."),
-        ("The resolver", "wellhead.resolver."),
-    ];
-    for (title, prefix) in groups {
+    for (title, prefix) in GROUPS {
         let metrics = Metric::ALL
             .iter()
             .filter(|metric| metric.name().starts_with(prefix));
@@ -165,5 +170,20 @@ fn section(page: &mut String, title: &str, heading: &str, rows: impl Iterator<It
     _ = write!(page, "\n## {title}\n\n| {heading} |\n|{columns}\n");
     for row in rows {
         _ = writeln!(page, "| {row} |");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_one_table() {
+        for metric in Metric::ALL {
+            let tables = GROUPS
+                .iter()
+                .filter(|(_, prefix)| metric.name().starts_with(prefix));
+            assert_eq!(tables.count(), 1, "{}", metric.name());
+        }
     }
 }

@@ -105,7 +105,7 @@ attributes! {
     RecordKind = "wellhead.record.kind" / "wellhead_record_kind",
     /// Which end of the connection is on this node: `source` or `destination`.
     Reporter = "wellhead.reporter" / "wellhead_reporter",
-    /// Kind of telemetry: `process` or `tcp` where it is captured, `metrics`, `traces` or `logs` where it is exported.
+    /// Kind of telemetry: `process`, `tcp` or `dns` where it is captured, `metrics`, `traces` or `logs` where it is exported.
     Signal = "wellhead.signal" / "wellhead_signal",
     /// Stage of the data's way at which it was discarded.
     Stage = "wellhead.stage" / "wellhead_stage",
