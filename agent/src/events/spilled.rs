@@ -24,10 +24,6 @@ pub struct Spilled {
 }
 
 /// What the events were.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time is looked at, where it lies"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpilledWhat {
     /// Processes were made.

@@ -70,7 +70,7 @@ impl Identity {
                 continue;
             }
             let shares = self.pod(id).is_some_and(|pod| pod.host_network);
-            let whole = match whose {
+            let user = match whose {
                 CgroupOwner::Host { .. } => None,
                 CgroupOwner::Container { .. } | CgroupOwner::Pod { .. } if shares => None,
                 CgroupOwner::Container {
@@ -80,9 +80,9 @@ impl Identity {
                 }),
                 other => Some(other.clone()),
             };
-            let user = users.entry(seen.netns).or_insert_with(|| whole.clone());
-            if *user != whole {
-                *user = None;
+            let known = users.entry(seen.netns).or_insert_with(|| user.clone());
+            if *known != user {
+                *known = None;
             }
         }
         users
