@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wellhead::counters::RecordKind;
-use wellhead::events::{Body, Role};
+use wellhead::events::{Body, Role, Totals};
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
@@ -227,7 +227,7 @@ pub(crate) fn owners() -> Result<()> {
                 };
                 assert_eq!(role, Some(expected), "{connection:?}");
                 assert_eq!(
-                    end.totals.since(&(&end.reported).into()).bytes_sent,
+                    end.totals.since(&Totals::from(&end.reported)).bytes_sent,
                     0,
                     "{connection:?}"
                 );

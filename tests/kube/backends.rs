@@ -121,41 +121,33 @@ fn ask(world: &World) {
 
 /// By backend, what the asking end tells of connections to the Service.
 fn by_who_asks(series: &[Series]) -> BTreeMap<&'static str, Carried> {
-    BACKENDS
-        .iter()
-        .map(|(name, _)| {
-            let to_backend = [
-                ("wellhead.reporter", "source"),
-                ("destination.k8s.namespace.name", NAMESPACE),
-                ("destination.k8s.service.name", "split"),
-                ("destination.k8s.workload.kind", "Deployment"),
-                ("destination.k8s.workload.name", *name),
-            ];
-            (
-                *name,
-                carried(series, "asks", &to_backend, ["transmit", "receive"]),
-            )
-        })
-        .collect()
+    of_each(|name| {
+        let to_backend = [
+            ("wellhead.reporter", "source"),
+            ("destination.k8s.namespace.name", NAMESPACE),
+            ("destination.k8s.service.name", "split"),
+            ("destination.k8s.workload.kind", "Deployment"),
+            ("destination.k8s.workload.name", name),
+        ];
+        carried(series, "asks", &to_backend, ["transmit", "receive"])
+    })
 }
 
 /// By backend, what that tells itself of connections from the asking end.
 fn by_who_answers(series: &[Series]) -> BTreeMap<&'static str, Carried> {
-    BACKENDS
-        .iter()
-        .map(|(name, _)| {
-            let from_asking = [
-                ("wellhead.reporter", "destination"),
-                ("source.k8s.namespace.name", NAMESPACE),
-                ("source.k8s.workload.kind", "Job"),
-                ("source.k8s.workload.name", "asks"),
-            ];
-            (
-                *name,
-                carried(series, name, &from_asking, ["receive", "transmit"]),
-            )
-        })
-        .collect()
+    of_each(|name| {
+        let from_asking = [
+            ("wellhead.reporter", "destination"),
+            ("source.k8s.namespace.name", NAMESPACE),
+            ("source.k8s.workload.kind", "Job"),
+            ("source.k8s.workload.name", "asks"),
+        ];
+        carried(series, name, &from_asking, ["receive", "transmit"])
+    })
+}
+
+fn of_each(backend: impl Fn(&'static str) -> Carried) -> BTreeMap<&'static str, Carried> {
+    BACKENDS.map(|(name, _)| (name, backend(name))).into()
 }
 
 /// What a workload's containers tell with these attributes; `directions` are those of questions and answers.

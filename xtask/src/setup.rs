@@ -64,6 +64,20 @@ const PYTHON: Need = Need {
     by_hand: "dnf install python3",
 };
 
+const IP: Need = Need {
+    what: "ip and tc, for tests in network namespaces",
+    present: || which("ip").is_some() && which("tc").is_some(),
+    debian: &["iproute2"],
+    by_hand: "dnf install iproute",
+};
+
+const NFT: Need = Need {
+    what: "nft, for tests of dropped packets",
+    present: || which("nft").is_some(),
+    debian: &["nftables"],
+    by_hand: "dnf install nftables",
+};
+
 const TESTS: [Need; 6] = [
     Need {
         what: "bpftool",
@@ -77,28 +91,19 @@ const TESTS: [Need; 6] = [
         debian: &["valgrind"],
         by_hand: "dnf install valgrind",
     },
-    Need {
-        what: "ip and tc, for tests in network namespaces",
-        present: || which("ip").is_some() && which("tc").is_some(),
-        debian: &["iproute2"],
-        by_hand: "dnf install iproute",
-    },
+    IP,
     Need {
         what: "iptables, for tests of translated addresses",
         present: || which("iptables").is_some(),
         debian: &["iptables"],
         by_hand: "dnf install iptables-nft",
     },
-    Need {
-        what: "nft, for tests of dropped packets",
-        present: || which("nft").is_some(),
-        debian: &["nftables"],
-        by_hand: "dnf install nftables",
-    },
+    NFT,
     PYTHON,
 ];
 
-const VM: [Need; 3] = [
+/// Guests get programs of this machine.
+const VM: [Need; 5] = [
     Need {
         what: "QEMU, for virtual machines",
         present: || which("qemu-system-x86_64").is_some(),
@@ -117,6 +122,8 @@ const VM: [Need; 3] = [
         debian: &["xz-utils"],
         by_hand: "dnf install xz",
     },
+    IP,
+    NFT,
 ];
 
 const DIST: [Need; 2] = [

@@ -7,7 +7,7 @@
 //! | rings | 256 KiB + 2 MiB + 4 MiB + 512 KiB | twice that, their pages are mapped twice |
 //! | connections (kernel map) | 65 536 of ~192 bytes | 12 MiB |
 //! | what lost records were about (kernel map) | 8 192 of ~192 bytes | 2 MiB |
-//! | peers of datagrams, reasons for drops, dropped handshakes (kernel maps) | 8 192 and twice 1 024 of ~192 bytes | 2 MiB |
+//! | peers of datagrams, reasons for drops, dropped handshakes (kernel maps) | 8 192 and 1 024 of ~192 bytes, 4 096 of ~96 | 2 MiB |
 //! | open connections and their flows | 65 536 of ~112 bytes + 8 192 of ~640 bytes | 12 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
 //! | cgroups | 8 192 of ~512 bytes | 4 MiB |
@@ -205,13 +205,13 @@ impl Sizes {
     pub fn at_most(&self, component: Component) -> u64 {
         let entries = match component {
             Component::Rings => 2 * self.rings().bytes(),
-            // Drops by whose they were, and of handshakes.
+            // Of handshakes of which a packet was dropped an entry takes less than half of what others do.
             Component::KernelMaps => [
                 self.connections,
                 self.spill,
                 self.udp_flows,
                 self.drops,
-                self.drops,
+                self.listeners() / 2,
             ]
             .map(u64::from)
             .iter()
@@ -229,6 +229,11 @@ impl Sizes {
             Component::Logs => self.log_queue.bytes(),
         };
         entries.saturating_mul(component.entry())
+    }
+
+    /// Listening ports tracked at once, and what is kept as often in the kernel.
+    pub const fn listeners(&self) -> u32 {
+        self.connections / 16
     }
 
     /// The rings together, bytes.

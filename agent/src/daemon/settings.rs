@@ -188,7 +188,7 @@ fn probes(config: &Config, sizes: &Sizes) -> Result<ProbeSettings, HookError> {
         payload_ring: ring(sizes.payload_ring.bytes()),
         dns_ports: config.dns.ports.iter().map(|port| port.get()).collect(),
         connections: sizes.connections,
-        listeners: sizes.connections / 16,
+        listeners: sizes.listeners(),
         spill: sizes.spill,
         drops: sizes.drops,
         udp_flows: sizes.udp_flows,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Attributes, units};
+use super::{Attributes, GONE_AFTER_NS, units};
 use crate::hash::HashMap;
 use crate::identity::OwnerId;
 use crate::kernel::TcpState;
@@ -11,9 +11,6 @@ use crate::telemetry::store::Store;
 
 /// What has been in a state for less does not hang.
 const HANGS_AFTER_NS: u64 = 10 * NS_PER_SECOND;
-
-/// What no snapshot told of for so long has gone.
-const GONE_AFTER_NS: u64 = 150 * NS_PER_SECOND;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -68,18 +65,19 @@ impl Hanging {
         found: &Found,
         whose: impl FnOnce() -> (OwnerId, Attributes),
     ) -> bool {
-        let known = self.sockets.get_mut(&found.socket);
-        let is_same = |entry: &&mut Entry| {
-            let since = found.since_ns.unwrap_or(entry.since_ns);
-            entry.state == found.state && entry.since_ns == since
-        };
-        if let Some(entry) = known.filter(is_same) {
-            entry.told_ns = found.boot_ns;
-            return true;
-        }
-        let is_known = self.sockets.contains_key(&found.socket);
-        if !is_known && self.sockets.len() >= self.limit {
-            return false;
+        let has_room = self.sockets.len() < self.limit;
+        match self.sockets.get_mut(&found.socket) {
+            Some(entry)
+                if entry.state == found.state
+                    && found.since_ns.is_none_or(|since| since == entry.since_ns) =>
+            {
+                entry.told_ns = found.boot_ns;
+                return true;
+            }
+            // It takes the place of what it was before.
+            Some(_) => {}
+            None if has_room => {}
+            None => return false,
         }
         let (owner, attributes) = whose();
         let entry = Entry {

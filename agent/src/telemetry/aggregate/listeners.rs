@@ -1,6 +1,6 @@
 //! Counting who waits to be accepted. What a port's sockets have in common is told as one.
 
-use super::Occurrence;
+use super::{GONE_AFTER_NS, Occurrence};
 use crate::events::Listener;
 use crate::hash::HashMap;
 use crate::identity::{OwnerId, Value};
@@ -10,9 +10,6 @@ use crate::telemetry::store::{AttributesId, Store};
 /// Sockets that are told so soon after the first of all were there before the agent: what happened to them until then is not its
 /// to tell.
 const FIRST_SNAPSHOT_NS: u64 = 1_000_000_000;
-
-/// A socket that no snapshot told of for so long has gone.
-const GONE_AFTER_NS: u64 = 150_000_000_000;
 
 /// A socket, as it was told of last.
 #[derive(Clone, Copy, Debug)]

@@ -65,6 +65,9 @@ impl Occurrence<'_> {
     }
 }
 
+/// A socket that snapshots tell of, and none told of for so long, has gone.
+const GONE_AFTER_NS: u64 = 150_000_000_000;
+
 /// Open connections for each listening socket there is room for.
 const CONNECTIONS_PER_LISTENER: usize = 16;
 
