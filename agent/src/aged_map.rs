@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::mem;
 
 use crate::hash::HashMap;
 
@@ -10,6 +11,8 @@ use crate::hash::HashMap;
 #[derive(Debug)]
 pub(crate) struct AgedMap<K, V> {
     capacity: usize,
+    /// Whether it has been full, and has the room for good.
+    was_full: bool,
     next: u64,
     entries: HashMap<K, (u64, V)>,
     /// By age. Entries that are gone, or came again, are left in it until they are come upon.
@@ -21,6 +24,7 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
+            was_full: false,
             next: 0,
             entries: HashMap::default(),
             order: VecDeque::new(),
@@ -31,6 +35,7 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
         self.remove(&key);
         let evicted = if self.entries.len() >= self.capacity {
+            self.take_room();
             self.pop_oldest()
         } else {
             None
@@ -83,6 +88,14 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// A table that is more than half full grows for entries that come and go, once, at a time that its hashes choose. It does
+    /// so now.
+    fn take_room(&mut self) {
+        if !mem::replace(&mut self.was_full, true) {
+            self.entries.reserve(self.capacity);
+        }
     }
 
     fn pop_oldest(&mut self) -> Option<(K, V)> {

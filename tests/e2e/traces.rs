@@ -139,6 +139,8 @@ fn a_refused_connection_belongs_to_its_process() {
     assert_eq!(text(&connection, "kind"), "CLIENT");
     assert_eq!(text(&connection["status"], "code"), "ERROR");
     assert_eq!(attribute(&connection, "error.type"), "connection_refused");
+    assert_eq!(attribute(&connection, "wellhead.tcp.verdict"), "peer");
+    assert_eq!(attribute(&connection, "wellhead.drop.reason"), "NO_SOCKET");
     assert_eq!(attribute(&connection, "network.peer.address"), "127.0.0.1");
     assert_eq!(attribute(&connection, "network.transport"), "tcp");
     assert_eq!(

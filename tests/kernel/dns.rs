@@ -14,7 +14,7 @@ use wellhead::telemetry::{
     snapshot::Snapshot,
 };
 use wellhead_tests::{
-    capture::{Live, LiveEvents, settings},
+    capture::{Live, settings},
     cgroup::CgroupGuard,
     netns,
     snapshot::{Pair, number, total},
@@ -188,16 +188,6 @@ pub(crate) fn lookups(read: &Snapshot, having: &[Pair<'_>]) -> i64 {
     total(read, Metric::DnsLookupDuration, having)
 }
 
-/// Ends the pipeline. Returns the attributes of all its events.
-pub(crate) fn told(live: Live, events: LiveEvents) -> Result<Vec<Value>> {
-    let lines = live.stop(events)?;
-    let attributes = |line: &String| {
-        let mut event: Value = serde_json::from_str(line)?;
-        Ok(event["attributes"].take())
-    };
-    lines.iter().map(attributes).collect()
-}
-
 pub(crate) fn look_ups_are_counted() -> Result<()> {
     let cgroup = CgroupGuard::new()?;
     let live = Live::start(settings(Some(cgroup.id())))?;
@@ -221,7 +211,7 @@ pub(crate) fn look_ups_are_counted() -> Result<()> {
     };
     assert_eq!(opened("large.n49.test"), number(CONNECTIONS));
     live.ensure_nothing_lost()?;
-    let told = told(live, events)?;
+    let told = live.told(events)?;
     assert_eq!(told.len(), asked);
     let with = |key: &str, value: &Value| {
         let has = |event: &&Value| event[key] == *value;

@@ -1,9 +1,11 @@
 //! Connection attempts that fail, each for a reason of its own.
 
 use std::{
-    io,
+    env,
+    io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::fd::OwnedFd,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -12,8 +14,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, SocketFlags, SocketType, accept, bind, connect, getsockname, listen,
-        socket_with, sockopt,
+        AddressFamily, SocketFlags, SocketType, accept, bind, connect, eth, getsockname, listen,
+        socket, socket_with, sockopt,
     },
 };
 use serde_json::{Value, json};
@@ -21,7 +23,9 @@ use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
     capture::{Live, settings},
     cgroup::CgroupGuard,
-    netns, snapshot, workload,
+    netns,
+    snapshot::{self, number},
+    workload,
 };
 
 use crate::icmp::Router;
@@ -29,21 +33,28 @@ use crate::icmp::Router;
 const ICMP_NET_UNREACHABLE: u8 = 0;
 const ICMP_HOST_UNREACHABLE: u8 = 1;
 
-/// Attempts of each kind that reach the state machine, and what they are called.
-const EXPECTED: &[(&str, i64)] = &[
-    ("aborted", 5),
-    ("host_unreachable", 3),
-    ("network_unreachable", 3),
-    ("timed_out", 1),
-    ("address_not_available", 4),
+/// Attempts of each kind that reach the state machine, what they are called, and where to look.
+const EXPECTED: &[(&str, i64, &str)] = &[
+    ("aborted", ABORTED + KILLED, "local"),
+    ("host_unreachable", 3, "network"),
+    ("network_unreachable", 3, "network"),
+    ("timed_out", 1, "network"),
+    ("address_not_available", 4, "local"),
 ];
+
+const ABORTED: i64 = 5;
+/// Under way when their process is killed.
+const KILLED: i64 = 2;
 
 pub(crate) fn all(_arguments: &[String]) -> Result<Value> {
     netns::isolate()?;
+    // The kernel drops copies of packets for which a sniffer has no room: nothing fails of it.
+    let _sniffer = full_sniffer()?;
     let silent = Silent::new()?;
-    for _ in 0..5 {
+    for _ in 0..ABORTED {
         drop(silent.attempt()?);
     }
+    let killed = attempts_of_the_killed(silent.port)?;
     let router = Router::new()?;
     for (code, expected) in [
         (ICMP_HOST_UNREACHABLE, Errno::HOSTUNREACH),
@@ -63,7 +74,38 @@ pub(crate) fn all(_arguments: &[String]) -> Result<Value> {
     ensure!(error == Errno::TIMEDOUT, "{error} instead of a timeout");
     drop(attempt);
     exhaust_ports()?;
-    Ok(json!({ "silent": silent.port }))
+    Ok(json!({ "killed": killed }))
+}
+
+/// One that never reads, and has room for little.
+fn full_sniffer() -> Result<OwnedFd> {
+    let sniffer = socket(AddressFamily::PACKET, SocketType::RAW, Some(eth::ALL))?;
+    sockopt::set_socket_recv_buffer_size(&sniffer, 1)?;
+    Ok(sniffer)
+}
+
+/// Kills a process while its attempts are under way; returns which it was.
+fn attempts_of_the_killed(port: u16) -> Result<u32> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["--workload", "attempt_and_wait", &port.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut output = child.stdout.take().context("a pipe")?;
+    output.read_exact(&mut [0])?;
+    child.kill()?;
+    child.wait()?;
+    Ok(child.id())
+}
+
+/// The workload: attempts that nobody answers, until it is killed.
+pub(crate) fn attempt_and_wait(arguments: &[String]) -> Result<Value> {
+    let port = arguments.first().context("which port?")?.parse()?;
+    let attempts = (0..KILLED).map(|_| attempt_at(port));
+    let _under_way: Vec<OwnedFd> = attempts.collect::<Result<_>>()?;
+    io::stdout().write_all(b".")?;
+    io::stdout().flush()?;
+    loop {
+        thread::park();
+    }
 }
 
 /// Attempts while the only local port is taken by a connection to the same place.
@@ -104,17 +146,22 @@ impl Silent {
 
     /// An attempt under way.
     pub(crate) fn attempt(&self) -> Result<OwnedFd> {
-        let attempt = tcp_socket(SocketFlags::NONBLOCK)?;
-        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
-        match connect(&attempt, &to) {
-            Err(Errno::INPROGRESS) => Ok(attempt),
-            other => anyhow::bail!("not under way: {other:?}"),
-        }
+        attempt_at(self.port)
     }
 
     /// Takes from the queue what fills it, so that the next attempt is answered.
     pub(crate) fn answer(&self) -> Result<OwnedFd> {
         Ok(accept(&self.listener)?)
+    }
+}
+
+/// An attempt under way at a port of loopback.
+fn attempt_at(port: u16) -> Result<OwnedFd> {
+    let attempt = tcp_socket(SocketFlags::NONBLOCK)?;
+    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    match connect(&attempt, &to) {
+        Err(Errno::INPROGRESS) => Ok(attempt),
+        other => anyhow::bail!("not under way: {other:?}"),
     }
 }
 
@@ -142,17 +189,34 @@ pub(crate) fn error_of(attempt: &OwnedFd) -> Result<Errno> {
 pub(crate) fn have_their_type() -> Result<()> {
     let cgroup = CgroupGuard::new()?;
     let live = Live::start(settings(Some(cgroup.id())))?;
-    workload::run(&cgroup, "failures", &[])?;
-    let all = EXPECTED.iter().map(|(_, attempts)| attempts).sum();
+    let events = live.collect_events(&["connect_failed"])?;
+    let said = workload::run(&cgroup, "failures", &[])?;
+    let all = EXPECTED.iter().map(|(_, attempts, _)| attempts).sum();
     let read = live.snapshot_when("all failures", |snapshot| {
         snapshot::total(snapshot, Metric::TcpConnectionFailures, &[]) >= all
     })?;
-    for (error, attempts) in EXPECTED {
+    for (error, attempts, _) in EXPECTED {
         let having = [(Attr::ErrorType, *error), (Attr::Reporter, "source")];
         let found = snapshot::total(&read, Metric::TcpConnectionFailures, &having);
         assert_eq!(found, *attempts, "{error}");
     }
     let found = snapshot::total(&read, Metric::TcpConnectionFailures, &[]);
     assert_eq!(found, all, "failures of other types");
-    live.ensure_nothing_lost().context("after the failures")
+    live.ensure_nothing_lost().context("after the failures")?;
+    let told = live.told(events)?;
+    for (error, attempts, verdict) in EXPECTED {
+        let of_type = told.iter().filter(|event| event["error.type"] == *error);
+        let of_type: Vec<_> = of_type.collect();
+        assert_eq!(number(of_type.len()), *attempts, "{error}");
+        for event in of_type {
+            assert_eq!(event["wellhead.tcp.verdict"], *verdict, "{event}");
+            assert_eq!(event.get("wellhead.drop.reason"), None, "{event}");
+        }
+    }
+    let of_killed = told
+        .iter()
+        .filter(|event| event["process.pid"] == said["killed"])
+        .count();
+    assert_eq!(number(of_killed), KILLED, "by whose they were");
+    Ok(())
 }

@@ -20,6 +20,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("tcp_odd", tcp_odd::all),
     ("connections", connections::many),
     ("failures", failures::all),
+    ("attempt_and_wait", failures::attempt_and_wait),
     ("socket_owner", socket_owner::hand_over),
     ("sleep", pods::sleep),
     ("storm", storm::spawn),

@@ -38,6 +38,11 @@ const PEERS_INPUT: u16 = 8_083;
 const PEERS_OUTPUT: u16 = 8_084;
 const FORWARD_BACK: u16 = 8_085;
 const CLOSED: u16 = 8_086;
+/// A firewall answers in the peer's place.
+const REJECTED: u16 = 8_087;
+
+/// An address of nobody, translated on the way to a port whose packets are dropped in the peer pod.
+const SERVICE: &str = "10.96.0.10:80";
 
 /// Attempts at each port: over IPv4, over IPv6.
 const ATTEMPTS: usize = 3;
@@ -56,6 +61,13 @@ table inet wh {
         type filter hook forward priority 0
         tcp dport 8082 drop
         tcp sport 8085 drop
+        tcp dport 8087 reject with tcp reset
+    }
+}
+table ip nat {
+    chain before {
+        type nat hook prerouting priority -100
+        ip daddr 10.96.0.10 tcp dport 80 dnat to 10.3.0.2:8083
     }
 }",
     server: "
@@ -97,10 +109,15 @@ fn ask() -> Result<()> {
                 under_way.push(attempt(at_server(address, port)?)?);
             }
         }
-        for _ in 0..ATTEMPTS {
-            let error = error_of(&attempt(at_server(address, CLOSED)?)?)?;
-            ensure!(error == Errno::CONNREFUSED, "{error} instead of refused");
+        for port in [CLOSED, REJECTED] {
+            for _ in 0..ATTEMPTS {
+                let error = error_of(&attempt(at_server(address, port)?)?)?;
+                ensure!(error == Errno::CONNREFUSED, "{error} instead of refused");
+            }
         }
+    }
+    for _ in 0..ATTEMPTS {
+        under_way.push(attempt(SERVICE.parse()?)?);
     }
     for attempt in under_way {
         let error = error_of(&attempt)?;
@@ -131,43 +148,82 @@ pub(crate) fn are_why_attempts_fail() -> Result<()> {
     }
     let cgroup = CgroupGuard::new()?;
     let live = Live::start(settings(Some(cgroup.id())))?;
+    let events = live.collect_events(&["connect_failed"])?;
     workload::run(&cgroup, "lost_handshakes", &[])?;
-    let all = number(6 * 2 * ATTEMPTS);
+    let expected = expected(tells_reasons()?);
+    let all = expected.iter().map(|lost| number(lost.attempts)).sum();
     let read = live.snapshot_when("all failures", |snapshot| {
         total(snapshot, Metric::TcpConnectionFailures, &[]) >= all
     })?;
     assert_eq!(total(&read, Metric::TcpConnectionFailures, &[]), all);
-    // Before 5.17 the kernel tells no reasons, but where it happened.
-    let reasons = tells_reasons()?;
-    let of_filter = if reasons {
-        "NETFILTER_DROP"
-    } else {
-        "nf_hook_slow"
-    };
-    for port in [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK] {
-        let port_text = port.to_string();
-        let having = [
-            (Attr::DestinationPort, port_text.as_str()),
-            (Attr::ErrorType, "timed_out"),
-            (Attr::DropReason, of_filter),
-        ];
-        let found = total(&read, Metric::TcpConnectionFailures, &having);
-        assert_eq!(found, number(2 * ATTEMPTS), "port {port}");
+    let told = live.told(events)?;
+    for lost in expected {
+        let port = lost.port.to_string();
+        let of_port = |reason| {
+            let having = [
+                (Attr::DestinationPort, port.as_str()),
+                (Attr::ErrorType, lost.error),
+                (Attr::DropReason, reason),
+            ];
+            total(&read, Metric::TcpConnectionFailures, &having)
+        };
+        let found: i64 = lost.reasons.iter().copied().map(of_port).sum();
+        assert_eq!(found, number(lost.attempts), "{lost:?}");
+        let events = told.iter().filter(|event| {
+            event["network.peer.port"] == lost.port
+                && event["error.type"] == lost.error
+                && event["wellhead.tcp.verdict"] == lost.verdict
+                && lost
+                    .reasons
+                    .iter()
+                    .any(|reason| event["wellhead.drop.reason"] == *reason)
+        });
+        assert_eq!(events.count(), lost.attempts, "events of {lost:?}");
     }
-    let refused = |reason: &str| {
-        let having = [
-            (Attr::ErrorType, "connection_refused"),
-            (Attr::DropReason, reason),
-        ];
-        total(&read, Metric::TcpConnectionFailures, &having)
-    };
-    let of_nobody = if reasons {
-        refused("NO_SOCKET")
-    } else {
-        refused("tcp_v4_rcv") + refused("tcp_v6_rcv")
-    };
-    assert_eq!(of_nobody, number(2 * ATTEMPTS), "nobody listens");
     Ok(())
+}
+
+/// What is told of attempts at a port.
+#[derive(Debug)]
+struct Lost {
+    port: u16,
+    attempts: usize,
+    error: &'static str,
+    /// One of them, by the kernel.
+    reasons: &'static [&'static str],
+    verdict: &'static str,
+}
+
+/// Before 5.17 the kernel tells no reasons, but where it happened.
+fn expected(tells_reasons: bool) -> Vec<Lost> {
+    let [of_filter, of_nobody]: [&[&str]; 2] = if tells_reasons {
+        [&["NETFILTER_DROP"], &["NO_SOCKET"]]
+    } else {
+        [&["nf_hook_slow"], &["tcp_v4_rcv", "tcp_v6_rcv"]]
+    };
+    let dropped = |port, attempts| Lost {
+        port,
+        attempts,
+        error: "timed_out",
+        reasons: of_filter,
+        verdict: "local",
+    };
+    let refused = |port, reasons, verdict| Lost {
+        port,
+        attempts: 2 * ATTEMPTS,
+        error: "connection_refused",
+        reasons,
+        verdict,
+    };
+    [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK]
+        .map(|port| dropped(port, 2 * ATTEMPTS))
+        .into_iter()
+        .chain([
+            dropped(80, ATTEMPTS),
+            refused(REJECTED, of_filter, "local"),
+            refused(CLOSED, of_nobody, "peer"),
+        ])
+        .collect()
 }
 
 /// Whether the kernel does (`kfree_skb_reason`).

@@ -28,7 +28,7 @@ use wellhead_tests::{
     workload,
 };
 
-use crate::dns::{A, RECURSION, RESPONSE, asked, look_up, lookups, message, told};
+use crate::dns::{A, RECURSION, RESPONSE, asked, look_up, lookups, message};
 
 /// Names the program.
 const UNBOUND: &str = "WELLHEAD_TEST_UNBOUND";
@@ -285,7 +285,7 @@ pub(crate) fn look_ups_are_in_its_log() -> Result<()> {
         assert_eq!(found, number(times), "{kind}");
     }
     live.ensure_nothing_lost()?;
-    let told = told(live, events)?;
+    let told = live.told(events)?;
     asked_as_logged(&told, &log)?;
     let mut answers: Vec<Answer> = told.iter().filter_map(answer_of).collect();
     answers.sort_unstable();

@@ -190,6 +190,7 @@ fn expect_reset(stream: &mut TcpStream) -> Result<()> {
 pub(crate) fn resets_are_told_by_both_ends() -> Result<()> {
     let cgroup = CgroupGuard::new()?;
     let live = Live::start(settings(Some(cgroup.id())))?;
+    let events = live.collect_events(&["tcp.close"])?;
     let said = workload::run(&cgroup, "resets_both_ways", &[])?;
     let read = live.snapshot_when("all resets", |snapshot| {
         total(snapshot, Metric::TcpResets, &[]) >= 16
@@ -210,7 +211,13 @@ pub(crate) fn resets_are_told_by_both_ends() -> Result<()> {
     assert_eq!(total(&read, Metric::TcpResets, &[]), 16);
     assert_eq!(said["OutRsts"], 8, "of the kernel");
     assert_eq!(said["EstabResets"], 16, "of the kernel");
-    live.ensure_nothing_lost()
+    live.ensure_nothing_lost()?;
+    let told = live.told(events)?;
+    let reset = told.iter().filter(|event| {
+        event["error.type"] == "connection_reset" && event["wellhead.tcp.verdict"] == "peer"
+    });
+    assert_eq!(reset.count(), 8, "those that were reset by their peers");
+    Ok(())
 }
 
 /// What a listener's queue holds at most, as it is asked for.

@@ -406,6 +406,19 @@ impl Live {
         Ok(self.runtime.block_on(events.0)?)
     }
 
+    /// Stops it and returns the attributes of all events of a subscription.
+    ///
+    /// # Errors
+    /// As [`Self::stop`], or one is no JSON.
+    pub fn told(self, events: LiveEvents) -> Result<Vec<serde_json::Value>> {
+        let lines = self.stop(events)?;
+        let attributes = |line: &String| {
+            let mut event: serde_json::Value = serde_json::from_str(line)?;
+            Ok(event["attributes"].take())
+        };
+        lines.iter().map(attributes).collect()
+    }
+
     fn stop_capture(&mut self) {
         if let Some(capture) = self.capture.take() {
             // A reading brings the counters up to date; without one they stay as they are.

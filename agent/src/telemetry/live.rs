@@ -247,7 +247,7 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
     if let Some(rtt) = end.totals.min_rtt_us {
         attributes.push(("wellhead.tcp.rtt.min", nanoseconds(u64::from(rtt) * 1_000)));
     }
-    attributes.extend(verdict(verdict::of_end(end)));
+    attributes.extend(verdict(occurrence, end));
     if let Some(since) = end.connection.established_ns {
         let lived = occurrence.event.boot_ns.saturating_sub(since);
         attributes.push(("wellhead.duration", nanoseconds(lived)));
@@ -260,15 +260,11 @@ fn close_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attribu
 
 fn failure_attributes(occurrence: &Occurrence<'_>, end: &ConnectionEnd) -> Attributes {
     let mut attributes = connection_attributes(occurrence, &end.connection);
-    let error = connect_failure(end);
-    attributes.push(("error.type", Value::Static(error)));
+    attributes.push(("error.type", Value::Static(connect_failure(end))));
     if let Some(reason) = occurrence.drop_reason {
         attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));
     }
-    attributes.extend(verdict(verdict::of_failure(
-        error,
-        occurrence.drop_reason.map(|reason| &**reason),
-    )));
+    attributes.extend(verdict(occurrence, end));
     if !end.lifecycle_only {
         attributes.push(("wellhead.tcp.retransmits", large(end.totals.retransmits)));
     }
@@ -302,8 +298,19 @@ pub(super) fn connection_attributes(
     attributes
 }
 
-fn verdict(verdict: Option<&'static str>) -> Option<(&'static str, Value)> {
-    verdict.map(|verdict| ("wellhead.tcp.verdict", Value::Static(verdict)))
+/// Where to look when a connection was slow or broken.
+pub(super) fn verdict(
+    occurrence: &Occurrence<'_>,
+    end: &ConnectionEnd,
+) -> Option<(&'static str, Value)> {
+    let verdict = match &occurrence.event.body {
+        Body::TcpConnectFailed(_) => {
+            let reason = occurrence.drop_reason.map(|reason| &**reason);
+            verdict::of_failure(connect_failure(end), reason)
+        }
+        _ => verdict::of_end(end),
+    };
+    Some(("wellhead.tcp.verdict", Value::Static(verdict?)))
 }
 
 fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::aggregate::Occurrence;
 use super::failure::{connect_failure, error_type};
-use super::live::connection_attributes;
+use super::live::{connection_attributes, verdict};
 use super::signals::signal_name;
 use super::span::{Span, SpanKind};
 use crate::events::{Body, ConnectionEnd, Exit, ExitStatus, ProcessId, Role};
@@ -135,6 +135,7 @@ impl SpanBuilder {
         if let Some(reason) = occurrence.drop_reason {
             attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));
         }
+        attributes.extend(verdict(occurrence, end));
         let (name, kind) = match connection.role {
             Some(Role::Destination) => ("tcp accept", SpanKind::Server),
             Some(Role::Source) | None => ("tcp connect", SpanKind::Client),
@@ -364,6 +365,8 @@ mod tests {
         assert!(connection_span(Some(500), 500, 0).is_some_and(|span| span.error.is_none()));
         let reset = connection_span(Some(500), 1, libc::ECONNRESET).expect("a span");
         assert_eq!(reset.error.as_deref(), Some("connection_reset"));
+        let verdict = ("wellhead.tcp.verdict", Value::Static("peer"));
+        assert!(reset.attributes.contains(&verdict), "{reset:?}");
         assert_eq!(
             (reset.kind, reset.start_unix_nano),
             (SpanKind::Client, 1_300)

@@ -12,7 +12,7 @@ use crate::debian::Suite;
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules that guests have, each after those it needs: the kernel's own count of sockets (`sock_diag`), and for tests of what may
 /// happen to packets devices in pairs, nftables, and a queue that delays. Of some kernels these are part.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 18] = [
     "net/ipv4/inet_diag.ko",
     "net/ipv4/tcp_diag.ko",
     "drivers/net/veth.ko",
@@ -20,6 +20,16 @@ const MODULES: [&str; 8] = [
     "net/netfilter/nfnetlink.ko",
     "net/netfilter/nf_tables.ko",
     "net/netfilter/nft_numgen.ko",
+    "net/ipv4/netfilter/nf_reject_ipv4.ko",
+    "net/ipv6/netfilter/nf_reject_ipv6.ko",
+    "net/netfilter/nft_reject.ko",
+    "net/netfilter/nft_reject_inet.ko",
+    "net/ipv4/netfilter/nf_defrag_ipv4.ko",
+    "net/ipv6/netfilter/nf_defrag_ipv6.ko",
+    "net/netfilter/nf_conntrack.ko",
+    "net/netfilter/nf_nat.ko",
+    "net/netfilter/nft_nat.ko",
+    "net/netfilter/nft_chain_nat.ko",
     "net/sched/sch_netem.ko",
 ];
 
@@ -107,7 +117,7 @@ fn keep(tree: &Path, release: &str, place: &Path) -> Result<()> {
     for (number, name) in MODULES.iter().enumerate() {
         let own_name = Path::new(name).file_name().context("a module has a name")?;
         // In the order of their names they are loaded.
-        let file = kept.join(format!("{number}-{}", own_name.display()));
+        let file = kept.join(format!("{number:02}-{}", own_name.display()));
         let plain = modules.join("kernel").join(name);
         let compressed = plain.with_extension("ko.xz");
         if !plain.is_file() {

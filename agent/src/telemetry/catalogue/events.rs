@@ -194,6 +194,7 @@ pub const SPANS: &[Telling] = &[
             "process.executable.name",
             "wellhead.duration",
             "wellhead.drop.reason",
+            "wellhead.tcp.verdict",
             "error.type",
         ],
     },
@@ -203,7 +204,11 @@ pub const SPANS: &[Telling] = &[
                   the end. Its parent is the process that listened.",
         severity: "–",
         always: ends_and!["error.type"],
-        sometimes: &["process.pid", "process.executable.name"],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.tcp.verdict",
+        ],
     },
 ];
 
