@@ -86,6 +86,7 @@ macro_rules! kernel_fields {
             SKB_PROTOCOL: 2, "sk_buff", ["protocol"];
             SKB_SK: 8, "sk_buff", ["sk"];
             SKB_DEV: 8, "sk_buff", ["dev"];
+            SKB_TYPE: 1, "sk_buff", ["pkt_type"];
             SKB_HEAD: 8, "sk_buff", ["head"];
             SKB_NETWORK_HEADER: 2, "sk_buff", ["network_header"];
             DEVICE_NET: 8, "net_device", ["nd_net.net"];

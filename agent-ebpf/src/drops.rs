@@ -33,13 +33,6 @@ const NEW_SYN_RECV: u32 = 1 << 12;
 #[unsafe(no_mangle)]
 static QUEUE_PURGE: Global<u32> = Global::new(0);
 
-/// Reasons of copies, whose originals went on: one that was flooded to a device of another address, and one for a socket that listens
-/// in. 0 where the kernel has no such reason.
-#[unsafe(no_mangle)]
-static OTHERHOST: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static PACKET_SOCK_ERROR: Global<u32> = Global::new(0);
-
 /// Drops since the daemon took them out last. The loader sets its size.
 #[map]
 static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1, 0);
@@ -83,9 +76,7 @@ pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
         epoch: steering::get(state::TALLY_EPOCH) as u32,
         reserved: 0,
     };
-    if !is_of_a_copy(reason) {
-        handshakes::note(packet, protocol, &key);
-    }
+    handshakes::note(packet, protocol, &key);
     if add(&key) {
         return 0;
     }
@@ -99,11 +90,6 @@ pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
         add(&key);
     }
     0
-}
-
-#[inline(always)]
-fn is_of_a_copy(reason: u32) -> bool {
-    reason != 0 && (reason == OTHERHOST.load() || reason == PACKET_SOCK_ERROR.load())
 }
 
 /// The cgroup of the socket it was for or from, else the network namespace of the device it is on.

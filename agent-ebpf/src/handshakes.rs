@@ -13,6 +13,11 @@ use crate::{
 /// Bits of a TCP header's flags (RFC 9293, section 3.1).
 const SYN: u8 = 1 << 1;
 const ACK: u8 = 1 << 4;
+/// Kinds of packets that are copies, whose originals went on (`include/uapi/linux/if_packet.h`): one that was flooded to a device of
+/// another address, and one for whoever listens in on what is sent. They are the lowest bits of a byte.
+const OTHERHOST: u8 = 3;
+const OUTGOING: u8 = 4;
+const KINDS: u8 = 0b111;
 /// Length of an IPv6 header.
 const IPV6_HEADER: usize = 40;
 
@@ -40,6 +45,10 @@ pub(crate) fn note(packet: Struct, protocol: u16, key: &DropKey) {
 fn initial_sequence(packet: Struct, protocol: u16) -> Option<u32> {
     // SAFETY: `packet` is a `struct sk_buff`; the helper reads nothing that is not there.
     unsafe {
+        let kind: u8 = field(packet, &offset::SKB_TYPE);
+        if matches!(kind & KINDS, OTHERHOST | OUTGOING) {
+            return None;
+        }
         let head: Struct = field(packet, &offset::SKB_HEAD);
         let at: u16 = field(packet, &offset::SKB_NETWORK_HEADER);
         let network = head.add(usize::from(at));

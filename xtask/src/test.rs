@@ -123,8 +123,8 @@ pub(crate) fn unit() -> Result<()> {
 /// and skip themselves; in CI, they fail.
 pub(crate) fn kernel() -> Result<()> {
     let tests = RealTests::prepare()?;
-    test_again::run(|| tests.cargo("--test=kernel"))?;
-    test_again::run(|| tests.cargo("--test=e2e"))
+    test_again::run(|| tests.cargo("--test=kernel"), &[])?;
+    test_again::run(|| tests.cargo("--test=e2e"), &[])
 }
 
 /// What tests of the agent on this machine's kernel need, gathered.

@@ -2,6 +2,8 @@
 //! of hundreds may find it in the way. A test that fails runs a second time with nothing beside it; one that then passes
 //! is told as flaky, and one that fails again fails the run.
 
+use std::ffi::OsString;
+
 use anyhow::{Result, bail, ensure};
 
 use crate::cmd::{Cmd, say};
@@ -9,8 +11,12 @@ use crate::cmd::{Cmd, say};
 /// More than so many failures are no accident.
 const AT_MOST: usize = 3;
 
-/// Runs one test program, started by what `cargo` returns: everything in it, then what failed once more.
-pub(crate) fn run(cargo: impl Fn() -> Cmd) -> Result<()> {
+/// Runs one test program, started by what `cargo` returns: everything in it, then what failed once more. Of tests that were asked
+/// for by their names, none is run again.
+pub(crate) fn run(cargo: impl Fn() -> Cmd, filter: &[OsString]) -> Result<()> {
+    if !filter.is_empty() {
+        return cargo().arg("--").args(filter).run();
+    }
     attempt(|alone| {
         let cargo = match alone {
             Some(name) => cargo().args(["--", "--exact", "--test-threads=1", name]),

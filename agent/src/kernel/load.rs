@@ -49,9 +49,7 @@ impl Facts {
         let drop_arguments = btf.tracepoint_arguments("kfree_skb").unwrap_or_default();
         let retransmit_has_error = btf.tracepoint_arguments("tcp_retransmit_skb") == Some(3);
         let drop_reasons = DropReasons::of(&btf);
-        let reason = |name| drop_reasons.number(name).unwrap_or_default();
-        let reasons =
-            ["QUEUE_PURGE", "OTHERHOST", "PACKET_SOCK_ERROR"].map(|name| (name, reason(name)));
+        let purged = drop_reasons.number("QUEUE_PURGE").unwrap_or_default();
         let mut globals = offsets.globals;
         globals.extend([
             ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
@@ -62,10 +60,10 @@ impl Facts {
                 "DROP_ARGUMENTS",
                 u32::try_from(drop_arguments).unwrap_or_default(),
             ),
+            ("QUEUE_PURGE", purged),
             ("RETRANSMIT_HAS_ERROR", u32::from(retransmit_has_error)),
             ("JIFFIES_PER_SECOND", jiffies::per_second().unwrap_or(0)),
         ]);
-        globals.extend(reasons);
         Ok(Self {
             mode: Mode::Btf,
             globals,

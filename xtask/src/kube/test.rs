@@ -60,10 +60,7 @@ fn test(rig: &Rig, tools: &Tools, filter: &[std::ffi::OsString]) -> Result<()> {
             .env("WELLHEAD_TEST_HELM", &tools.helm)
             .env("WELLHEAD_TEST_PYTHON", &tools.receiver.python)
     };
-    if filter.is_empty() {
-        return test_again::run(tests);
-    }
-    tests().arg("--").args(filter).run()
+    test_again::run(tests, filter)
 }
 
 fn cargo(root: &Path) -> Cmd {

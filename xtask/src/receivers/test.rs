@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{collector_is_here, ensure, obstacle};
 use crate::cmd::say;
 use crate::test::{RealTests, can_run};
+use crate::test_again;
 
 /// Runs the tests with this in their names. Where receivers cannot be had, it says so; in CI, it fails.
 pub(crate) fn run(filter: &[OsString]) -> Result<()> {
@@ -15,12 +16,17 @@ pub(crate) fn run(filter: &[OsString]) -> Result<()> {
         return Ok(());
     }
     let receivers = ensure()?;
-    let mut cargo = RealTests::prepare()?.cargo("--test=receivers");
-    for (variable, program) in &receivers.variables {
-        cargo = cargo.env(variable, program);
-    }
+    let tests = RealTests::prepare()?;
     tell_of_collector();
-    cargo.arg("--").args(filter).run()
+    test_again::run(
+        || {
+            let variables = receivers.variables.iter();
+            variables.fold(tests.cargo("--test=receivers"), |cargo, (name, program)| {
+                cargo.env(name, program)
+            })
+        },
+        filter,
+    )
 }
 
 /// Says what is left out, if anything is.
