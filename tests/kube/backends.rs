@@ -12,7 +12,7 @@ use super::told::Series;
 const NAMESPACE: &str = "backends";
 /// The workloads, and how many bytes each answers with.
 const BACKENDS: [(&str, u64); 2] = [("small", 10_000), ("large", 30_000)];
-/// Requests to the Service: enough that neither is left out by chance.
+/// Requests to the Service's address, and as many to its port at the node: enough that neither backend is left out by chance.
 const REQUESTS: u64 = 40;
 
 /// Connections and bytes of each backend, as one end tells them.
@@ -33,7 +33,7 @@ pub(crate) fn are_told_apart(world: &World) {
         let series = agent.told().series();
         let (asked, answered) = (by_who_asks(&series), by_who_answers(&series));
         let made: u64 = asked.values().map(|carried| carried.connections).sum();
-        let is_right = made == REQUESTS
+        let is_right = made == 2 * REQUESTS
             && asked == answered
             && BACKENDS.iter().all(|(name, size)| {
                 let carried = &asked[*name];
@@ -57,6 +57,7 @@ fn open(world: &World) {
             "kind": "Service",
             "metadata": { "name": "split", "namespace": NAMESPACE },
             "spec": {
+                "type": "NodePort",
                 "selector": { "behind": "split" },
                 "ports": [{ "port": 80, "targetPort": 8080 }],
             },
@@ -98,13 +99,19 @@ fn open(world: &World) {
 }
 
 fn ask(world: &World) {
+    let service = world.cluster.get(NAMESPACE, &["service", "split"]);
+    let node_port = service["spec"]["ports"][0]["nodePort"].as_u64();
+    let node_port = node_port.expect("a port at every node");
     let command = format!(
-        "for i in $(seq {REQUESTS}); do /bin/wget -q -O /dev/null http://$SPLIT_SERVICE_HOST:$SPLIT_SERVICE_PORT/ || exit 1; done"
+        "for i in $(seq {REQUESTS}); do for at in $SPLIT_SERVICE_HOST:$SPLIT_SERVICE_PORT $NODE_ADDRESS:{node_port}; do \
+         /bin/wget -q -O /dev/null http://$at/ || exit 1; done; done"
     );
+    let node_address = json!({ "fieldRef": { "fieldPath": "status.hostIP" } });
     let container = json!({
         "name": "asks",
         "image": "localhost/busybox:rig",
         "command": ["sh", "-c", command],
+        "env": [{ "name": "NODE_ADDRESS", "valueFrom": node_address }],
     });
     let job = json!({
         "apiVersion": "batch/v1",
@@ -133,16 +140,23 @@ fn by_who_asks(series: &[Series]) -> BTreeMap<&'static str, Carried> {
     })
 }
 
-/// By backend, what that tells itself of connections from the asking end.
+/// By backend, what that tells itself of connections from the asking end, and from the node, which puts its own address in place of
+/// the asking end's where its port was asked.
 fn by_who_answers(series: &[Series]) -> BTreeMap<&'static str, Carried> {
     of_each(|name| {
-        let from_asking = [
-            ("wellhead.reporter", "destination"),
-            ("source.k8s.namespace.name", NAMESPACE),
-            ("source.k8s.workload.kind", "Job"),
-            ("source.k8s.workload.name", "asks"),
-        ];
-        carried(series, name, &from_asking, ["receive", "transmit"])
+        let from = |kind| {
+            let from = [
+                ("wellhead.reporter", "destination"),
+                ("source.k8s.workload.kind", kind),
+            ];
+            carried(series, name, &from, ["receive", "transmit"])
+        };
+        let (asking, node) = (from("Job"), from("Node"));
+        Carried {
+            connections: asking.connections + node.connections,
+            questions: asking.questions + node.questions,
+            answers: asking.answers + node.answers,
+        }
     })
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::cluster::{ClusterTable, ClusterUpdate, Holder, Moment, ObjectKind, Source};
+use super::cluster::{Address, ClusterTable, ClusterUpdate, Holder, Moment, ObjectKind, Source};
 use super::names::Names;
 use super::peers::{Peer, PeerNames};
 use super::settings::{IdentitySettings, PeerAddresses};
 use super::workload::Workload;
 use crate::aged_map::AgedMap;
-use crate::events::Connection;
 use crate::events::dns::lookups::Lookup;
+use crate::events::{Connection, Role};
 
 /// How long records wait to learn which pod has an address that may be a pod's: a kubelet tells of it when the pod has
 /// already started. Nanoseconds.
@@ -56,12 +56,16 @@ impl FarEnd {
         }
     }
 
-    /// The far end of a connection that an event at `event_ns` is about: when it was opened, or as near to that as is known.
+    /// The far end of a connection that an event at `event_ns` is about: when it was opened, or as near to that as is known. The port
+    /// of whoever connected is any, and says nothing of who it was.
     pub fn of(connection: &Connection, event_ns: u64) -> Self {
-        Self::new(
-            connection.remote,
-            connection.established_ns.unwrap_or(event_ns),
-        )
+        let at = connection.established_ns.unwrap_or(event_ns);
+        let end = Self::new(connection.remote, at);
+        let port = match connection.role {
+            Some(Role::Destination) => 0,
+            Some(Role::Source) | None => end.port,
+        };
+        Self { port, ..end }
     }
 }
 
@@ -161,7 +165,7 @@ impl FarEnds {
 
     /// Who it is. `backend` is whom a Service's address was translated to.
     pub(super) fn peer(&mut self, end: &FarEnd, backend: Option<SocketAddr>) -> Peer {
-        match self.cluster.holder(end.ip, end.port, end.at) {
+        match self.holder(end) {
             Holder::Object {
                 kind: ObjectKind::Service | ObjectKind::Endpoints,
                 name,
@@ -213,9 +217,26 @@ impl FarEnds {
     }
 
     fn held(&self, end: &FarEnd) -> Held {
-        match self.cluster.holder(end.ip, end.port, end.at) {
+        match self.holder(end) {
             Holder::Object { kind, since, .. } => Some((kind, since)),
             Holder::Left { .. } | Holder::Unknown => None,
+        }
+    }
+
+    /// Whose it is: a port at a node's address may be a Service's.
+    fn holder(&self, end: &FarEnd) -> Holder<'_> {
+        let holder = self.cluster.holder(end.ip, end.port, end.at);
+        let is_node = match holder {
+            Holder::Object { kind, .. } => kind == ObjectKind::Node,
+            Holder::Left { .. } | Holder::Unknown => self.is_host(end.ip),
+        };
+        if !is_node {
+            return holder;
+        }
+        let port = Address::at_nodes(end.port);
+        match self.cluster.holder(port.ip, end.port, end.at) {
+            service @ Holder::Object { .. } => service,
+            Holder::Left { .. } | Holder::Unknown => holder,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The same whether the agent watches the cluster itself or is told by a resolver.
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +15,8 @@ use crate::identity::workload::Workload;
 pub enum ObjectKind {
     /// A pod, by the addresses of its own; one with the host's network has none.
     Pod,
-    /// A Service, by its cluster addresses, whatever the port, and by external and load-balancer addresses with its ports.
+    /// A Service, by its cluster addresses, whatever the port, by external and load-balancer addresses with its ports, and by its
+    /// ports at every node.
     Service,
     /// What an EndpointSlice (or Endpoints) says is behind a Service and no pod, such as the API server; each address with its port.
     Endpoints,
@@ -77,6 +78,12 @@ impl Address {
             ip: ip.to_canonical(),
             port: None,
         }
+    }
+
+    /// A port at every node's addresses. It has an address of its own, in a block where nothing can be (RFC 6666).
+    pub fn at_nodes(port: u16) -> Self {
+        let ip = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, port);
+        Self::any_port(ip.into())
     }
 }
 

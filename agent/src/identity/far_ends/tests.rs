@@ -117,6 +117,43 @@ fn every_kind_has_its_name() {
 }
 
 #[test]
+fn a_services_port_at_every_node_is_its_own() {
+    let mut ends = ends();
+    list(&mut ends);
+    ends.host_addresses_changed(["10.244.0.1".parse().unwrap()].into());
+    let shown = |port| Address::at_nodes(port).ip.to_string();
+    apply(&mut ends, ObjectKind::Service, "cart", &shown(30_080), 1);
+    apply(&mut ends, ObjectKind::Node, "node-1", "192.0.2.1", 1);
+    apply(&mut ends, ObjectKind::Pod, "web", "10.0.0.1", 1);
+    let mut check = |address: &str, backend: Option<&str>, expected: &str| {
+        assert_eq!(
+            called(&mut ends, address, 2, backend),
+            expected,
+            "{address}"
+        );
+    };
+    check("192.0.2.1:30080", None, "cart -> ?");
+    check("192.0.2.1:30080", Some("10.0.0.1:8080"), "cart -> web");
+    check("192.0.2.1:30081", None, "Node node-1");
+    // An address of this node that nobody told of.
+    check("10.244.0.1:30080", None, "cart -> ?");
+    check("10.0.0.1:30080", None, "Pod web");
+    check("198.51.100.1:30080", None, "external");
+    assert!(ends.is_service(&end("192.0.2.1:30080", 2)));
+    // Whoever connects may do so from any port.
+    let remote = "192.0.2.1:30080".parse().unwrap();
+    for (role, expected) in [(Role::Source, true), (Role::Destination, false)] {
+        let connection = Connection {
+            role: Some(role),
+            remote,
+            ..Connection::like("192.0.2.2".parse().unwrap(), 0, 80)
+        };
+        let end = FarEnd::of(&connection, 2 * SECOND);
+        assert_eq!(ends.is_service(&end), expected, "{role:?}");
+    }
+}
+
+#[test]
 fn news_of_addresses_near_pods_are_worth_waiting_for() {
     let mut ends = ends();
     list(&mut ends);

@@ -55,6 +55,11 @@ impl Addresses {
         }
     }
 
+    /// Adds a port at every node's addresses.
+    pub(super) fn add_at_nodes(&mut self, port: u16) {
+        self.0.add(Address::at_nodes(port));
+    }
+
     pub(super) fn into_vec(self) -> Vec<Address> {
         self.0.into_vec()
     }

@@ -1,4 +1,5 @@
-//! Services, by their cluster, external and load-balancer addresses; the latter two for their ports only.
+//! Services, by their cluster, external and load-balancer addresses; the latter two for their ports only. And by the ports they have
+//! at every node.
 
 use k8s_openapi::api::core::v1::Service;
 use kube::core::ApiResource;
@@ -42,8 +43,11 @@ struct Spec {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Port {
     port: u16,
+    #[serde(default)]
+    node_port: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -92,9 +96,16 @@ impl Translate for Services {
         let ingress = ingress.filter_map(|entry| entry.ip.as_ref());
         // Others have them as well: nodes, other Services. What they are the Service's for is its ports.
         for ip in spec.external_ips.iter().flatten().chain(ingress) {
-            for Port { port } in spec.ports.iter().flatten() {
+            for Port { port, .. } in spec.ports.iter().flatten() {
                 addresses.add(ip, Some(*port));
             }
+        }
+        let ports = spec.ports.iter().flatten();
+        for port in ports
+            .filter_map(|port| port.node_port)
+            .filter(|port| *port != 0)
+        {
+            addresses.add_at_nodes(port);
         }
         Some(ClusterObject {
             kind: Self::KIND,

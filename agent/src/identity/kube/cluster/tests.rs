@@ -118,7 +118,7 @@ fn services() {
     check::<Services>(
         &services,
         &expect![[r"
-            u-all: Service ns/all 10.96.0.1 fd00::a 198.51.100.1@80 198.51.100.1@443 203.0.113.1@80 203.0.113.1@443
+            u-all: Service ns/all 10.96.0.1 fd00::a 198.51.100.1@80 198.51.100.1@443 203.0.113.1@80 203.0.113.1@443 100::7580
             u-old: Service ns/old 10.96.0.2
             u-headless: Service ns/headless (no news)
             u-external: Service ns/external (no news)
