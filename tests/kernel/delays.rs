@@ -215,5 +215,7 @@ pub(crate) fn retransmits_are_the_kernels() -> Result<()> {
     if !can_delay("delays_and_losses_are_the_kernels")? {
         return Ok(());
     }
-    tcp_health::check_retransmits("far_and_lossy", LOSSY)
+    let seen = tcp_health::check_retransmits("far_and_lossy", LOSSY)?;
+    ensure!(seen.fast > 0, "nothing was lost: {seen:?}");
+    Ok(())
 }

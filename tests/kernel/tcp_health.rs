@@ -6,6 +6,7 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd as _, OwnedFd},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -18,7 +19,7 @@ use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
     capture::{Live, settings},
     cgroup::CgroupGuard,
-    netns,
+    netns, require,
     snapshot::{self, total},
     steps::Steps,
     workload,
@@ -121,11 +122,23 @@ fn of_reason(snapshot: &Snapshot, reason: &str) -> i64 {
 }
 
 pub(crate) fn retransmits_are_the_kernels() -> Result<()> {
-    check_retransmits("lossy", LOSSY)
+    let seen = check_retransmits("lossy", LOSSY)?;
+    assert!(seen.handshakes > 0 && seen.fast > 0, "{seen:?}");
+    assert!(seen.late > 0, "{seen:?}");
+    Ok(())
+}
+
+/// Segments sent again.
+#[derive(Debug)]
+pub(crate) struct SentAgain {
+    handshakes: i64,
+    pub(crate) fast: i64,
+    /// After a time-out, or as a probe before one.
+    late: i64,
 }
 
 /// Compares what is told of a workload's connections, so many, with the kernel's counters, which it says.
-pub(crate) fn check_retransmits(workload: &str, connections: usize) -> Result<()> {
+pub(crate) fn check_retransmits(workload: &str, connections: usize) -> Result<SentAgain> {
     let cgroup = CgroupGuard::new()?;
     let live = Live::start_with(settings(Some(cgroup.id())), |pipeline| {
         pipeline.snapshot_interval = Duration::from_millis(50);
@@ -149,11 +162,15 @@ pub(crate) fn check_retransmits(workload: &str, connections: usize) -> Result<()
     // The timer of a SYN counts as one, too.
     let timeouts = of_reason(&read, "timeout");
     assert!(timeouts <= kernel("TCPTimeouts")?, "{timeouts} timeouts");
-    assert!(fast > 0 && timeouts + probes > 0, "nothing was lost");
     let out_of_order = total(&read, Metric::TcpOutOfOrder, &[]);
     // Segments that arrive as one buffer are one to the kernel's counter.
     assert!(out_of_order >= kernel("TCPOFOQueue")?, "{out_of_order}");
-    live.ensure_nothing_lost()
+    live.ensure_nothing_lost()?;
+    Ok(SentAgain {
+        handshakes,
+        fast,
+        late: timeouts + probes,
+    })
 }
 
 /// The workload: five connections that the client resets, three that the server does.
@@ -247,13 +264,29 @@ pub(crate) fn full_queue(arguments: &[String]) -> Result<Value> {
     // One more fits than is asked for (`sk_acceptq_is_full`, include/net/sock.h). The others give up.
     let waiting = usize::try_from(BACKLOG)? + 1;
     drop(callers.into_iter().skip(waiting).collect::<Vec<_>>());
-    let said = json!({ "port": address.port(), "counters": kernel_counters()? });
+    let mut said = json!({ "port": address.port(), "counters": kernel_counters()? });
+    if arguments.iter().any(|argument| argument == SS) {
+        said[SS] = listeners_of_ss()?.into();
+    }
     steps.say("full", &said.to_string())?;
     steps.hear("end")?;
     Ok(json!({}))
 }
 
+/// The program that administrators look at queues with.
+const SS: &str = "ss";
+
+/// What it says of the calling thread's network namespace, a listener a line: state, queue, its limit, addresses.
+fn listeners_of_ss() -> Result<String> {
+    let output = Command::new(SS)
+        .args(["--no-header", "--listening", "--tcp", "--numeric"])
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 pub(crate) fn queues_are_told() -> Result<()> {
+    let has_ss = require::program("health_queues_are_told", SS)?;
     let cgroup = CgroupGuard::new()?;
     let live = Live::start_with(settings(Some(cgroup.id())), |pipeline| {
         pipeline.snapshot_interval = Duration::from_millis(100);
@@ -261,7 +294,8 @@ pub(crate) fn queues_are_told() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().to_str().context("a path")?;
     let steps = Steps::at(path);
-    let running = workload::start(&cgroup, "full_queue", &[path])?;
+    let with = if has_ss { SS } else { "" };
+    let running = workload::start(&cgroup, "full_queue", &[path, with])?;
     steps.hear("listening")?;
     let is_told = |length: i64, limit: i64| {
         move |snapshot: &Snapshot| {
@@ -274,6 +308,11 @@ pub(crate) fn queues_are_told() -> Result<()> {
     let said: Value = serde_json::from_str(&steps.hear("full")?)?;
     let limit = i64::from(BACKLOG);
     live.snapshot_when("a full queue", is_told(limit + 1, limit))?;
+    if let Some(told) = said[SS].as_str() {
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let queue = [(limit + 1).to_string(), limit.to_string()];
+        ensure!(words.len() >= 4 && words[1..3] == queue, "{told:?}");
+    }
     let dropped = said["counters"]["ListenDrops"].as_i64().context("drops")?;
     let overflown = said["counters"]["ListenOverflows"]
         .as_i64()

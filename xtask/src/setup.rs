@@ -65,8 +65,8 @@ const PYTHON: Need = Need {
 };
 
 const IP: Need = Need {
-    what: "ip and tc, for tests in network namespaces",
-    present: || which("ip").is_some() && which("tc").is_some(),
+    what: "ip, ss and tc, for tests in network namespaces",
+    present: || ["ip", "ss", "tc"].iter().all(|name| which(name).is_some()),
     debian: &["iproute2"],
     by_hand: "dnf install iproute",
 };

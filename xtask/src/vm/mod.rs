@@ -107,7 +107,7 @@ fn programs(command: &[OsString]) -> Result<Vec<Program>> {
 /// What the kernel tests want that busybox does not give, or not all of: a `true` that is one under any name, `chrt`, and what
 /// makes networks and rules of them.
 fn companions() -> Result<Vec<Program>> {
-    let names = ["true", "chrt", "ip", "tc", "nft"];
+    let names = ["true", "chrt", "ip", "ss", "tc", "nft"];
     names.into_iter().map(Program::of_this_machine).collect()
 }
 
