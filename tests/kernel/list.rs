@@ -171,6 +171,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         recorded::replays_to_the_same,
     ),
     (
+        "recording_has_why_attempts_failed",
+        recorded::has_why_attempts_failed,
+    ),
+    (
         "nested_state_changes_are_told",
         nested::state_changes_are_told,
     ),

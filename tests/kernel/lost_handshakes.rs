@@ -238,7 +238,7 @@ fn tells_reasons() -> Result<bool> {
 }
 
 /// Attempts at a port of the own namespace that nobody listens on.
-const UNHEARD: usize = 5;
+pub(crate) const UNHEARD: usize = 5;
 
 /// The workload: a connection, by which the namespace is known, and attempts whose packets are dropped in it.
 pub(crate) fn unheard(_arguments: &[String]) -> Result<Value> {
@@ -255,6 +255,12 @@ pub(crate) fn unheard(_arguments: &[String]) -> Result<Value> {
     Ok(json!({}))
 }
 
+/// Why the kernel drops an attempt over IPv4 that nobody listens for.
+pub(crate) fn reason_of_nobody() -> Result<&'static str> {
+    let (reason, place) = ("NO_SOCKET", "tcp_v4_rcv");
+    Ok(if tells_reasons()? { reason } else { place })
+}
+
 pub(crate) fn drops_are_the_pods() -> Result<()> {
     // A number that no other test uses.
     let container = Container::numbered(u32::MAX - 4);
@@ -264,11 +270,7 @@ pub(crate) fn drops_are_the_pods() -> Result<()> {
     })?;
     pods.blocking_send(PodUpdate::Applied(Box::new(lost_ends::pod(&container))))?;
     workload::run(&cgroup, "unheard", &[])?;
-    let reason = if tells_reasons()? {
-        "NO_SOCKET"
-    } else {
-        "tcp_v4_rcv"
-    };
+    let reason = reason_of_nobody()?;
     let of_pod = |snapshot: &Snapshot| -> i64 {
         let having = [(Attr::DropReason, reason)];
         points(snapshot, Metric::PacketDrops, &having)

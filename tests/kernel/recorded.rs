@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::mpsc::Sender};
 use wellhead::config::Config;
 use wellhead::counters::Discard;
 use wellhead::daemon::{Settings, pipeline::Replay};
 use wellhead::identity::PodUpdate;
 use wellhead::kernel::{Feature, ProbeSettings};
-use wellhead::recording::{Recording, Start, Writer};
-use wellhead::telemetry::catalogue::Metric;
+use wellhead::recording::{Outcome, Recording, Start, Writer};
+use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
     capture::{Live, settings},
@@ -25,7 +25,7 @@ use wellhead_tests::{
     snapshot, workload,
 };
 
-use crate::{lost_ends, pods::Container};
+use crate::{lost_ends, lost_handshakes, pods::Container};
 
 /// Keeps the recording there.
 const KEEP: &str = "WELLHEAD_TEST_CORPUS";
@@ -41,25 +41,13 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
     // A number that no other test uses.
     let container = Container::numbered(u32::MAX - 3);
     let cgroup = CgroupGuard::at(&container.cgroup())?;
-    let config = Config {
-        node_name: "node-a".to_owned(),
-        ..Config::default()
-    };
-    let start = Start {
-        version: "test".to_owned(),
-        node_name: config.node_name.clone(),
-        boot_id: "boot".to_owned(),
-        kubernetes: true,
-        ..Start::default()
-    };
-    let (recorder, writer) = Writer::create(&path, start)?;
     let mut probes = ProbeSettings {
         network_ring: u32::try_from(rustix::param::page_size())?,
         ..settings(Some(cgroup.id()))
     };
     // Others on this machine have their packets dropped until the very end.
     probes.features.retain(|feature| *feature != Feature::Drops);
-    let (live, pods) = Live::start_recorded(&config, probes, recorder)?;
+    let (live, pods, writer) = start(&path, probes)?;
 
     let place = directory.path().to_str().context("UTF-8")?;
     workload::run(&cgroup, "endings", &[place])?;
@@ -79,9 +67,7 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
     let lost = live.counters.discards(Discard::RingNetworkFull);
     ensure!(lost > 0, "nothing was lost");
     drop(live);
-    let runtime = Builder::new_current_thread().enable_time().build()?;
-    let outcome = runtime.block_on(writer.finish(Duration::from_mins(1)))?;
-    ensure!(outcome.missed == 0, "{outcome:?}");
+    let outcome = finish(writer)?;
 
     let expected = counted(&Arc::unwrap_or_clone(read).of_workloads());
     for _ in 0..2 {
@@ -109,6 +95,53 @@ pub(crate) fn replays_to_the_same() -> Result<()> {
         fs::copy(&path, PathBuf::from(keep))?;
     }
     Ok(())
+}
+
+/// Why this node dropped packets of attempts is asked of the kernel's map as they fail: a recording has the answers.
+pub(crate) fn has_why_attempts_failed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("recording");
+    let cgroup = CgroupGuard::new()?;
+    let (live, _pods, writer) = start(&path, settings(Some(cgroup.id())))?;
+    workload::run(&cgroup, "unheard", &[])?;
+    let expected = snapshot::number(lost_handshakes::UNHEARD);
+    let reason = lost_handshakes::reason_of_nobody()?;
+    let failed = |snapshot: &Snapshot| {
+        let having = [(Attr::DropReason, reason)];
+        snapshot::total(snapshot, Metric::TcpConnectionFailures, &having)
+    };
+    live.snapshot_when("all failures", |snapshot| failed(snapshot) >= expected)?;
+    drop(live);
+    finish(writer)?;
+    let (replayed, _) = replay(&path)?;
+    ensure!(failed(&replayed) == expected, "{replayed:?}");
+    Ok(())
+}
+
+/// Starts a pipeline that writes down what it takes in.
+fn start(path: &Path, probes: ProbeSettings) -> Result<(Live, Sender<PodUpdate>, Writer)> {
+    let config = Config {
+        node_name: "node-a".to_owned(),
+        ..Config::default()
+    };
+    let start = Start {
+        version: "test".to_owned(),
+        node_name: config.node_name.clone(),
+        boot_id: "boot".to_owned(),
+        kubernetes: true,
+        ..Start::default()
+    };
+    let (recorder, writer) = Writer::create(path, start)?;
+    let (live, pods) = Live::start_recorded(&config, probes, recorder)?;
+    Ok((live, pods, writer))
+}
+
+/// Waits until all is written.
+fn finish(writer: Writer) -> Result<Outcome> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let outcome = runtime.block_on(writer.finish(Duration::from_mins(1)))?;
+    ensure!(outcome.missed == 0, "{outcome:?}");
+    Ok(outcome)
 }
 
 /// What the store comes to, and the number of records.
