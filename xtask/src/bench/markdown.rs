@@ -81,21 +81,25 @@ fn goals(report: &Report) -> Option<String> {
 }
 
 fn items(part: &Measured, of_plot: &dyn Fn(&Plot) -> String) -> String {
-    part.items
-        .iter()
-        .filter_map(|item| match item {
-            Item::Table(item) => Some(titled(&item.title, &cells(item), item.note.as_deref())),
-            Item::Plot(plot) => Some(titled(&plot.title, &of_plot(plot), plot.note.as_deref())),
+    let mut page = String::new();
+    let mut last_title = None;
+    for item in &part.items {
+        let (title, content, note) = match item {
+            Item::Table(table) => (&table.title, cells(table), &table.note),
+            Item::Plot(plot) => (&plot.title, of_plot(plot), &plot.note),
             // All goals are in one table, facts are for programs.
-            Item::Goal(_) | Item::Fact(_) => None,
-        })
-        .collect()
-}
-
-fn titled(title: &str, content: &str, note: Option<&str>) -> String {
-    let note = note.filter(|note| !note.is_empty());
-    let note = note.map_or_else(String::new, |note| format!("\n{note}\n"));
-    format!("\n### {title}\n\n{content}{note}")
+            Item::Goal(_) | Item::Fact(_) => continue,
+        };
+        // A plot of the table before it goes under the same heading.
+        if last_title.replace(title) != Some(title) {
+            page.extend(["\n### ", title, "\n"]);
+        }
+        page.extend(["\n", &content]);
+        if let Some(note) = note.as_deref().filter(|note| !note.is_empty()) {
+            page.extend(["\n", note, "\n"]);
+        }
+    }
+    page
 }
 
 fn image(plot: &Plot) -> String {
@@ -220,6 +224,21 @@ mod tests {
         );
         assert!(!page.contains("secret"), "{page}");
         assert!(!page.contains("\n\n\n"), "{page}");
+    }
+
+    #[test]
+    fn a_plot_of_the_table_before_it_has_no_heading_of_its_own() {
+        let mut report = report();
+        for item in &mut report.parts[0].items {
+            match item {
+                Item::Table(table) => table.title = "Same".to_owned(),
+                Item::Plot(plot) => plot.title = "Same".to_owned(),
+                Item::Goal(_) | Item::Fact(_) => {}
+            }
+        }
+        let page = page(&report);
+        assert_eq!(page.matches("### Same").count(), 1, "{page}");
+        assert!(page.contains("![Same](performance/loss.svg)"), "{page}");
     }
 
     #[test]
