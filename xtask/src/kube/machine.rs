@@ -144,7 +144,7 @@ fn remove_link() -> Result<()> {
     Ok(())
 }
 
-/// Where somebody else has put something meanwhile, the directory is theirs.
+/// Where somebody else has put something meanwhile, or mounted it over as `ip netns` does, the directory is theirs.
 fn remove_made_directories(rig: &Rig) -> Result<()> {
     let made = fs::read_to_string(rig.path(MADE)).unwrap_or_default();
     for directory in made.lines().rev() {
@@ -152,7 +152,7 @@ fn remove_made_directories(rig: &Rig) -> Result<()> {
             Err(error)
                 if !matches!(
                     error.kind(),
-                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
                 ) =>
             {
                 return Err(error).with_context(|| format!("cannot remove {directory}"));
