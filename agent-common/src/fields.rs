@@ -54,6 +54,8 @@ macro_rules! kernel_fields {
             SOCK_PROTOCOL: 2, "sock", ["sk_protocol"];
             SOCK_SHUTDOWN: 1, "sock", ["sk_shutdown"];
             SOCK_ERROR: 4, "sock", ["sk_err"];
+            SOCK_ERRORS: 4, "sock", ["sk_error_queue.qlen"];
+            SOCK_LAST_ERROR: 8, "sock", ["sk_error_queue.prev"];
             SOCK_NUM: 2, "sock", ["__sk_common.skc_num"];
             SOCK_DPORT: 2, "sock", ["__sk_common.skc_dport"];
             SOCK_DADDR: 4, "sock", ["__sk_common.skc_daddr"];
@@ -91,6 +93,7 @@ macro_rules! kernel_fields {
             SKB_NETWORK_HEADER: 2, "sk_buff", ["network_header"];
             DEVICE_NET: 8, "net_device", ["nd_net.net"];
             SKB_CB: 48, "sk_buff", ["cb"];
+            ERROR_CB_ERRNO: 4, "sock_exterr_skb", ["ee.ee_errno"];
             TCP_CB_SEGMENTS: 2, "tcp_skb_cb", ["tcp_gso_segs"];
         }
     };

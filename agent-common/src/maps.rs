@@ -75,7 +75,9 @@ pub struct Connection {
     /// Who opened it, or who listens.
     pub owner: Process,
     /// One of the roles in [`crate::record::role`].
-    pub role: u32,
+    pub role: u16,
+    /// An error number that was told to whoever connects, before ESTABLISHED; 0 for none.
+    pub error: u16,
     /// Bits of [`crate::record::tcp_flag`] to put on its next record.
     pub flags: u32,
     /// What snapshots told of its traffic.

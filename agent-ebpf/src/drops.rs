@@ -37,6 +37,10 @@ static QUEUE_PURGE: Global<u32> = Global::new(0);
 #[map]
 static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1, 0);
 
+/// Of those that found no room there, by their reason alone. The loader sets its size, and makes an entry of none for each epoch.
+#[map]
+static DROPS_REST: HashMap<DropKey, u64> = HashMap::with_max_entries(1, 0);
+
 /// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`
 #[btf_tracepoint(function = "kfree_skb")]
 pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
@@ -84,10 +88,10 @@ pub(crate) fn kfree_skb(context: BtfTracePointContext) -> i32 {
     count(counts::DROPS_FULL);
     key.cgroup_id = 0;
     key.netns = 0;
-    if !add(&key) {
+    if !add_to_rest(&key) {
         key.location = 0;
         key.reason = 0;
-        add(&key);
+        add_to_rest(&key);
     }
     0
 }
@@ -123,21 +127,30 @@ fn is_whole(sock: Struct) -> bool {
 
 #[inline(never)]
 fn add(key: &DropKey) -> bool {
-    if let Some(packets) = DROPS.get_ptr_mut(key) {
-        // SAFETY: the look-up returned a valid entry; all CPUs only add to it in this way.
-        unsafe { add_atomically(packets, 1) };
-        return true;
-    }
-    if DROPS.insert(key, &1, u64::from(BPF_NOEXIST)).is_ok() {
+    add_in(&DROPS, key)
+}
+
+#[inline(never)]
+fn add_to_rest(key: &DropKey) -> bool {
+    add_in(&DROPS_REST, key)
+}
+
+/// Says whether there was room.
+#[inline(always)]
+fn add_in(map: &HashMap<DropKey, u64>, key: &DropKey) -> bool {
+    if add_to(map, key) {
         return true;
     }
     // Another CPU may have been quicker.
-    match DROPS.get_ptr_mut(key) {
-        Some(packets) => {
-            // SAFETY: as above.
-            unsafe { add_atomically(packets, 1) };
-            true
-        }
-        None => false,
-    }
+    map.insert(key, &1, u64::from(BPF_NOEXIST)).is_ok() || add_to(map, key)
+}
+
+#[inline(always)]
+fn add_to(map: &HashMap<DropKey, u64>, key: &DropKey) -> bool {
+    let Some(packets) = map.get_ptr_mut(key) else {
+        return false;
+    };
+    // SAFETY: the look-up returned a valid entry; all CPUs only add to it in this way.
+    unsafe { add_atomically(packets, 1) };
+    true
 }

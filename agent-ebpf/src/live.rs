@@ -306,11 +306,12 @@ fn meet(key: u64, sock: Struct, tcp: Struct, owner: Process) -> bool {
         started_ns: 0,
         established_ns: 0,
         owner,
-        role: u32::from(if is_destination {
+        role: if is_destination {
             role::DESTINATION
         } else {
             role::SOURCE
-        }),
+        },
+        error: 0,
         flags: tcp_flag::OLDER_THAN_AGENT,
         // What it carried before is not counted.
         reported: traffic(sock, tcp, key, UNREPORTED.snapshot),

@@ -8,6 +8,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod attempt_errors;
 mod cgroup;
 mod classic;
 mod classic_tcp;

@@ -11,6 +11,7 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 /// More extensions than anybody sends.
 const EXTENSIONS: usize = 4;
@@ -77,14 +78,23 @@ impl Transport {
         let [mut protocol] = bytes::<{ IPV6_HEADER as usize }, 1>(packet, [6])?;
         let mut header = IPV6_HEADER;
         for _ in 0..EXTENSIONS {
+            let is_fragment = protocol == FRAGMENT;
             let is_extension =
                 protocol == HOP_BY_HOP || protocol == ROUTING || protocol == DESTINATION_OPTIONS;
-            if !is_extension {
+            if !is_extension && !is_fragment {
                 break;
             }
-            let [next, words]: [u8; 2] = load(packet, header)?;
+            let [next, words, high, low]: [u8; 4] = load(packet, header)?;
+            // Only the first has the ports. The length of its header is not said (RFC 8200, section 4.5).
+            if is_fragment && (high, low & !0b111) != (0, 0) {
+                return None;
+            }
             protocol = next;
-            header += (u32::from(words) + 1) * 8;
+            header += if is_fragment {
+                8
+            } else {
+                (u32::from(words) + 1) * 8
+            };
         }
         (header <= FURTHEST).then_some(Self {
             protocol,

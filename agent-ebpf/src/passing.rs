@@ -2,7 +2,11 @@
 //! programs that run for each packet, of TCP as well, so there is one for each direction, whoever asked for it.
 
 use aya_ebpf::{
-    Global, helpers::generated::bpf_skb_cgroup_id, macros::cgroup_skb, programs::SkBuffContext,
+    Global,
+    bindings::__sk_buff,
+    helpers::generated::{bpf_sk_fullsock, bpf_skb_cgroup_id},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
 };
 use wellhead_common::counts;
 
@@ -30,6 +34,21 @@ pub(crate) fn packet_egress(context: SkBuffContext) -> i32 {
 pub(crate) fn packet_ingress(context: SkBuffContext) -> i32 {
     look_at(&context, Way::In);
     1
+}
+
+/// Whether it is a copy for a socket that takes in whatever is of its protocol (`SOCK_RAW`), beside the one it is for.
+#[inline(always)]
+fn is_for_raw_socket(skb: *mut __sk_buff) -> bool {
+    const SOCK_RAW: u32 = 3;
+    // SAFETY: reads of the packet's description and of its socket's, which the verifier checks for null.
+    unsafe {
+        let sock = (*skb).__bindgen_anon_2.sk;
+        if sock.is_null() {
+            return false;
+        }
+        let sock = bpf_sk_fullsock(sock);
+        !sock.is_null() && (*sock).type_ == SOCK_RAW
+    }
 }
 
 /// Of what nobody asked for no more is read than its protocol and ports, and no helper is called.
@@ -61,6 +80,9 @@ fn look_at(context: &SkBuffContext, way: Way) {
     let Some(boot_ns) = state::working() else {
         return;
     };
+    if way == Way::In && transport.protocol == UDP && is_for_raw_socket(skb) {
+        return;
+    }
     // SAFETY: the helper takes any packet.
     let cgroup_id = unsafe { bpf_skb_cgroup_id(skb) };
     if !captured(cgroup_id) {

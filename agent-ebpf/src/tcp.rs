@@ -45,7 +45,8 @@ const UNMET: Connection = Connection {
         uid: 0,
         comm: Sixteen::of_words([0; 2]),
     },
-    role: role::UNKNOWN as u32,
+    role: role::UNKNOWN,
+    error: 0,
     flags: tcp_flag::OLDER_THAN_AGENT | tcp_flag::UNMET,
     reported: UNREPORTED,
 };
@@ -157,7 +158,8 @@ fn begun(sock: Struct) {
         started_ns: now,
         established_ns: 0,
         owner: current_process(),
-        role: u32::from(role::SOURCE),
+        role: role::SOURCE,
+        error: 0,
         flags: 0,
         reported: UNREPORTED,
     };
@@ -258,7 +260,8 @@ fn met_established(sock: Struct, id: u64, old: i32, (local_port, at): (u16, u64)
         started_ns: 0,
         established_ns: at,
         owner: Process::default(),
-        role: u32::from(role::SOURCE),
+        role: role::SOURCE,
+        error: 0,
         flags: 0,
         reported: UNREPORTED,
     };
@@ -277,7 +280,7 @@ fn met_established(sock: Struct, id: u64, old: i32, (local_port, at): (u16, u64)
         started_ns: at,
         // SAFETY: the value is copied at once.
         owner: unsafe { LISTENERS.get(&key) }.copied().unwrap_or_default(),
-        role: u32::from(role::DESTINATION),
+        role: role::DESTINATION,
         ..connection
     }
 }
@@ -371,6 +374,7 @@ impl End {
             // Nothing was acknowledged.
             // SAFETY: `tcp` is a `struct tcp_sock`.
             record.initial_sequence = unsafe { field(self.tcp, &offset::TCP_SND_UNA) };
+            record.error = attempts_error(record.error, connection);
         }
         NETWORK.send(room, kind);
         true
@@ -378,7 +382,7 @@ impl End {
 
     #[inline(always)]
     fn spill(&self, kind: Kind, connection: &Connection) {
-        let is_source = connection.role != u32::from(role::DESTINATION);
+        let is_source = connection.role != role::DESTINATION;
         let total = traffic(self.sock, self.tcp, self.ends.id, 0);
         let told = &connection.reported;
         // Both are loaded, whichever is used: out of two branches the compiler would make one load of a pointer chosen
@@ -399,10 +403,11 @@ impl End {
             epoch: 0,
             kind: 0,
             status: match (failed, is_shut_down(self.sock)) {
-                (false, _) | (true, false) => error,
-                (true, true) => error | SPILL_SHUT_DOWN,
+                (false, _) => error,
+                (true, false) => attempts_error(error, connection),
+                (true, true) => attempts_error(error, connection) | SPILL_SHUT_DOWN,
             },
-            role: connection.role as u16,
+            role: connection.role,
             port,
         };
         let grown = |total: u32, told: u32| u64::from(total.wrapping_sub(told));
@@ -428,6 +433,16 @@ impl End {
             ],
         };
         spill(kind, key, &value);
+    }
+}
+
+/// What went wrong with an attempt: the error that it ended with, else one that whoever connects has taken off the socket.
+#[inline(always)]
+fn attempts_error(last: u32, connection: &Connection) -> u32 {
+    if last == 0 {
+        u32::from(connection.error)
+    } else {
+        last
     }
 }
 
@@ -462,7 +477,7 @@ fn remember(key: u64, connection: &Connection) -> bool {
 
 #[inline(always)]
 pub(crate) fn write_connection(socket: &mut Socket, connection: &Connection) {
-    socket.role = connection.role as u16;
+    socket.role = connection.role;
     socket.flags = connection.flags;
     socket.owner = connection.owner;
     socket.started_ns = connection.started_ns;

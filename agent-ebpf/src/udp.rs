@@ -30,6 +30,11 @@ const CONNECTED: u32 = 1;
 #[map]
 static UDP_FLOWS: HashMap<UdpKey, UdpValue> = HashMap::with_max_entries(1, 0);
 
+/// Of those that found no room there, by whose they were alone. The loader sets its size, and makes an entry of nobody's for each
+/// epoch.
+#[map]
+static UDP_REST: HashMap<UdpKey, UdpValue> = HashMap::with_max_entries(1, 0);
+
 /// Counts a packet of UDP.
 #[inline(always)]
 pub(crate) fn add_up(packet: &Packet) {
@@ -84,9 +89,9 @@ pub(crate) fn add_up(packet: &Packet) {
         epoch: key.epoch,
         ..UdpKey::default()
     };
-    if !add(&key, &value) {
+    if !add_to_rest(&key, &value) {
         key.cgroup_id = 0;
-        add(&key, &value);
+        add_to_rest(&key, &value);
     }
 }
 
@@ -112,19 +117,29 @@ fn role_of(skb: *mut __sk_buff, local: u16, remote: u16) -> u16 {
     }
 }
 
-/// Not inlined: it is called with three keys.
 #[inline(never)]
 fn add(key: &UdpKey, value: &UdpValue) -> bool {
-    if add_to(key, value) {
+    add_in(&UDP_FLOWS, key, value)
+}
+
+#[inline(never)]
+fn add_to_rest(key: &UdpKey, value: &UdpValue) -> bool {
+    add_in(&UDP_REST, key, value)
+}
+
+/// Says whether there was room.
+#[inline(always)]
+fn add_in(map: &HashMap<UdpKey, UdpValue>, key: &UdpKey, value: &UdpValue) -> bool {
+    if add_to(map, key, value) {
         return true;
     }
     // Another CPU may have been quicker.
-    UDP_FLOWS.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() || add_to(key, value)
+    map.insert(key, value, u64::from(BPF_NOEXIST)).is_ok() || add_to(map, key, value)
 }
 
 #[inline(always)]
-fn add_to(key: &UdpKey, value: &UdpValue) -> bool {
-    let Some(entry) = UDP_FLOWS.get_ptr_mut(key) else {
+fn add_to(map: &HashMap<UdpKey, UdpValue>, key: &UdpKey, value: &UdpValue) -> bool {
+    let Some(entry) = map.get_ptr_mut(key) else {
         return false;
     };
     // SAFETY: the look-up returned a valid entry; all CPUs only add to it in this way.

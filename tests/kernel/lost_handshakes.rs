@@ -40,6 +40,9 @@ const FORWARD_BACK: u16 = 8_085;
 const CLOSED: u16 = 8_086;
 /// A firewall answers in the peer's place.
 const REJECTED: u16 = 8_087;
+/// Likewise, as kube-proxy does for a Service without endpoints: with a message of ICMP, which comes while `connect` is at work. Before
+/// 5.14 the kernel does not tell of it.
+const UNREACHABLE: u16 = 8_088;
 
 /// An address of nobody, translated on the way to a port whose packets are dropped in the peer pod.
 const SERVICE: &str = "10.96.0.10:80";
@@ -62,6 +65,7 @@ table inet wh {
         tcp dport 8082 drop
         tcp sport 8085 drop
         tcp dport 8087 reject with tcp reset
+        tcp dport 8088 reject with icmpx type port-unreachable
     }
 }
 table ip nat {
@@ -109,9 +113,9 @@ fn ask() -> Result<()> {
                 under_way.push(attempt(at_server(address, port)?)?);
             }
         }
-        for port in [CLOSED, REJECTED] {
+        for port in refused(tells_reasons()?) {
             for _ in 0..ATTEMPTS {
-                let error = error_of(&attempt(at_server(address, port)?)?)?;
+                let error = error_of(&attempt(at_server(address, *port)?)?)?;
                 ensure!(error == Errno::CONNREFUSED, "{error} instead of refused");
             }
         }
@@ -183,6 +187,12 @@ pub(crate) fn are_why_attempts_fail() -> Result<()> {
     Ok(())
 }
 
+/// Ports at which attempts are refused.
+fn refused(tells_reasons: bool) -> &'static [u16] {
+    let all = &[CLOSED, REJECTED, UNREACHABLE];
+    if tells_reasons { all } else { &all[..2] }
+}
+
 /// What is told of attempts at a port.
 #[derive(Debug)]
 struct Lost {
@@ -208,21 +218,24 @@ fn expected(tells_reasons: bool) -> Vec<Lost> {
         reasons: of_filter,
         verdict: "local",
     };
-    let refused = |port, reasons, verdict| Lost {
-        port,
-        attempts: 2 * ATTEMPTS,
-        error: "connection_refused",
-        reasons,
-        verdict,
-    };
+    let of_refused = refused(tells_reasons).iter().map(|port| {
+        let (reasons, verdict) = if *port == CLOSED {
+            (of_nobody, "peer")
+        } else {
+            (of_filter, "local")
+        };
+        Lost {
+            error: "connection_refused",
+            reasons,
+            verdict,
+            ..dropped(*port, 2 * ATTEMPTS)
+        }
+    });
     [OWN_OUTPUT, FORWARD, PEERS_INPUT, PEERS_OUTPUT, FORWARD_BACK]
         .map(|port| dropped(port, 2 * ATTEMPTS))
         .into_iter()
-        .chain([
-            dropped(80, ATTEMPTS),
-            refused(REJECTED, of_filter, "local"),
-            refused(CLOSED, of_nobody, "peer"),
-        ])
+        .chain([dropped(80, ATTEMPTS)])
+        .chain(of_refused)
         .collect()
 }
 

@@ -140,6 +140,16 @@ pub(super) const MAPS: &[MapSpec] = &[
         size: |settings| settings.drops,
     },
     MapSpec {
+        name: "DROPS_REST",
+        kind: MapType::Hash,
+        key: size_of::<DropKey>(),
+        value: size_of::<u64>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Drops),
+        // Kernels have some hundred reasons.
+        size: |_| 512,
+    },
+    MapSpec {
         name: "LOST_HANDSHAKES",
         kind: MapType::LruHash,
         key: size_of::<u32>(),
@@ -156,6 +166,16 @@ pub(super) const MAPS: &[MapSpec] = &[
         used_by: Some(Mode::Btf),
         feature: Some(Feature::Udp),
         size: |settings| settings.udp_flows,
+    },
+    MapSpec {
+        name: "UDP_REST",
+        kind: MapType::Hash,
+        key: size_of::<UdpKey>(),
+        value: size_of::<UdpValue>(),
+        used_by: Some(Mode::Btf),
+        feature: Some(Feature::Udp),
+        // For each of a node's containers, twice.
+        size: |_| 2_048,
     },
     MapSpec {
         name: "CLASSIC_CONNECTIONS",

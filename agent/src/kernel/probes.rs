@@ -283,10 +283,9 @@ impl Probes {
             spill: SpillMap::new(take(&mut object, "SPILL")?).map_err(AttachError::Switch)?,
             steering,
         };
-        let counted = [
-            take_raw(&mut object, "DROPS")?,
-            take_raw(&mut object, "UDP_FLOWS")?,
-        ];
+        let counted = ["DROPS", "DROPS_REST", "UDP_FLOWS", "UDP_REST"];
+        let [drops, drops_rest, udp, udp_rest] = counted.map(|name| take_raw(&mut object, name));
+        let counted = ([drops?, drops_rest?], [udp?, udp_rest?]);
         let is_counted = features.iter().any(|status| {
             matches!(status.feature, Feature::Udp | Feature::Drops) && status.is_on()
         });

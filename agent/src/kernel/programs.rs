@@ -108,6 +108,17 @@ pub(crate) const LADDER: &[Rung] = &[
             tracepoint("tcp_retransmit_skb"),
             tracepoint("tcp_retransmit_synack"),
             tracepoint("tcp_send_reset"),
+            tracepoint("inet_sk_error_report"),
+        ],
+    },
+    // Before 5.14.
+    Rung {
+        feature: Feature::TcpHealth,
+        mechanism: MECHANISM_BTF,
+        programs: &[
+            tracepoint("tcp_retransmit_skb"),
+            tracepoint("tcp_retransmit_synack"),
+            tracepoint("tcp_send_reset"),
         ],
     },
     Rung {

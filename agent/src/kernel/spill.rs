@@ -95,7 +95,7 @@ impl Plain for UdpKey {}
 impl Plain for UdpValue {}
 impl Plain for u64 {}
 
-fn as_bytes<T: Plain, const N: usize>(value: &T) -> [u8; N] {
+pub(super) fn as_bytes<T: Plain, const N: usize>(value: &T) -> [u8; N] {
     const { assert!(size_of::<T>() == N) };
     // SAFETY: as long as said, and without padding.
     unsafe { std::ptr::from_ref(value).cast::<[u8; N]>().read() }

@@ -9,7 +9,7 @@ use wellhead_common::Sixteen;
 use wellhead_common::maps::{DropKey, UdpKey, UdpValue};
 
 use super::drop_reasons::DropReasons;
-use super::spill::{Plain, from_bytes};
+use super::spill::{Plain, as_bytes, from_bytes};
 
 /// What was counted since it was taken last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ type UdpTally = Tally<{ size_of::<UdpKey>() }, { size_of::<UdpValue>() }>;
 /// Where the programs count.
 #[derive(Debug)]
 pub struct Tallies {
-    drops: DropTally,
-    udp: UdpTally,
+    drops: [DropTally; 2],
+    udp: [UdpTally; 2],
     /// Of earlier agents, whose programs write no more.
     left: Vec<(&'static str, MapData)>,
     reasons: DropReasons,
@@ -74,13 +74,28 @@ pub struct Tallies {
 pub struct TallyEpoch(pub(super) u32);
 
 impl Tallies {
+    /// Of drops and of datagrams, the maps that they are counted in, and those for what found no room there.
     pub(super) fn new(
-        [drops, udp]: [MapData; 2],
+        ([drops, drops_rest], [udp, udp_rest]): ([MapData; 2], [MapData; 2]),
         left: Vec<(&'static str, MapData)>,
     ) -> Option<Self> {
+        let nothing = |epoch| DropKey {
+            epoch,
+            ..DropKey::default()
+        };
+        let nobody = |epoch| UdpKey {
+            epoch,
+            ..UdpKey::default()
+        };
         Some(Self {
-            drops: Tally::new(drops)?,
-            udp: Tally::new(udp)?,
+            drops: [
+                Tally::new(drops)?,
+                Tally::new(drops_rest)?.with_permanent(nothing),
+            ],
+            udp: [
+                Tally::new(udp)?,
+                Tally::new(udp_rest)?.with_permanent(nobody),
+            ],
             left,
             reasons: DropReasons::default(),
         })
@@ -94,10 +109,14 @@ impl Tallies {
     /// Takes out what was counted in an epoch, in which no program counts any more. Blocks: each entry takes three calls.
     pub fn take(&mut self, epoch: TallyEpoch) -> Tallied {
         let is_of_epoch = |of: u32| of == epoch.0;
-        let mut drops = self.drops.take(|key: &DropKey| is_of_epoch(key.epoch));
-        let mut udp = self.udp.take(|key: &UdpKey| is_of_epoch(key.epoch));
+        let of_drops = |key: &DropKey| is_of_epoch(key.epoch);
+        let of_udp = |key: &UdpKey| is_of_epoch(key.epoch);
+        let drops = self.drops.iter_mut();
+        let mut drops: Vec<(DropKey, u64)> = drops.flat_map(|map| map.take(of_drops)).collect();
+        let udp = self.udp.iter_mut();
+        let mut udp: Vec<(UdpKey, UdpValue)> = udp.flat_map(|map| map.take(of_udp)).collect();
         for (name, map) in self.left.drain(..) {
-            if name == "DROPS" {
+            if name.starts_with("DROPS") {
                 let left = DropTally::new(map).map(|mut left| left.take(|_| true));
                 drops.extend(left.unwrap_or_default());
             } else {
@@ -105,6 +124,9 @@ impl Tallies {
                 udp.extend(left.unwrap_or_default());
             }
         }
+        // Entries that are always there may stand for nothing.
+        drops.retain(|(_, packets)| *packets > 0);
+        udp.retain(|(_, value)| *value != UdpValue::default());
         // In an order that does not depend on where the kernel keeps them.
         drops.sort_unstable_by_key(|(key, _)| *key);
         udp.sort_unstable_by_key(|(key, _)| *key);
@@ -143,27 +165,52 @@ fn flow(key: &UdpKey, value: &UdpValue) -> UdpFlow {
 
 /// A map of such counts.
 #[derive(Debug)]
-struct Tally<const KEY: usize, const VALUE: usize>(HashMap<MapData, [u8; KEY], [u8; VALUE]>);
+struct Tally<const KEY: usize, const VALUE: usize> {
+    map: HashMap<MapData, [u8; KEY], [u8; VALUE]>,
+    /// Entries that are always there, so that nothing can be lost for want of room.
+    permanent: Vec<[u8; KEY]>,
+}
 
 impl<const KEY: usize, const VALUE: usize> Tally<KEY, VALUE> {
     fn new(map: MapData) -> Option<Self> {
         let map = Map::from_map_data(map).and_then(HashMap::try_from).ok()?;
-        Some(Self(map))
+        Some(Self {
+            map,
+            permanent: Vec::new(),
+        })
+    }
+
+    /// Makes an entry for each epoch that stays. Where the feature is off there is room for none, and nothing counts.
+    fn with_permanent<K: Plain>(mut self, key: impl Fn(u32) -> K) -> Self {
+        for epoch in [0, 1] {
+            let key = as_bytes(&key(epoch));
+            // An earlier agent may have made it.
+            let is_there = self.map.get(&key, 0).is_ok();
+            if is_there || self.map.insert(key, [0; VALUE], 0).is_ok() {
+                self.permanent.push(key);
+            }
+        }
+        self
     }
 
     fn take<K: Plain, V: Plain>(&mut self, is_meant: impl Fn(&K) -> bool) -> Vec<(K, V)> {
-        let keys: Vec<[u8; KEY]> = self.0.keys().filter_map(Result::ok).collect();
+        let keys: Vec<[u8; KEY]> = self.map.keys().filter_map(Result::ok).collect();
         let mut taken = Vec::new();
         for bytes in keys {
             let key: K = from_bytes(bytes);
             if !is_meant(&key) {
                 continue;
             }
-            let Ok(value) = self.0.get(&bytes, 0) else {
+            let Ok(value) = self.map.get(&bytes, 0) else {
                 continue;
             };
             // Removed first: should the agent die in between, nothing is counted twice.
-            if self.0.remove(&bytes).is_ok() {
+            let cleared = if self.permanent.contains(&bytes) {
+                self.map.insert(bytes, [0; VALUE], 0)
+            } else {
+                self.map.remove(&bytes)
+            };
+            if cleared.is_ok() {
                 taken.push((key, from_bytes(value)));
             }
         }

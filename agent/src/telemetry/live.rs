@@ -306,7 +306,7 @@ pub(super) fn verdict(
     let verdict = match &occurrence.event.body {
         Body::TcpConnectFailed(_) => {
             let reason = occurrence.drop_reason.map(|reason| &**reason);
-            verdict::of_failure(connect_failure(end), reason)
+            verdict::of_failure(connect_failure(end), reason, end)
         }
         _ => verdict::of_end(end),
     };

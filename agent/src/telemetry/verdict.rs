@@ -10,18 +10,34 @@ const LEAST_LOSSES: u64 = 3;
 
 /// Of an attempt that failed: `network` where nobody answered, `peer` where it refused, `local` where it never left here, or this node
 /// dropped a packet of it for a reason of its own.
-pub(super) fn of_failure(error: &str, drop_reason: Option<&str>) -> Option<&'static str> {
+pub(super) fn of_failure(
+    error: &str,
+    drop_reason: Option<&str>,
+    end: &ConnectionEnd,
+) -> Option<&'static str> {
     // A firewall may also answer in the peer's place. Before 5.17 there are functions for reasons, and only this one is known to be one.
     let is_filtered = matches!(drop_reason, Some("NETFILTER_DROP" | "nf_hook_slow"));
-    let is_reason = |reason: &str| !reason.contains(|letter: char| letter.is_ascii_lowercase());
+    let remote = end.connection.remote.ip();
+    let is_here = remote.is_loopback() || remote == end.connection.local.ip();
+    // Whoever gave up after the SYN was sent again had waited for an answer in vain.
+    let got_no_answer = end.totals.retransmits > 0;
     Some(match error {
         _ if is_filtered => "local",
-        "timed_out" if drop_reason.is_some_and(is_reason) => "local",
-        "timed_out" | "host_unreachable" | "network_unreachable" => "network",
         "connection_refused" | "connection_reset" => "peer",
-        "address_not_available" | "aborted" => "local",
+        "address_not_available" => "local",
+        _ if drop_reason.is_some_and(is_of_this_node) => "local",
+        "aborted" if !got_no_answer => "local",
+        // Nothing is between the two: it is the listener, whose queue is full.
+        "timed_out" | "aborted" if is_here => "peer",
+        "timed_out" | "aborted" | "host_unreachable" | "network_unreachable" => "network",
         _ => return None,
     })
+}
+
+/// Whether a packet was dropped for something that is wrong here, and not because nobody has the address that it was for.
+fn is_of_this_node(reason: &str) -> bool {
+    let is_reason = !reason.contains(|letter: char| letter.is_ascii_lowercase());
+    is_reason && !reason.starts_with("NEIGH_")
 }
 
 /// Of a connection that was open: by its error, else by what held it up for longest. `None` where nothing was wrong with it.
@@ -93,14 +109,48 @@ mod tests {
 
     #[test]
     fn failures_are_judged_by_their_type() {
-        assert_eq!(of_failure("timed_out", None), Some("network"));
-        assert_eq!(of_failure("timed_out", Some("IP_RPFILTER")), Some("local"));
-        assert_eq!(of_failure("timed_out", Some("packet_rcv")), Some("network"));
-        let refused = |reason| of_failure("connection_refused", reason);
-        assert_eq!(refused(None), Some("peer"));
-        assert_eq!(refused(Some("NO_SOCKET")), Some("peer"));
-        assert_eq!(refused(Some("NETFILTER_DROP")), Some("local"));
-        assert_eq!(of_failure("aborted", None), Some("local"));
-        assert_eq!(of_failure("_OTHER", None), None);
+        let check = |error, reason, remote: &str, again, expected| {
+            let mut end = end(0, (0, 0, 0), (again, 2));
+            end.connection.local = "192.0.2.1:40000".parse().unwrap();
+            end.connection.remote = remote.parse().unwrap();
+            let found = of_failure(error, reason, &end);
+            assert_eq!(found, expected, "{error} {reason:?} {remote} {again}");
+        };
+        let [far, near, own] = ["198.51.100.1:80", "127.0.0.1:80", "192.0.2.1:80"];
+        check("timed_out", None, far, 0, Some("network"));
+        check("timed_out", None, near, 0, Some("peer"));
+        check("timed_out", None, own, 0, Some("peer"));
+        for (reason, expected) in [
+            ("NETFILTER_DROP", "local"),
+            ("nf_hook_slow", "local"),
+            ("IP_INNOROUTES", "local"),
+            ("NEIGH_FAILED", "network"),
+            ("tcp_v4_rcv", "network"),
+        ] {
+            for error in ["timed_out", "host_unreachable", "network_unreachable"] {
+                check(error, Some(reason), far, 0, Some(expected));
+            }
+            check("aborted", Some(reason), far, 2, Some(expected));
+        }
+        check("connection_refused", None, far, 0, Some("peer"));
+        check(
+            "connection_refused",
+            Some("NO_SOCKET"),
+            far,
+            0,
+            Some("peer"),
+        );
+        check(
+            "connection_refused",
+            Some("NETFILTER_DROP"),
+            far,
+            0,
+            Some("local"),
+        );
+        check("aborted", None, far, 0, Some("local"));
+        check("aborted", None, far, 1, Some("network"));
+        check("aborted", None, near, 1, Some("peer"));
+        check("address_not_available", None, far, 0, Some("local"));
+        check("_OTHER", None, far, 0, None);
     }
 }
