@@ -52,6 +52,7 @@ macro_rules! kernel_fields {
             SOCK_FLAGS: 8, "sock", ["__sk_common.skc_flags", "sk_flags"];
             SOCK_COOKIE: 8, "sock", ["__sk_common.skc_cookie.counter"];
             SOCK_PROTOCOL: 2, "sock", ["sk_protocol"];
+            SOCK_TYPE: 2, "sock", ["sk_type"];
             SOCK_SHUTDOWN: 1, "sock", ["sk_shutdown"];
             SOCK_ERROR: 4, "sock", ["sk_err"];
             SOCK_ERRORS: 4, "sock", ["sk_error_queue.qlen"];

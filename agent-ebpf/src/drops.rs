@@ -119,7 +119,7 @@ fn whose(packet: Struct, receiver: Struct) -> (u64, u32) {
 
 /// Whether it is more than the beginning of a socket (`sk_fullsock`, `include/net/sock.h`).
 #[inline(always)]
-fn is_whole(sock: Struct) -> bool {
+pub(crate) fn is_whole(sock: Struct) -> bool {
     // SAFETY: `sock` is a `struct sock`.
     let state: u8 = unsafe { field(sock, &offset::SOCK_STATE) };
     1_u32 << (state & 31) & (TIME_WAIT | NEW_SYN_RECV) == 0

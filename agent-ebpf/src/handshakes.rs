@@ -5,9 +5,9 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_probe_read_kernel, macros::map, m
 use wellhead_common::maps::{DropKey, LostHandshake};
 
 use crate::{
-    drops::ETH_P_IP,
+    drops::{ETH_P_IP, is_whole},
     kernel::{Struct, field, offset},
-    packet::TCP,
+    packet::{SOCK_RAW, TCP},
 };
 
 /// Bits of a TCP header's flags (RFC 9293, section 3.1).
@@ -31,6 +31,9 @@ pub(crate) fn note(packet: Struct, protocol: u16, key: &DropKey) {
     let Some(sequence) = initial_sequence(packet, protocol) else {
         return;
     };
+    if is_held_by_raw_socket(packet) {
+        return;
+    }
     let lost = LostHandshake {
         location: key.location,
         reason: key.reason,
@@ -38,6 +41,16 @@ pub(crate) fn note(packet: Struct, protocol: u16, key: &DropKey) {
     };
     // The map gives up its oldest entry for a new one; should that fail, the reason stays unknown.
     let _known = LOST_HANDSHAKES.insert(&sequence, &lost, u64::from(BPF_ANY));
+}
+
+/// Whether it is a copy for somebody who takes in all of TCP, of which what was not read is dropped as the socket is closed.
+#[inline(always)]
+fn is_held_by_raw_socket(packet: Struct) -> bool {
+    // SAFETY: `packet` is a `struct sk_buff`; of a socket no more is read than it has.
+    unsafe {
+        let sock: Struct = field(packet, &offset::SKB_SK);
+        !sock.is_null() && is_whole(sock) && field::<u16>(sock, &offset::SOCK_TYPE) == SOCK_RAW
+    }
 }
 
 /// Of the connecting end's SYN, or of the SYN-ACK that answers it. Extensions of IPv6 are not looked through.

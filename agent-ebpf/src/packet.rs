@@ -13,6 +13,8 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
+/// What a socket is that takes in whatever is of a protocol (`include/linux/net.h`).
+pub(crate) const SOCK_RAW: u16 = 3;
 /// More extensions than anybody sends.
 const EXTENSIONS: usize = 4;
 

@@ -14,7 +14,7 @@ use crate::{
     dns,
     kernel::captured,
     output::count,
-    packet::{Packet, TCP, Transport, UDP, Way},
+    packet::{Packet, SOCK_RAW, TCP, Transport, UDP, Way},
     state, udp,
 };
 
@@ -39,7 +39,6 @@ pub(crate) fn packet_ingress(context: SkBuffContext) -> i32 {
 /// Whether it is a copy for a socket that takes in whatever is of its protocol (`SOCK_RAW`), beside the one it is for.
 #[inline(always)]
 fn is_for_raw_socket(skb: *mut __sk_buff) -> bool {
-    const SOCK_RAW: u32 = 3;
     // SAFETY: reads of the packet's description and of its socket's, which the verifier checks for null.
     unsafe {
         let sock = (*skb).__bindgen_anon_2.sk;
@@ -47,7 +46,7 @@ fn is_for_raw_socket(skb: *mut __sk_buff) -> bool {
             return false;
         }
         let sock = bpf_sk_fullsock(sock);
-        !sock.is_null() && (*sock).type_ == SOCK_RAW
+        !sock.is_null() && (*sock).type_ == u32::from(SOCK_RAW)
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("hang", hanging::hang),
     ("far_away", delays::far_away),
     ("far_and_lossy", delays::far_and_lossy),
+    ("many_peers", udp::many_peers),
     ("datagrams", udp::datagrams),
     ("overflow", udp::overflow),
     ("look_ups", dns::look_ups),
@@ -157,6 +158,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         delays::retransmits_are_the_kernels,
     ),
     ("udp_datagrams_are_counted", udp::datagrams_are_counted),
+    (
+        "udp_of_many_peers_is_counted",
+        udp::of_many_peers_are_counted,
+    ),
     ("dns_look_ups_are_counted", dns::look_ups_are_counted),
     ("dns_of_a_real_resolver", resolver::look_ups_are_in_its_log),
     ("drops_have_their_reason", udp::drops_have_their_reason),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 use serde_json::{Value, json};
+use wellhead::counters::Discard;
+use wellhead::kernel::ProbeSettings;
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead::telemetry::snapshot::Snapshot;
 use wellhead_tests::{
@@ -152,6 +155,56 @@ pub(crate) fn datagrams_are_counted() -> Result<()> {
     assert_eq!(all, 4 * exchanged + 2 * segments, "of other flows");
     assert_eq!(said["RcvbufErrors"], 0, "of the kernel");
     live.ensure_nothing_lost()
+}
+
+/// More peers than there is room for.
+const PEERS: usize = 300;
+const ROOM: u32 = 64;
+
+/// The workload: datagrams for many addresses, where somebody takes in whatever is of UDP beside the one that they are for.
+pub(crate) fn many_peers(_arguments: &[String]) -> Result<Value> {
+    netns::isolate()?;
+    let (domain, kind) = (AddressFamily::INET, SocketType::RAW);
+    let _listening_in = socket(domain, kind, Some(ipproto::UDP))?;
+    let receiver = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    for peer in 0..PEERS {
+        let [high, low] = u16::try_from(peer)?.to_be_bytes();
+        sender.send_to(&[0; ASKED], (Ipv4Addr::new(127, 1, high, low), PORT))?;
+        receiver.recv(&mut [0; ASKED])?;
+    }
+    Ok(json!({}))
+}
+
+/// What finds no room for its peer is its container's, and nobody else's datagrams are.
+pub(crate) fn of_many_peers_are_counted() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let probes = ProbeSettings {
+        udp_flows: ROOM,
+        ..settings(Some(cgroup.id()))
+    };
+    let live = Live::start_with(probes, |pipeline| {
+        // Not before all are sent.
+        pipeline.snapshot_interval = Duration::from_secs(5);
+    })?;
+    workload::run(&cgroup, "many_peers", &[])?;
+    let sent = number(PEERS);
+    let of = |snapshot: &Snapshot, metric, direction| {
+        total(snapshot, metric, &[(Attr::NetworkIoDirection, direction)])
+    };
+    let read = live.snapshot_when("all datagrams", |snapshot| {
+        of(snapshot, Metric::UdpDatagrams, "transmit") >= sent
+            && of(snapshot, Metric::UdpDatagrams, "receive") >= sent
+    })?;
+    for direction in ["transmit", "receive"] {
+        assert_eq!(of(&read, Metric::UdpDatagrams, direction), sent);
+        let bytes = of(&read, Metric::UdpIo, direction);
+        assert_eq!(bytes, sent * number(ASKED), "{direction}");
+    }
+    let rest = live.counters.discards(Discard::KernelUdpFull);
+    // To the receiving end all come from one address.
+    assert_eq!(rest, u64::try_from(PEERS)? + 1 - u64::from(ROOM));
+    Ok(())
 }
 
 const SENT: usize = 2_000;

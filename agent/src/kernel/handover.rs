@@ -93,7 +93,7 @@ fn sort(left: Left, object: &mut Ebpf, leftovers: &mut Leftovers) -> Option<Copy
         }
         "SPILL" => leftovers.spills.push(map),
         "DROPS" | "DROPS_REST" | "UDP_FLOWS" | "UDP_REST" => {
-            leftovers.tallies.push((spec.name, map))
+            leftovers.tallies.push((spec.name, map));
         }
         "CONNECTIONS" => return Copy::connections(map, object),
         "LISTENERS" => return Copy::listeners(map, object),

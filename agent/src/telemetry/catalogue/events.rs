@@ -251,5 +251,5 @@ attributes! {
     "wellhead.tcp.retransmits", "int", "Segments sent again.";
     "wellhead.tcp.rtt", "int", "Smoothed round-trip time in nanoseconds, where the kernel measured one.";
     "wellhead.tcp.rtt.min", "int", "Least round-trip time of late in nanoseconds (`net.ipv4.tcp_min_rtt_wlen`), where the kernel measured one.";
-    "wellhead.tcp.verdict", "string", "Where to look. `network`: nobody answered, nothing leads there, or more than one in twenty segments had to be sent again. `peer`: it refused, reset, or had no room for more for most of the time. `local`: it never left here, was dropped on this node, was given up here, or waited for the own send buffer for most of the time. Absent where nothing was wrong, or that is not known.";
+    "wellhead.tcp.verdict", "string", "Where to look. `network`: nobody answered, also where the program gave up after the SYN was sent again, nothing leads there, or more than one in twenty segments had to be sent again. `peer`: it refused, reset, did not answer though it is this node itself, or had no room for more for most of the time. `local`: it never left here, was dropped on this node, was given up here before the SYN was sent again, or waited for the own send buffer for most of the time. Absent where nothing was wrong, or that is not known.";
 }
