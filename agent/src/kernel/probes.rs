@@ -20,7 +20,7 @@ use super::{
     load::{Facts, Loaded, aya_btf, load},
     lost_handshakes::LostHandshakes,
     pins::{PinError, Pins, Plan, stand_down_below},
-    programs::{Keeping, LADDER, ProgramError, Running},
+    programs::{Keeping, LADDER, ProgramError, Rung, Running},
     spill::SpillMap,
     steering::Steering,
     tallies::Tallies,
@@ -409,15 +409,20 @@ fn climb(
     absent: &[String],
 ) -> (FeatureStatus, Vec<Running>) {
     let mut best = None;
+    let mut running: Vec<Running> = Vec::new();
+    let keep = |rung: &Rung, mut running: Vec<Running>| {
+        running.retain(|one| rung.programs.iter().any(|program| program.name == one.name));
+        running
+    };
     for rung in LADDER.iter().filter(|rung| rung.feature == feature) {
-        let mut running = Vec::new();
         let left_out = &settings.hooks.left_out;
         let programs = rung.programs.iter();
         let programs = programs.filter(|program| !left_out.contains(&program.name));
         let programs = programs.map(|program| {
+            let is_started = |one: &Running| one.name == program.name;
             let result = if settings.hooks.refuse(program.name) {
                 Err(ProgramError::Refused)
-            } else if started.iter().any(|one| one.name == program.name) {
+            } else if started.iter().chain(&running).any(is_started) {
                 Ok(())
             } else {
                 let root = settings.cgroup_root.as_deref();
@@ -428,15 +433,18 @@ fn climb(
         });
         let status = FeatureStatus::of_programs(feature, rung.mechanism, programs.collect());
         if status.is_on() {
-            return (status, running);
+            return (status, keep(rung, running));
         }
         // Where none works, as much as possible of the first does.
-        best.get_or_insert((status, running));
+        best.get_or_insert((status, rung));
     }
-    best.unwrap_or_else(|| {
-        let status = FeatureStatus::off(feature, true, "there is no program for it");
-        (status, Vec::new())
-    })
+    match best {
+        Some((status, rung)) => (status, keep(rung, running)),
+        None => {
+            let status = FeatureStatus::off(feature, true, "there is no program for it");
+            (status, running)
+        }
+    }
 }
 
 fn take_raw(object: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {
