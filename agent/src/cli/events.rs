@@ -24,7 +24,7 @@ use crate::telemetry::handle::SnapshotHandle;
 
 #[derive(Debug, Args)]
 pub(super) struct Events {
-    /// Only events of this kind, such as `exec`, `tcp.close` or `wellhead.tcp.close`; may be repeated
+    /// Only events of this kind, such as `exec`, `tcp.close` or `wellhead.tcp.close`; may be repeated. An unknown one shows which there are
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
     /// Only events of this pod

@@ -153,7 +153,7 @@ struct Flow {
     owner: OwnerId,
     attributes: Attributes,
     series: [Option<SeriesId>; SERIES],
-    /// Connections that were counted as opened under it and not yet as closed.
+    /// Connections that were counted as opened under it and not yet as closed, or a moment ago.
     open: u32,
     /// Found by its key; otherwise it goes with its last open connection.
     current: bool,
@@ -298,15 +298,24 @@ impl Flows {
         self.open.remove(&socket)
     }
 
-    /// A connection of this flow was closed.
+    /// A connection of this flow was closed. As long as that is remembered the flow stays, whatever its ends are called since.
     pub(super) fn note_closed(&mut self, socket: u64, flow: FlowId) {
-        // One of an earlier name may be gone with its last connection.
-        if !self.get(flow).is_some_and(|flow| flow.current) {
-            return;
+        if let Some(flow) = self.get_mut(flow) {
+            flow.open += 1;
         }
         let (closed, next) = &mut self.closed;
-        closed[*next] = (socket, flow);
+        let (_, forgotten) = std::mem::replace(&mut closed[*next], (socket, flow));
         *next = (*next + 1) % JUST_CLOSED;
+        self.release(forgotten);
+    }
+
+    /// Remembers nobody who was open a moment ago.
+    pub(super) fn forget_closed(&mut self) {
+        for place in 0..JUST_CLOSED {
+            let nobody = (0, FlowId(usize::MAX));
+            let (_, forgotten) = std::mem::replace(&mut self.closed.0[place], nobody);
+            self.release(forgotten);
+        }
     }
 
     /// The flow of a connection that is open, or was a moment ago.
@@ -319,9 +328,7 @@ impl Flows {
         let (later, earlier) = closed.split_at(*next);
         let mut latest = later.iter().rev().chain(earlier.iter().rev());
         let found = latest.find(|(id, _)| *id == socket);
-        found
-            .map(|(_, flow)| *flow)
-            .filter(|flow| self.get(*flow).is_some())
+        found.map(|(_, flow)| *flow)
     }
 
     /// A connection is open of somebody who is left out.
@@ -371,7 +378,6 @@ impl Flows {
     /// Forgets what everybody is called. Open connections keep their names until they are closed.
     pub(super) fn forget(&mut self) {
         self.by_key.clear();
-        self.closed.0.fill((0, FlowId(usize::MAX)));
         for id in std::mem::take(&mut self.by_attributes).into_values() {
             let Some(flow) = self.get_mut(id) else {
                 continue;

@@ -215,6 +215,7 @@ impl Aggregator {
     /// These owners are left out from now on: none of their connections is active any more.
     pub fn let_go(&mut self, store: &mut Store, owners: &HashSet<OwnerId>, now: u64) {
         self.flows.forget();
+        self.flows.forget_closed();
         self.hanging.let_go(owners);
         for (socket, netns) in self.flows.open_of(owners) {
             tcp::vanished(&mut self.flows, store, socket, now);

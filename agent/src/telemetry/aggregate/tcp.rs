@@ -167,7 +167,15 @@ pub(super) fn failed(
     let attributes = store.intern(&attributes);
     let failures = Metric::TcpConnectionFailures;
     store.add(failures, occurrence.owner, attributes, 1, now);
-    count_traffic(flows, store, flow, &end.totals, now);
+    // An attempt sends nothing again but its SYN, which no program sees where the own namespace drops it.
+    let totals = Totals {
+        because: Because {
+            handshake: end.totals.retransmits,
+            ..Because::default()
+        },
+        ..end.totals
+    };
+    count_traffic(flows, store, flow, &totals, now);
 }
 
 /// Counts a connection as active for as long as it is followed.

@@ -155,7 +155,7 @@ metrics! {
     TcpListenQueueLength = "wellhead.tcp.listen.queue.length", Gauge Int "{connection}", plain [ServerPort];
     /// How many may wait there.
     TcpListenQueueLimit = "wellhead.tcp.listen.queue.limit", Gauge Int "{connection}", plain [ServerPort];
-    /// Connections turned away there: the queue was full, or there was no memory.
+    /// SYNs turned away there: the queue was full, or there was no memory, or the SYN came again because the SYN-ACK was lost (`sk_drops`).
     TcpListenOverflows = "wellhead.tcp.listen.overflows", Counter Int "{connection}", plain [ServerPort];
     /// SYN-ACKs sent again there, also for connections that never came to be.
     TcpListenRetransmits = "wellhead.tcp.listen.retransmits", Counter Int "{segment}", plain [ServerPort];
