@@ -438,13 +438,11 @@ fn climb(
         // Where none works, as much as possible of the first does.
         best.get_or_insert((status, rung));
     }
-    match best {
-        Some((status, rung)) => (status, keep(rung, running)),
-        None => {
-            let status = FeatureStatus::off(feature, true, "there is no program for it");
-            (status, running)
-        }
-    }
+    let Some((status, rung)) = best else {
+        let status = FeatureStatus::off(feature, true, "there is no program for it");
+        return (status, running);
+    };
+    (status, keep(rung, running))
 }
 
 fn take_raw(object: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {

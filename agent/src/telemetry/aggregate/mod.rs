@@ -323,6 +323,7 @@ impl Aggregator {
     /// Lets time pass: what is not there any more is forgotten.
     pub fn expire(&mut self, store: &mut Store, boot_ns: u64, unix_nano: u64) {
         self.listeners.expire(store, boot_ns, unix_nano);
+        self.flows.forget_closed();
     }
 
     /// Tells who hangs, which time alone changes.
