@@ -31,6 +31,7 @@ const HELPERS: &[(i32, &str)] = &[
     (46, "get_socket_cookie"),
     (79, "skb_cgroup_id"),
     (80, "get_current_cgroup_id"),
+    (95, "sk_fullsock"),
     (112, "probe_read_user"),
     (113, "probe_read_kernel"),
     (115, "probe_read_kernel_str"),
