@@ -61,6 +61,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("far_away", delays::far_away),
     ("far_and_lossy", delays::far_and_lossy),
     ("many_peers", udp::many_peers),
+    ("odd_packets", udp::odd_packets),
     ("datagrams", udp::datagrams),
     ("overflow", udp::overflow),
     ("look_ups", dns::look_ups),
@@ -161,6 +162,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     (
         "udp_of_many_peers_is_counted",
         udp::of_many_peers_are_counted,
+    ),
+    (
+        "udp_in_odd_packets_is_counted",
+        udp::in_odd_packets_are_counted,
     ),
     ("dns_look_ups_are_counted", dns::look_ups_are_counted),
     ("dns_of_a_real_resolver", resolver::look_ups_are_in_its_log),

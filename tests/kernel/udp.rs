@@ -1,14 +1,14 @@
 //! Datagrams, counted exactly, and packets the kernel drops.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     os::fd::AsRawFd as _,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use serde_json::{Value, json};
 use wellhead::counters::Discard;
 use wellhead::kernel::ProbeSettings;
@@ -22,7 +22,7 @@ use wellhead_tests::{
     workload,
 };
 
-use crate::tcp_health::kernel_counters;
+use crate::{icmp::checksum, tcp_health::kernel_counters};
 
 const ROUNDS: usize = 5_000;
 const ASKED: usize = 100;
@@ -205,6 +205,80 @@ pub(crate) fn of_many_peers_are_counted() -> Result<()> {
     // To the receiving end all come from one address.
     assert_eq!(rest, u64::try_from(PEERS)? + 1 - u64::from(ROOM));
     Ok(())
+}
+
+/// Extensions of IPv6 (RFC 8200, section 4) that stand before the datagram: options of no meaning, and a fragment that is the whole.
+const NO_FRAGMENT: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+const OPTIONS: [u8; 8] = [0, 0, 1, 4, 0, 0, 0, 0];
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const UDP: u8 = 17;
+const EACH_ODD: usize = 10;
+
+/// The workload: datagrams in packets that are made by hand.
+pub(crate) fn odd_packets(_arguments: &[String]) -> Result<Value> {
+    netns::isolate()?;
+    let receiver = UdpSocket::bind((Ipv6Addr::LOCALHOST, PORT))?;
+    receiver.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let raw = ipproto::RAW;
+    let sender = socket(AddressFamily::INET6, SocketType::RAW, Some(raw))?;
+    for extensions in [
+        &[(FRAGMENT, NO_FRAGMENT)][..],
+        &[(DESTINATION_OPTIONS, OPTIONS)],
+        &[(DESTINATION_OPTIONS, OPTIONS), (FRAGMENT, NO_FRAGMENT)],
+    ] {
+        for _ in 0..EACH_ODD {
+            let to = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0);
+            sendto(&sender, &packet(extensions)?, SendFlags::empty(), &to)?;
+            receiver.recv(&mut [0; ASKED])?;
+        }
+    }
+    Ok(json!({}))
+}
+
+/// A packet of IPv6 over loopback with these extensions, and a datagram without a payload.
+fn packet(extensions: &[(u8, [u8; 8])]) -> Result<Vec<u8>> {
+    let ports = [40_000, PORT].map(u16::to_be_bytes).concat();
+    let length = 8_u16.to_be_bytes();
+    let address = Ipv6Addr::LOCALHOST.octets();
+    let pseudo_header = [&address[..], &address, &[0, 0], &length, &[0, 0, 0, UDP]].concat();
+    let sum = checksum(&[&pseudo_header[..], &ports, &length].concat());
+    let datagram = [&ports[..], &length, &sum.to_be_bytes()].concat();
+    let mut kinds = extensions.iter().map(|(kind, _)| *kind).chain([UDP]);
+    let first = kinds.next().context("a kind")?;
+    let extensions = extensions
+        .iter()
+        .zip(kinds)
+        .flat_map(|((_, extension), next)| {
+            let mut extension = *extension;
+            extension[0] = next;
+            extension
+        });
+    let carried: Vec<u8> = extensions.chain(datagram).collect();
+    let length = u16::try_from(carried.len())?.to_be_bytes();
+    let header = [
+        &[0x60, 0, 0, 0][..],
+        &length,
+        &[first, 64],
+        &address,
+        &address,
+    ]
+    .concat();
+    Ok([header, carried].concat())
+}
+
+pub(crate) fn in_odd_packets_are_counted() -> Result<()> {
+    let cgroup = CgroupGuard::new()?;
+    let live = quick(Some(cgroup.id()))?;
+    workload::run(&cgroup, "odd_packets", &[])?;
+    let sent = number(3 * EACH_ODD);
+    let of = |snapshot: &Snapshot, direction| {
+        let having = [(Attr::NetworkIoDirection, direction)];
+        total(snapshot, Metric::UdpDatagrams, &having)
+    };
+    let read = live.snapshot_when("all datagrams", |snapshot| of(snapshot, "receive") >= sent)?;
+    assert_eq!([of(&read, "transmit"), of(&read, "receive")], [sent; 2]);
+    live.ensure_nothing_lost()
 }
 
 const SENT: usize = 2_000;
