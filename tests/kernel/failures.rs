@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     os::fd::OwnedFd,
     process::{Command, Stdio},
     thread,
@@ -159,10 +159,14 @@ impl Silent {
 
 /// An attempt under way at a port of loopback.
 fn attempt_at(port: u16) -> Result<OwnedFd> {
-    let attempt = tcp_socket(SocketFlags::NONBLOCK)?;
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    match connect(&attempt, &to) {
-        Err(Errno::INPROGRESS) => Ok(attempt),
+    begin(tcp_socket(SocketFlags::NONBLOCK)?, to.into())
+}
+
+/// Has a socket connect that does not wait for it.
+pub(crate) fn begin(socket: OwnedFd, to: SocketAddr) -> Result<OwnedFd> {
+    match connect(&socket, &to) {
+        Err(Errno::INPROGRESS) => Ok(socket),
         other => anyhow::bail!("not under way: {other:?}"),
     }
 }

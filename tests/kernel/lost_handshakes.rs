@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt},
 };
 use serde_json::{Value, json};
 use wellhead::identity::PodUpdate;
@@ -26,7 +26,7 @@ use wellhead_tests::{
 };
 
 use crate::{
-    failures::error_of,
+    failures::{begin, error_of},
     lost_ends,
     paths::{self, SERVER, Way, at_server, between_pods},
     pods::Container,
@@ -140,10 +140,7 @@ fn attempt(to: SocketAddr) -> Result<OwnedFd> {
     };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
     sockopt::set_tcp_user_timeout(&socket, 1_500)?;
-    match connect(&socket, &to) {
-        Err(Errno::INPROGRESS) => Ok(socket),
-        other => anyhow::bail!("not under way: {other:?}"),
-    }
+    begin(socket, to)
 }
 
 pub(crate) fn are_why_attempts_fail() -> Result<()> {

@@ -65,6 +65,14 @@ const fn cgroup_skb(name: &'static str, direction: sys::bpf_attach_type) -> Prog
     Program { name, kind }
 }
 
+/// What runs where something goes wrong with a connection. The last can be done without.
+const TROUBLE: [Program; 4] = [
+    tracepoint("tcp_retransmit_skb"),
+    tracepoint("tcp_retransmit_synack"),
+    tracepoint("tcp_send_reset"),
+    tracepoint("inet_sk_error_report"),
+];
+
 /// They run for each packet, so features share them.
 const PASSING: &[Program] = &[
     cgroup_skb("packet_egress", sys::BPF_CGROUP_INET_EGRESS),
@@ -104,22 +112,13 @@ pub(crate) const LADDER: &[Rung] = &[
     Rung {
         feature: Feature::TcpHealth,
         mechanism: MECHANISM_BTF,
-        programs: &[
-            tracepoint("tcp_retransmit_skb"),
-            tracepoint("tcp_retransmit_synack"),
-            tracepoint("tcp_send_reset"),
-            tracepoint("inet_sk_error_report"),
-        ],
+        programs: &TROUBLE,
     },
     // Before 5.14.
     Rung {
         feature: Feature::TcpHealth,
         mechanism: MECHANISM_BTF,
-        programs: &[
-            tracepoint("tcp_retransmit_skb"),
-            tracepoint("tcp_retransmit_synack"),
-            tracepoint("tcp_send_reset"),
-        ],
+        programs: TROUBLE.split_at(TROUBLE.len() - 1).0,
     },
     Rung {
         feature: Feature::Udp,

@@ -108,9 +108,8 @@ impl Tallies {
 
     /// Takes out what was counted in an epoch, in which no program counts any more. Blocks: each entry takes three calls.
     pub fn take(&mut self, epoch: TallyEpoch) -> Tallied {
-        let is_of_epoch = |of: u32| of == epoch.0;
-        let of_drops = |key: &DropKey| is_of_epoch(key.epoch);
-        let of_udp = |key: &UdpKey| is_of_epoch(key.epoch);
+        let of_drops = |key: &DropKey| key.epoch == epoch.0;
+        let of_udp = |key: &UdpKey| key.epoch == epoch.0;
         let drops = self.drops.iter_mut();
         let mut drops: Vec<(DropKey, u64)> = drops.flat_map(|map| map.take(of_drops)).collect();
         let udp = self.udp.iter_mut();
