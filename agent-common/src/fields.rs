@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The first path that exists wins. Of a bit field, which must begin with a byte's lowest bit and not go beyond it, the byte is
-//! told: whoever loads it masks it. A field found nowhere has the offset [`ABSENT`].
+//! told: whoever loads it masks it. A width of 0 stands for any: an array's length differs between kernels. A field found nowhere has the offset [`ABSENT`].
 //!
 //! A socket's cgroup has two rows because the two are read in different ways: a pointer, or before 5.15 (and in early
 //! releases of 5.10) a number that is a pointer unless its lowest bits say otherwise. Every kernel lacks one of them.
@@ -33,19 +33,70 @@ macro_rules! kernel_fields {
             TASK_MM: 8, "task_struct", ["mm"];
             TASK_CRED: 8, "task_struct", ["cred"];
             TASK_CGROUPS: 8, "task_struct", ["cgroups"];
+            TASK_THREAD_PID: 8, "task_struct", ["thread_pid"];
+            TASK_FS: 8, "task_struct", ["fs"];
+            TASK_USER_TIME: 8, "task_struct", ["utime"];
+            TASK_SYSTEM_TIME: 8, "task_struct", ["stime"];
+            TASK_RUNTIME: 8, "task_struct", ["se.sum_exec_runtime"];
+            TASK_VOLUNTARY: 8, "task_struct", ["nvcsw"];
+            TASK_FORCED: 8, "task_struct", ["nivcsw"];
+            TASK_MINOR_FAULTS: 8, "task_struct", ["min_flt"];
+            TASK_MAJOR_FAULTS: 8, "task_struct", ["maj_flt"];
+            TASK_READ_BYTES: 8, "task_struct", ["ioac.read_bytes"];
+            TASK_WRITE_BYTES: 8, "task_struct", ["ioac.write_bytes"];
+            SIGNAL_USER_TIME: 8, "signal_struct", ["utime"];
+            SIGNAL_SYSTEM_TIME: 8, "signal_struct", ["stime"];
+            SIGNAL_RUNTIME: 8, "signal_struct", ["sum_sched_runtime"];
+            SIGNAL_VOLUNTARY: 8, "signal_struct", ["nvcsw"];
+            SIGNAL_FORCED: 8, "signal_struct", ["nivcsw"];
+            SIGNAL_MINOR_FAULTS: 8, "signal_struct", ["min_flt"];
+            SIGNAL_MAJOR_FAULTS: 8, "signal_struct", ["maj_flt"];
+            SIGNAL_READ_BYTES: 8, "signal_struct", ["ioac.read_bytes"];
+            SIGNAL_WRITE_BYTES: 8, "signal_struct", ["ioac.write_bytes"];
+            SIGNAL_PEAK: 8, "signal_struct", ["maxrss"];
             SIGNAL_LIVE: 4, "signal_struct", ["live.counter"];
             SIGNAL_FLAGS: 4, "signal_struct", ["flags"];
             SIGNAL_THREADS: 4, "signal_struct", ["nr_threads"];
             SIGNAL_EXIT_CODE: 4, "signal_struct", ["group_exit_code"];
             MM_ARG_START: 8, "mm_struct", ["arg_start"];
             MM_ARG_END: 8, "mm_struct", ["arg_end"];
+            MM_EXE_FILE: 8, "mm_struct", ["exe_file"];
+            MM_PAGES: 32, "mm_struct", ["rss_stat.count"];
+            MM_PAGES_PER_CPU: 160, "mm_struct", ["rss_stat"];
+            PER_CPU_COUNT: 8, "percpu_counter", ["count"];
             BINPRM_FILE_NAME: 8, "linux_binprm", ["filename"];
+            BINPRM_INTERPRETER: 8, "linux_binprm", ["interp"];
+            PID_LEVEL: 4, "pid", ["level"];
+            PID_NUMBERS: 0, "pid", ["numbers"];
+            FILE_DENTRY: 8, "file", ["f_path.dentry"];
+            FILE_MOUNT: 8, "file", ["f_path.mnt"];
+            FILE_INODE: 8, "file", ["f_inode"];
+            INODE_LINKS: 4, "inode", ["i_nlink"];
+            FS_DIRECTORY_DENTRY: 8, "fs_struct", ["pwd.dentry"];
+            FS_DIRECTORY_MOUNT: 8, "fs_struct", ["pwd.mnt"];
+            FS_ROOT_DENTRY: 8, "fs_struct", ["root.dentry"];
+            FS_ROOT_MOUNT: 8, "fs_struct", ["root.mnt"];
+            DENTRY_PARENT: 8, "dentry", ["d_parent"];
+            DENTRY_NAME: 8, "dentry", ["d_name.name"];
+            MOUNT_ROOT: 8, "mount", ["mnt.mnt_root"];
+            MOUNT_PARENT: 8, "mount", ["mnt_parent"];
+            MOUNT_POINT: 8, "mount", ["mnt_mountpoint"];
+            SIGINFO_CODE: 4, "kernel_siginfo", ["si_code"];
+            CSS_SET_SUBSYSTEMS: 0, "css_set", ["subsys"];
+            MEMCG_CGROUP: 8, "mem_cgroup", ["css.cgroup"];
+            MEMCG_CHARGED: 8, "mem_cgroup", ["memory.usage.counter"];
+            COUNTER_CHARGED: 8, "page_counter", ["usage.counter"];
+            COUNTER_LIMIT: 8, "page_counter", ["max"];
+            COUNTER_PARENT: 8, "page_counter", ["parent"];
             CSS_SET_CGROUP: 8, "css_set", ["dfl_cgrp"];
             CGROUP_KN: 8, "cgroup", ["kn"];
             CGROUP_ROOT: 8, "cgroup", ["root"];
             KERNFS_NODE_ID: 8, "kernfs_node", ["id"];
             CGROUP_ROOT_HIERARCHY: 4, "cgroup_root", ["hierarchy_id"];
             CRED_UID: 4, "cred", ["uid.val"];
+            CRED_EFFECTIVE_UID: 4, "cred", ["euid.val"];
+            CRED_EFFECTIVE_GID: 4, "cred", ["egid.val"];
+            CRED_PERMITTED: 8, "cred", ["cap_permitted"];
             SOCKET_SK: 8, "socket", ["sk"];
             SOCK_STATE: 1, "sock", ["__sk_common.skc_state"];
             SOCK_FAMILY: 2, "sock", ["__sk_common.skc_family"];

@@ -7,7 +7,13 @@ pub const COMM: usize = 16;
 pub const FILE_NAME: usize = 256;
 
 /// Bytes kept of a process's arguments, NUL separators included.
-pub const ARGUMENTS: usize = 512;
+pub const ARGUMENTS: usize = 4096;
+
+/// Bytes kept of a path that is put together name by name, a NUL after each. Of longer ones the last names are kept.
+pub const PATH: usize = 512;
+
+/// Longest name in a directory, with its NUL (`NAME_MAX`, `include/uapi/linux/limits.h`).
+pub const NAME: usize = 256;
 
 /// Bytes kept of a cgroup's path, with its NUL.
 pub const CGROUP_PATH: usize = 1024;

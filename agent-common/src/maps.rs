@@ -104,6 +104,36 @@ pub struct ProcessKey {
     pub start_ns: u64,
 }
 
+/// A signal that a process got, and who sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SignalSeen {
+    /// Boot clock when it was sent; 0 if none was.
+    pub sent_ns: u64,
+    /// cgroup v2 id of who sent it; 0 if that was the kernel.
+    pub sender_cgroup_id: u64,
+    /// Who sent it, a process id in the initial namespace; 0 if that was the kernel.
+    pub sender_pid: u32,
+    /// Real user id of who sent it.
+    pub sender_uid: u32,
+    /// Which.
+    pub signal: u32,
+    /// Why: `si_code` of sigaction(2).
+    pub code: i32,
+    /// Name of who sent it.
+    pub sender: Sixteen,
+}
+
+/// The last signals of their kind that a process got. Key: its process id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Signals {
+    /// One that programs may answer, and that asks them to end: `SIGTERM`, `SIGINT`, `SIGHUP`, `SIGQUIT`.
+    pub asked: SignalSeen,
+    /// Any other that ends whoever does not answer it.
+    pub forced: SignalSeen,
+}
+
 /// What records that found their ring full were about: what their loss is counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
@@ -253,6 +283,8 @@ const _: () = assert!(size_of::<SpillValue>() == 120);
 const _: () = assert!(size_of::<Connection>() == 112);
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 const _: () = assert!(size_of::<ProcessKey>() == 16);
+const _: () = assert!(size_of::<SignalSeen>() == 48);
+const _: () = assert!(size_of::<Signals>() == 96);
 const _: () = assert!(size_of::<DropKey>() == 32);
 const _: () = assert!(size_of::<UdpKey>() == 32);
 const _: () = assert!(size_of::<UdpValue>() == 32);

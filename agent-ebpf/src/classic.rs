@@ -239,9 +239,18 @@ pub(crate) fn classic_sched_process_exec(context: TracePointContext) -> u32 {
     record.pid = current_pid();
     record.parent_pid = 0;
     record.uid = bpf_get_current_uid_gid() as u32;
+    // As far as can be known.
+    record.effective_uid = record.uid;
+    record.effective_gid = (bpf_get_current_uid_gid() >> 32) as u32;
+    record.own_pid = 0;
     record.start_ns = 0;
+    record.parent_start_ns = 0;
+    record.permitted = 0;
     record.comm = current_comm();
     record.file_name_length = length as u32;
+    record.interpreter_length = 0;
+    record.executable_length = 0;
+    record.directory_length = 0;
     record.arguments_length = 0;
     let sent = EXEC_FIXED + length <= size_of::<Exec>()
         // SAFETY: `length` was just compared.
@@ -272,7 +281,7 @@ pub(crate) fn classic_sched_process_exit(context: TracePointContext) -> u32 {
         let sent = put::<Exit>(&PROCESS, Kind::Exit, about, |record| {
             record.pid = pid;
             record.status = STATUS_UNKNOWN;
-            record.uid = bpf_get_current_uid_gid() as u32;
+            record.effective_uid = bpf_get_current_uid_gid() as u32;
             record.comm = current_comm();
         });
         if !sent {
@@ -286,7 +295,7 @@ pub(crate) fn classic_sched_process_exit(context: TracePointContext) -> u32 {
 #[tracepoint]
 pub(crate) fn classic_mark_victim(context: TracePointContext) -> u32 {
     let sent = put::<OomKill>(&PROCESS, Kind::OomKill, (now(), 0), |record| {
-        record.pid = read(&context, &at::TP_VICTIM_PID);
+        record.victim.pid = read(&context, &at::TP_VICTIM_PID);
     });
     if !sent {
         lost(Kind::OomKill, 0, 0);

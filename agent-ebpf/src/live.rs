@@ -15,7 +15,7 @@ use wellhead_common::{
 };
 
 use crate::{
-    kernel::{Struct, captured, field, offset, task_cgroup_id},
+    kernel::{Struct, captured, field, offset, process_start, task_cgroup_id},
     output::{NETWORK, PROCESS, count, write_header},
     process::PF_KTHREAD,
     retransmits,
@@ -34,6 +34,9 @@ use crate::{
 /// CLOSE_WAIT, LAST_ACK and CLOSING.
 const CLOSING_STATES: u32 = 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 
+/// `PF_FORKNOEXEC` of `include/linux/sched.h`: forked, and nothing executed since.
+const PF_FORKNOEXEC: u32 = 0x40;
+
 /// What an iterator is called with (`struct bpf_iter__task_file`, `kernel/bpf/task_iter.c`).
 #[repr(C)]
 pub(crate) struct TaskFile {
@@ -46,8 +49,8 @@ pub(crate) struct TaskFile {
 /// Likewise `struct bpf_iter__task`.
 #[repr(C)]
 pub(crate) struct OneTask {
-    meta: u64,
-    task: Struct,
+    pub(crate) meta: Struct,
+    pub(crate) task: Struct,
 }
 
 /// Likewise `struct bpf_iter__tcp` (`net/ipv4/tcp_ipv4.c`).
@@ -84,11 +87,15 @@ pub(crate) fn live_tasks(context: &OneTask) -> i32 {
             let about = (now, cgroup_id);
             write_header(&mut record.header, Kind::Task, size_of::<Task>(), about);
             let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
+            let credentials: Struct = field(task, &offset::TASK_CRED);
             record.pid = pid;
             record.parent_pid = field(parent, &offset::TASK_TGID);
             record.uid = uid;
-            record.reserved = 0;
+            record.only_forked =
+                u32::from(field::<u32>(task, &offset::TASK_FLAGS) & PF_FORKNOEXEC != 0);
             record.start_ns = field(task, &offset::TASK_START);
+            record.parent_start_ns = process_start(parent);
+            record.permitted = field(credentials, &offset::CRED_PERMITTED);
             record.comm = comm;
         });
         if !told {

@@ -14,21 +14,26 @@ mod classic;
 mod classic_tcp;
 mod dns;
 mod drops;
+mod exits;
 mod handshakes;
 mod kernel;
 mod live;
 mod nested;
+mod oom;
 mod output;
 mod packet;
 mod passing;
+mod paths;
 mod process;
 mod resets;
 mod retransmits;
+mod signals;
 mod socket;
 mod spill;
 mod state;
 mod tcp;
 mod udp;
+mod usage;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

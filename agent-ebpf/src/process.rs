@@ -1,44 +1,37 @@
-//! Processes: forked, executed, exited, killed for memory.
+//! Processes: forked, executed. How they end is in [`crate::exits`].
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel_str_bytes,
-        generated::bpf_probe_read_user,
+        bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel,
+        bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user,
     },
     macros::{btf_tracepoint, map},
-    maps::{LruHashMap, PerCpuArray},
+    maps::PerCpuArray,
     programs::BtfTracePointContext,
 };
 use wellhead_common::{
     Sixteen, counts,
-    limits::{ARGUMENTS, FILE_NAME},
-    maps::{ProcessKey, SpillKey, SpillValue},
-    record::{EXEC_FIXED, Exec, Exit, Fork, Kind, OomKill, exec_flag},
+    limits::{ARGUMENTS, FILE_NAME, PATH},
+    maps::{SpillKey, SpillValue},
+    record::{EXEC_FIXED, EXEC_TEXT, Exec, Fork, Kind, exec_flag},
 };
 
 use crate::{
     kernel::{
-        Struct, captured, current_comm, field, offset, process_start, prototype, task_cgroup_id,
-        task_comm,
+        Struct, address, captured, current_comm, field, offset, process_start, task_cgroup_id,
     },
     output::{PROCESS, count, write_header},
+    paths::{self, Place},
     spill::spill,
     state,
 };
 
 /// `PF_KTHREAD` of `include/linux/sched.h`: a kernel thread.
 pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
-/// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`: all threads share one exit code.
-const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
 /// Where an exec record is built: too large for the stack.
 #[map]
 pub(crate) static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
-
-/// Processes whose exit was reported, where the kernel does not say which thread was the last.
-#[map]
-static EXITED: LruHashMap<ProcessKey, u8> = LruHashMap::with_max_entries(1024, 0);
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -76,7 +69,7 @@ pub(crate) fn sched_process_fork(context: BtfTracePointContext) -> i32 {
 
 /// Counts a record that found the ring full.
 #[inline(always)]
-fn lost(kind: Kind, cgroup_id: u64, comm: Sixteen, status: u32) {
+pub(crate) fn lost(kind: Kind, cgroup_id: u64, comm: Sixteen, status: u32) {
     let key = SpillKey {
         cgroup_id,
         subject: comm,
@@ -111,17 +104,17 @@ pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     unsafe {
         let record = &mut *scratch;
         record.flags = 0;
-        let file_name = read_file_name(record, field(binary, &offset::BINPRM_FILE_NAME));
-        let arguments = read_arguments(record, file_name, field(task, &offset::TASK_MM));
-        let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
-        record.pid = field(task, &offset::TASK_TGID);
-        record.parent_pid = field(parent, &offset::TASK_TGID);
-        record.uid = bpf_get_current_uid_gid() as u32;
-        record.start_ns = process_start(task);
-        record.comm = current_comm();
-        record.file_name_length = file_name as u32;
+        write_who(record, task);
+        let memory: Struct = field(task, &offset::TASK_MM);
+        let names = read_names(record, binary);
+        let executable = read_executable(record, names, task, memory);
+        let directory = read_directory(record, names + executable, task);
+        let texts = names + executable + directory;
+        let arguments = read_arguments(record, texts, memory);
+        record.executable_length = executable as u32;
+        record.directory_length = directory as u32;
         record.arguments_length = arguments as u32;
-        let length = EXEC_FIXED + file_name + arguments;
+        let length = EXEC_FIXED + texts + arguments;
         write_header(&mut record.header, Kind::Exec, length, (now, cgroup_id));
         let sent = length <= size_of::<Exec>()
             && PROCESS.put_bytes(Kind::Exec, scratch.cast_const().cast(), length);
@@ -132,29 +125,145 @@ pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Copies the file name to the start of the record's text and returns its length.
+/// Who executes, as whom, and whose child it is.
 #[inline(always)]
-unsafe fn read_file_name(record: &mut Exec, name: *const u8) -> usize {
-    // SAFETY: `name` is a kernel string; the buffer is as long as said.
-    let buffer = unsafe { core::slice::from_raw_parts_mut(record.text.as_mut_ptr(), FILE_NAME) };
+unsafe fn write_who(record: &mut Exec, task: Struct) {
+    // SAFETY: `task` is a `struct task_struct`, and the one that runs.
+    unsafe {
+        let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
+        let credentials: Struct = field(task, &offset::TASK_CRED);
+        record.pid = field(task, &offset::TASK_TGID);
+        record.parent_pid = field(parent, &offset::TASK_TGID);
+        record.uid = bpf_get_current_uid_gid() as u32;
+        record.effective_uid = field(credentials, &offset::CRED_EFFECTIVE_UID);
+        record.effective_gid = field(credentials, &offset::CRED_EFFECTIVE_GID);
+        record.permitted = field(credentials, &offset::CRED_PERMITTED);
+        record.own_pid = own_pid(field(task, &offset::TASK_THREAD_PID));
+        record.start_ns = process_start(task);
+        record.parent_start_ns = process_start(parent);
+        record.comm = current_comm();
+    }
+}
+
+/// The process id in the innermost PID namespace: the last of `struct pid`'s numbers, each a `struct upid` of 16 bytes.
+#[inline(always)]
+unsafe fn own_pid(pid: Struct) -> u32 {
+    const UPID: usize = 16;
+    // SAFETY: `pid` is a `struct pid`; the helper reads nothing that is not there.
+    unsafe {
+        let level: u32 = field(pid, &offset::PID_LEVEL);
+        let numbers = address(pid, &offset::PID_NUMBERS) as usize;
+        // `MAX_PID_NS_LEVEL` is 32.
+        let number = numbers.wrapping_add(level as usize % 64 * UPID);
+        bpf_probe_read_kernel(number as *const u32).unwrap_or(0)
+    }
+}
+
+/// Copies the file name to the start of the record's text, and behind it the path of the interpreter if the file is a
+/// script; returns their length.
+#[inline(always)]
+unsafe fn read_names(record: &mut Exec, binary: Struct) -> usize {
+    // SAFETY: `binary` is a `struct linux_binprm`.
+    let (name, interpreter): (*const u8, *const u8) = unsafe {
+        (
+            field(binary, &offset::BINPRM_FILE_NAME),
+            field(binary, &offset::BINPRM_INTERPRETER),
+        )
+    };
+    // SAFETY: both are kernel strings.
+    let (length, is_cut) = unsafe { read_string(record, 0, name) };
+    if is_cut {
+        record.flags |= exec_flag::FILE_NAME_TRUNCATED;
+    }
+    record.file_name_length = length as u32;
+    record.interpreter_length = 0;
+    if interpreter == name || length >= FILE_NAME {
+        return length;
+    }
     // SAFETY: as above.
-    let length = match unsafe { bpf_probe_read_kernel_str_bytes(name, buffer) } {
-        Ok(name) => name.len(),
+    let (more, _) = unsafe { read_string(record, length, interpreter) };
+    record.interpreter_length = more as u32;
+    length + more
+}
+
+/// Copies a kernel string of at most [`FILE_NAME`] bytes into the record's text; returns its length, and whether it is longer.
+#[inline(always)]
+unsafe fn read_string(record: &mut Exec, at: usize, string: *const u8) -> (usize, bool) {
+    // SAFETY: there is room for two of them.
+    let buffer =
+        unsafe { core::slice::from_raw_parts_mut(record.text.as_mut_ptr().add(at), FILE_NAME) };
+    // SAFETY: the helper reads nothing that is not there.
+    let length = match unsafe { bpf_probe_read_kernel_str_bytes(string, buffer) } {
+        Ok(text) => text.len(),
         Err(_) => {
             count(counts::READ_FAILED);
             0
         }
     };
     if length >= FILE_NAME - 1 {
-        record.flags |= exec_flag::FILE_NAME_TRUNCATED;
-        return FILE_NAME - 1;
+        return (FILE_NAME - 1, true);
     }
-    length
+    (length, false)
 }
 
-/// Copies the arguments behind the file name and returns their length.
+/// Writes the path of the file that is executed.
 #[inline(always)]
-unsafe fn read_arguments(record: &mut Exec, file_name: usize, memory: Struct) -> usize {
+unsafe fn read_executable(record: &mut Exec, at: usize, task: Struct, memory: Struct) -> usize {
+    // SAFETY: `memory` is a `struct mm_struct`.
+    let file: Struct = unsafe { field(memory, &offset::MM_EXE_FILE) };
+    if file.is_null() || at > 2 * FILE_NAME {
+        return 0;
+    }
+    // SAFETY: `file` is a `struct file`.
+    let (place, links): (Place, u32) = unsafe {
+        let inode: Struct = field(file, &offset::FILE_INODE);
+        (
+            Place::new(
+                field(file, &offset::FILE_DENTRY),
+                field(file, &offset::FILE_MOUNT),
+                task,
+            ),
+            field(inode, &offset::INODE_LINKS),
+        )
+    };
+    if links == 0 {
+        record.flags |= exec_flag::EXECUTABLE_UNLINKED;
+    }
+    let written = paths::write(record, at, &place);
+    if written & paths::TRUNCATED != 0 {
+        record.flags |= exec_flag::EXECUTABLE_TRUNCATED;
+    }
+    if written & paths::NOWHERE != 0 {
+        record.flags |= exec_flag::EXECUTABLE_IN_MEMORY;
+    }
+    written as usize & paths::LENGTH
+}
+
+/// Writes the path of the working directory.
+#[inline(always)]
+unsafe fn read_directory(record: &mut Exec, at: usize, task: Struct) -> usize {
+    // SAFETY: `task` is a `struct task_struct`.
+    let place = unsafe {
+        let files: Struct = field(task, &offset::TASK_FS);
+        Place::new(
+            field(files, &offset::FS_DIRECTORY_DENTRY),
+            field(files, &offset::FS_DIRECTORY_MOUNT),
+            task,
+        )
+    };
+    if at > 2 * FILE_NAME + PATH {
+        return 0;
+    }
+    let written = paths::write(record, at, &place);
+    if written & paths::TRUNCATED != 0 {
+        record.flags |= exec_flag::DIRECTORY_TRUNCATED;
+    }
+    written as usize & paths::LENGTH
+}
+
+/// Copies the arguments behind the other texts and returns their length.
+#[inline(always)]
+unsafe fn read_arguments(record: &mut Exec, at: usize, memory: Struct) -> usize {
     // SAFETY: `memory` is a `struct mm_struct`.
     let (start, end): (u64, u64) = unsafe {
         (
@@ -167,13 +276,13 @@ unsafe fn read_arguments(record: &mut Exec, file_name: usize, memory: Struct) ->
         record.flags |= exec_flag::ARGUMENTS_TRUNCATED;
         length = ARGUMENTS;
     }
-    if file_name > FILE_NAME {
+    if at > EXEC_TEXT - ARGUMENTS {
         return 0;
     }
-    // SAFETY: `file_name + length` is at most the length of `text`; the helper checks the user's memory.
+    // SAFETY: `at + length` is at most the length of `text`; the helper checks the user's memory.
     let result = unsafe {
         bpf_probe_read_user(
-            record.text.as_mut_ptr().add(file_name).cast(),
+            record.text.as_mut_ptr().add(at).cast(),
             length as u32,
             start as *const _,
         )
@@ -184,131 +293,4 @@ unsafe fn read_arguments(record: &mut Exec, file_name: usize, memory: Struct) ->
         return 0;
     }
     length
-}
-
-/// `sched_process_exit(struct task_struct *p[, bool group_dead])`
-#[btf_tracepoint(function = "sched_process_exit")]
-pub(crate) fn sched_process_exit(context: BtfTracePointContext) -> i32 {
-    let task: Struct = context.arg(0);
-    // SAFETY: `task` is a `struct task_struct`.
-    unsafe {
-        if field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
-            return 0;
-        }
-        let Some(now) = state::working() else {
-            return 0;
-        };
-        let signal: Struct = field(task, &offset::TASK_SIGNAL);
-        let pid: u32 = field(task, &offset::TASK_TGID);
-        let start_ns = process_start(task);
-        let last = if prototype::EXIT_HAS_GROUP_DEAD.load() != 0 {
-            context.arg::<u64>(1) as u8 != 0
-        } else {
-            is_last_thread(signal, pid, start_ns)
-        };
-        let cgroup_id = bpf_get_current_cgroup_id();
-        if !last || !captured(cgroup_id) {
-            return 0;
-        }
-        let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
-        let parent: Struct = field(task, &offset::TASK_REAL_PARENT);
-        // As `wait_task_zombie` does (`kernel/exit.c`).
-        // Both are loaded, whichever is used: see `field`.
-        let group_status: u32 = field(signal, &offset::SIGNAL_EXIT_CODE);
-        let own_status: u32 = field(leader, &offset::TASK_EXIT_CODE);
-        let status = if field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
-            group_status
-        } else {
-            own_status
-        };
-        let comm = current_comm();
-        let sent = PROCESS.put::<Exit>(Kind::Exit, |record| {
-            let about = (now, cgroup_id);
-            write_header(&mut record.header, Kind::Exit, size_of::<Exit>(), about);
-            record.pid = pid;
-            record.parent_pid = field(parent, &offset::TASK_TGID);
-            record.status = status;
-            record.uid = bpf_get_current_uid_gid() as u32;
-            record.start_ns = start_ns;
-            record.comm = comm;
-        });
-        if !sent {
-            lost(Kind::Exit, cgroup_id, comm, status);
-        }
-    }
-    0
-}
-
-/// Whether this thread's exit ends the process, on kernels that do not say so.
-///
-/// `signal->live` was already lowered. Two threads exiting at once can both find it 0. The first reports and leaves the
-/// process's key in the map; it is unlinked only after that, so whoever finds itself alone finds the key too.
-#[inline(always)]
-unsafe fn is_last_thread(signal: Struct, pid: u32, start_ns: u64) -> bool {
-    // SAFETY: `signal` is a `struct signal_struct`.
-    let (live, threads): (u32, u32) = unsafe {
-        (
-            field(signal, &offset::SIGNAL_LIVE),
-            field(signal, &offset::SIGNAL_THREADS),
-        )
-    };
-    if live != 0 {
-        return false;
-    }
-    let key = ProcessKey {
-        pid: u64::from(pid),
-        start_ns,
-    };
-    if threads <= 1 {
-        return EXITED.get_ptr(&key).is_none();
-    }
-    EXITED.insert(&key, &0, u64::from(BPF_NOEXIST)).is_ok()
-}
-
-/// `mark_victim(int pid)`; since 6.8 `mark_victim(struct task_struct *task, uid_t uid)`
-#[btf_tracepoint(function = "mark_victim")]
-pub(crate) fn mark_victim(context: BtfTracePointContext) -> i32 {
-    let Some(now) = state::working() else {
-        return 0;
-    };
-    let mut victim = Victim {
-        pid: context.arg::<u64>(0) as u32,
-        ..Victim::default()
-    };
-    if prototype::VICTIM_IS_TASK.load() != 0 {
-        let task: Struct = context.arg(0);
-        // SAFETY: `task` is a `struct task_struct`; `comm` is an array, so the helper copies it.
-        unsafe {
-            victim.cgroup_id = task_cgroup_id(task);
-            victim.pid = field(task, &offset::TASK_TGID);
-            victim.start_ns = process_start(task);
-            victim.comm = task_comm(task);
-        }
-    }
-    let sent = PROCESS.put::<OomKill>(Kind::OomKill, |record| {
-        let about = (now, victim.cgroup_id);
-        write_header(
-            &mut record.header,
-            Kind::OomKill,
-            size_of::<OomKill>(),
-            about,
-        );
-        record.pid = victim.pid;
-        record.reserved = 0;
-        record.start_ns = victim.start_ns;
-        record.comm = victim.comm;
-    });
-    if !sent {
-        lost(Kind::OomKill, victim.cgroup_id, victim.comm, 0);
-    }
-    0
-}
-
-/// What is known of who was killed.
-#[derive(Default)]
-struct Victim {
-    cgroup_id: u64,
-    pid: u32,
-    start_ns: u64,
-    comm: Sixteen,
 }

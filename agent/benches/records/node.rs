@@ -154,6 +154,7 @@ pub(crate) fn processes() -> Records {
             "sh\0-c\0exec /usr/local/bin/check --all\0",
         );
         records.exit(by, pid, by.boot_ns);
+        records.freed(by, pid, by.boot_ns);
     }
     records
 }

@@ -70,13 +70,23 @@ impl Records {
 
     pub(crate) fn exec(&mut self, by: By, pid: u32, file_name: &str, arguments: &str) {
         self.begin(Kind::Exec, by);
-        append!(self.bytes, pid, 1_u32, 1000_u32, 0_u32, by.boot_ns);
+        append!(self.bytes, pid, 1_u32, 1000_u32, 1000_u32, 1000_u32, pid);
+        append!(self.bytes, by.boot_ns, by.boot_ns - 1, 0_u64);
         self.bytes.extend_from_slice(&COMM);
-        let lengths =
-            [file_name.len(), arguments.len()].map(|length| u32::try_from(length).expect("short"));
-        append!(self.bytes, lengths[0], lengths[1]);
-        self.bytes.extend_from_slice(file_name.as_bytes());
-        self.bytes.extend_from_slice(arguments.as_bytes());
+        append!(self.bytes, 0_u32);
+        // No interpreter; the file and the directory it was started in, from the last name to the first.
+        let path: String = file_name
+            .rsplit('/')
+            .map(|name| format!("{name}\0"))
+            .collect();
+        let path = path.trim_end_matches("\0\0");
+        let texts = [file_name, "", path, "srv\0", arguments];
+        for text in texts {
+            append!(self.bytes, u32::try_from(text.len()).expect("short"));
+        }
+        for text in texts {
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
         self.end();
     }
 
@@ -84,7 +94,24 @@ impl Records {
         self.begin(Kind::Exit, by);
         append!(self.bytes, pid, 1_u32, 0_u32, 1000_u32, started_ns);
         self.bytes.extend_from_slice(&COMM);
+        self.usage();
+        // Nobody told it to end.
+        self.bytes.extend_from_slice(&[0; 96]);
         self.end();
+    }
+
+    pub(crate) fn freed(&mut self, by: By, pid: u32, started_ns: u64) {
+        self.begin(Kind::Freed, by);
+        append!(self.bytes, pid, 0_u32, started_ns);
+        self.usage();
+        self.end();
+    }
+
+    /// Time, by the scheduler and by ticks, storage, faults, switches, memory.
+    fn usage(&mut self) {
+        append!(self.bytes, 5_000_000_u64, 4_000_000_u64, 4_000_000_u64);
+        append!(self.bytes, 8_192_u64, 4_096_u64, 300_u64, 2_u64, 12_u64);
+        append!(self.bytes, 3_u64, 900_u64);
     }
 
     pub(crate) fn open(&mut self, by: By, socket: Socket) {

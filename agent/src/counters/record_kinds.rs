@@ -25,6 +25,7 @@ record_kinds! {
     Fork = "fork",
     Exec = "exec",
     Exit = "exit",
+    Freed = "freed",
     OomKill = "oom_kill",
     TcpOpen = "tcp_open",
     TcpClose = "tcp_close",

@@ -1,5 +1,7 @@
 //! From bytes to [`Event`].
 
+mod process;
+
 use std::{
     mem::{MaybeUninit, offset_of},
     net::SocketAddr,
@@ -9,16 +11,16 @@ use std::{
 use thiserror::Error;
 use wellhead_common::{
     maps::Process,
-    record::{self, Header, Kind, dns_flag, exec_flag, role, tcp_flag},
+    record::{self, Header, Kind, dns_flag, role, tcp_flag},
 };
 
+use self::process::{exec, exit, fork, found, freed, oom_kill};
 use super::{
     dns::{Packet, Transport},
     model::{
-        Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork, Found,
-        Listener, OomKill, ProcessId, Role, SocketOwner, Totals, canonical,
+        Body, Cgroup, Connection, ConnectionEnd, Event, Listener, Role, SocketOwner, Totals,
+        canonical,
     },
-    text::until_nul,
 };
 use crate::counters::Discard;
 use crate::kernel::TcpState;
@@ -81,6 +83,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::Fork => Body::Fork(fork(&read(bytes)?)),
         Kind::Exec => Body::Exec(exec(bytes)?),
         Kind::Exit => Body::Exit(exit(&read(bytes)?)),
+        Kind::Freed => Body::Freed(freed(&read(bytes)?)),
         Kind::OomKill => Body::OomKill(oom_kill(&read(bytes)?)),
         Kind::TcpOpen => Body::TcpOpen(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
         Kind::TcpClose => Body::TcpClose(connection_end(&read(bytes)?)?),
@@ -116,6 +119,8 @@ unsafe impl Plain for Header {}
 unsafe impl Plain for record::Fork {}
 // SAFETY: as above.
 unsafe impl Plain for record::Exit {}
+// SAFETY: as above.
+unsafe impl Plain for record::Freed {}
 // SAFETY: as above.
 unsafe impl Plain for record::OomKill {}
 // SAFETY: as above.
@@ -180,103 +185,6 @@ fn cgroup(bytes: &[u8]) -> Result<Cgroup<'_>, DecodeError> {
     Ok(Cgroup {
         path: str::from_utf8(path).ok().filter(|_| whole),
     })
-}
-
-fn fork(record: &record::Fork) -> Fork {
-    Fork {
-        child: ProcessId {
-            pid: record.pid,
-            start_ns: record.start_ns,
-        },
-        parent: ProcessId {
-            pid: record.parent_pid,
-            start_ns: record.parent_start_ns,
-        },
-    }
-}
-
-fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
-    if bytes.len() < record::EXEC_FIXED {
-        return Err(DecodeError::Short {
-            actual: bytes.len(),
-            needed: record::EXEC_FIXED,
-        });
-    }
-    let word = |field: usize| read_u32(bytes, field);
-    let start = text(bytes, offset::START, 8)?;
-    let start_ns = start.try_into().map(u64::from_ne_bytes).unwrap_or_default();
-    let flags = word(offset::FLAGS)?;
-    let file_name_length = word(offset::FILE_NAME_LENGTH)? as usize;
-    let arguments_length = word(offset::ARGUMENTS_LENGTH)? as usize;
-    let file_name = text(bytes, record::EXEC_FIXED, file_name_length)?;
-    let arguments = text(
-        bytes,
-        record::EXEC_FIXED + file_name_length,
-        arguments_length,
-    )?;
-    Ok(Exec {
-        process: ProcessId {
-            pid: word(offset::PID)?,
-            start_ns,
-        },
-        parent_pid: word(offset::PARENT_PID)?,
-        uid: word(offset::UID)?,
-        comm: until_nul(text(bytes, offset::COMM, wellhead_common::limits::COMM)?),
-        file_name,
-        file_name_truncated: flags & exec_flag::FILE_NAME_TRUNCATED != 0,
-        arguments,
-        arguments_truncated: flags
-            & (exec_flag::ARGUMENTS_TRUNCATED | exec_flag::ARGUMENTS_UNREADABLE)
-            != 0,
-    })
-}
-
-/// Where the fields of an exec record are; it is too long to copy whole.
-mod offset {
-    use std::mem::offset_of;
-
-    use wellhead_common::record::Exec;
-
-    pub(super) const PID: usize = offset_of!(Exec, pid);
-    pub(super) const PARENT_PID: usize = offset_of!(Exec, parent_pid);
-    pub(super) const UID: usize = offset_of!(Exec, uid);
-    pub(super) const FLAGS: usize = offset_of!(Exec, flags);
-    pub(super) const START: usize = offset_of!(Exec, start_ns);
-    pub(super) const COMM: usize = offset_of!(Exec, comm);
-    pub(super) const FILE_NAME_LENGTH: usize = offset_of!(Exec, file_name_length);
-    pub(super) const ARGUMENTS_LENGTH: usize = offset_of!(Exec, arguments_length);
-}
-
-fn exit(record: &record::Exit) -> Exit {
-    Exit {
-        process: ProcessId {
-            pid: record.pid,
-            start_ns: record.start_ns,
-        },
-        parent_pid: record.parent_pid,
-        uid: record.uid,
-        comm: record.comm.bytes(),
-        status: ExitStatus::from_wait_status(record.status),
-    }
-}
-
-fn found(record: &record::Task) -> Found {
-    Found {
-        process: ProcessId {
-            pid: record.pid,
-            start_ns: record.start_ns,
-        },
-        parent_pid: record.parent_pid,
-        comm: record.comm.bytes(),
-    }
-}
-
-fn oom_kill(record: &record::OomKill) -> OomKill {
-    OomKill {
-        pid: record.pid,
-        start_ns: known(record.start_ns),
-        comm: record.comm.bytes(),
-    }
 }
 
 /// The part of [`record::Dns`] before what the packet carries.

@@ -6,14 +6,19 @@
 mod decode;
 pub mod dns;
 mod model;
+mod process;
 mod spilled;
 mod text;
 
 pub use self::{
     decode::{DecodeError, decode, written},
     model::{
-        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Exec, Exit, ExitStatus, Fork,
-        Found, Limited, Listener, OomKill, ProcessId, Role, SocketOwner, Totals,
+        Because, Body, Cgroup, Connection, ConnectionEnd, Event, Limited, Listener, Role,
+        SocketOwner, Totals,
+    },
+    process::{
+        Exec, Exit, ExitStatus, Fork, Found, Freed, HitLimit, OomKill, PathNames, ProcessId,
+        VictimMemory,
     },
     spilled::{Spilled, SpilledWhat},
     text::executable_name,

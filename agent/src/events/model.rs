@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use wellhead_common::maps::{self, Traffic};
-use wellhead_common::record::STATUS_UNKNOWN;
 
 use super::dns::Packet;
+use super::process::{Exec, Exit, Fork, Found, Freed, OomKill};
 use crate::counters::RecordKind;
 use crate::kernel::TcpState;
 
@@ -30,6 +30,7 @@ impl Event<'_> {
             Body::Fork(_) => RecordKind::Fork,
             Body::Exec(_) => RecordKind::Exec,
             Body::Exit(_) => RecordKind::Exit,
+            Body::Freed(_) => RecordKind::Freed,
             Body::OomKill(_) => RecordKind::OomKill,
             Body::TcpOpen(_) => RecordKind::TcpOpen,
             Body::TcpClose(_) => RecordKind::TcpClose,
@@ -58,6 +59,8 @@ pub enum Body<'a> {
     Exec(Exec<'a>),
     /// A process ended.
     Exit(Exit),
+    /// The kernel let go of a process that ended.
+    Freed(Freed),
     /// The kernel chose a victim to free memory.
     OomKill(OomKill),
     /// A connection reached ESTABLISHED.
@@ -80,124 +83,11 @@ pub enum Body<'a> {
     Dns(Packet<'a>),
 }
 
-/// A process, unambiguous while the machine is up: process ids are reused, start times are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProcessId {
-    /// Process id in the initial namespace.
-    pub pid: u32,
-    /// Boot clock when it started; 0 where the kernel does not tell (no BTF).
-    pub start_ns: u64,
-}
-
-impl ProcessId {
-    /// When it started, where known. Where it is not, a process id may later stand for another process.
-    pub fn started_ns(self) -> Option<u64> {
-        (self.start_ns != 0).then_some(self.start_ns)
-    }
-}
-
 /// The cgroup of an event about cgroups; its id is the event's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup<'a> {
     /// Path below the root of the hierarchy; `None` if the record could not hold it whole.
     pub path: Option<&'a str>,
-}
-
-/// A process was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fork {
-    /// The child.
-    pub child: ProcessId,
-    /// The process that called.
-    pub parent: ProcessId,
-}
-
-/// A process that was there already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The process.
-    pub process: ProcessId,
-    /// Its real parent's process id.
-    pub parent_pid: u32,
-    /// Its `comm`, NUL-padded.
-    pub comm: [u8; 16],
-}
-
-/// A process executes another program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exec<'a> {
-    /// The process.
-    pub process: ProcessId,
-    /// Its real parent's process id.
-    pub parent_pid: u32,
-    /// Real user id after the call.
-    pub uid: u32,
-    /// Its new `comm`, at most 15 bytes.
-    pub comm: &'a [u8],
-    /// The file name given to `execve(2)`.
-    pub file_name: &'a [u8],
-    /// The file name was longer than the record holds.
-    pub file_name_truncated: bool,
-    /// Arguments, each ended by NUL.
-    pub arguments: &'a [u8],
-    /// There were more arguments than the record holds.
-    pub arguments_truncated: bool,
-}
-
-/// A process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// The process.
-    pub process: ProcessId,
-    /// Its real parent's process id.
-    pub parent_pid: u32,
-    /// Real user id.
-    pub uid: u32,
-    /// Its last `comm`, NUL-padded.
-    pub comm: [u8; 16],
-    /// How it ended.
-    pub status: ExitStatus,
-}
-
-/// How a process ended, as `wait(2)` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitStatus {
-    /// It called `exit(2)`.
-    Code(u8),
-    /// A signal ended it.
-    Signal(u8),
-    /// The kernel does not tell (no BTF).
-    Unknown,
-}
-
-impl ExitStatus {
-    /// Decodes the status of `wait4(2)`: signal in the low seven bits, else the code in the second byte.
-    pub fn from_wait_status(status: u32) -> Self {
-        if status == STATUS_UNKNOWN {
-            return Self::Unknown;
-        }
-        let [low, code, ..] = status.to_le_bytes();
-        match low & 0x7f {
-            0 => Self::Code(code),
-            signal => Self::Signal(signal),
-        }
-    }
-
-    /// Whether it ended well.
-    pub fn is_success(self) -> bool {
-        self == Self::Code(0)
-    }
-}
-
-/// The kernel chose a victim to free memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OomKill {
-    /// The victim's process id.
-    pub pid: u32,
-    /// When it started, where the kernel says so.
-    pub start_ns: Option<u64>,
-    /// Its `comm`, NUL-padded; empty where the kernel does not say.
-    pub comm: [u8; 16],
 }
 
 /// Which end of a connection the socket is.

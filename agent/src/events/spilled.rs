@@ -84,6 +84,7 @@ impl Spilled {
             | Kind::TcpOpen
             | Kind::TcpSnapshot
             | Kind::Task
+            | Kind::Freed
             | Kind::TcpReset
             | Kind::TcpListener
             | Kind::Dns => return None,

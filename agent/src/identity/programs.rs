@@ -62,13 +62,17 @@ mod tests {
                 pid: 1,
                 start_ns: 1,
             },
-            parent_pid: 1,
+            parent: ProcessId {
+                pid: 1,
+                start_ns: 0,
+            },
             uid: 0,
             comm,
             file_name,
             file_name_truncated: truncated,
             arguments: b"",
             arguments_truncated: false,
+            ..Exec::default()
         }
     }
 

@@ -50,8 +50,16 @@ impl Facts {
         let retransmit_has_error = btf.tracepoint_arguments("tcp_retransmit_skb") == Some(3);
         let drop_reasons = DropReasons::of(&btf);
         let purged = drop_reasons.number("QUEUE_PURGE").unwrap_or_default();
+        let controllers = btf.enumeration("cgroup_subsys_id");
+        let memory_controller = controllers
+            .iter()
+            .find(|(name, _)| name == "memory_cgrp_id");
         let mut globals = offsets.globals;
         globals.extend([
+            (
+                "MEMORY_CONTROLLER",
+                memory_controller.map_or(u32::MAX, |(_, number)| *number),
+            ),
             ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
             ("VICTIM_IS_TASK", u32::from(victim_is_task)),
             ("SOCKET_COOKIES", u32::from(cookies)),

@@ -48,7 +48,7 @@ impl Offsets {
                 let found = field.paths.iter().find_map(|path| {
                     // A field of another width is another field: reading it would read beyond it or half of it.
                     btf.member(field.structure, path)
-                        .filter(|member| member.width == field.width)
+                        .filter(|member| field.width == 0 || member.width == field.width)
                 });
                 if found.is_none() {
                     absent.push(format!("{}.{}", field.structure, field.paths.join("|")));

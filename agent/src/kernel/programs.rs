@@ -98,6 +98,8 @@ pub(crate) const LADDER: &[Rung] = &[
             tracepoint("sched_process_fork"),
             tracepoint("sched_process_exec"),
             tracepoint("sched_process_exit"),
+            tracepoint("sched_process_free"),
+            tracepoint("signal_generate"),
             tracepoint("mark_victim"),
         ],
     },
@@ -138,7 +140,7 @@ pub(crate) const LADDER: &[Rung] = &[
     Rung {
         feature: Feature::LiveProcesses,
         mechanism: "iter/task",
-        programs: &[iterator(LIVE_TASKS, "task")],
+        programs: &[iterator(LIVE_TASKS, "task"), iterator(LIVE_USAGE, "task")],
     },
     Rung {
         feature: Feature::LiveConnections,
@@ -176,6 +178,8 @@ pub(super) const NESTED_SET_STATE: &str = "nested_set_state";
 
 /// Tells the processes there are.
 pub(super) const LIVE_TASKS: &str = "live_tasks";
+/// Hands out what their threads used.
+pub(super) const LIVE_USAGE: &str = "live_usage";
 /// Learns who listens.
 pub(super) const LIVE_LISTENERS: &str = "live_listeners";
 /// Tells the open connections, and who waits to be accepted.

@@ -98,6 +98,7 @@ impl LiveEvent {
             | Body::TcpListener(_)
             | Body::TcpAttempt(_)
             | Body::Dns(_)
+            | Body::Freed(_)
             | Body::Found(_) => return None,
         })
     }
@@ -163,7 +164,7 @@ type Attributes = Vec<(&'static str, Value)>;
 fn exec_attributes(exec: &Exec<'_>, arguments: Arguments) -> Attributes {
     let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
     let mut attributes = vec![("process.pid", number(exec.process.pid))];
-    attributes.extend(parent(exec.parent_pid));
+    attributes.extend(parent(exec.parent.pid));
     attributes.extend([
         ("process.user.id", number(exec.uid)),
         ("process.executable.name", Value::Str(name.into())),

@@ -232,6 +232,9 @@ mod tests {
             uid: 0,
             comm: [0; 16],
             status,
+            dumped_core: false,
+            usage: wellhead_common::record::Usage::default(),
+            signals: wellhead_common::maps::Signals::default(),
         };
         let event = Event {
             boot_ns: 500,

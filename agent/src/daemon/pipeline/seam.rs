@@ -78,6 +78,7 @@ fn subject(event: &Event<'_>) -> Option<u64> {
         // A shell that becomes what it was told to run executes twice in a row.
         Body::Exec(exec) => hash((exec.process.pid, exec.file_name)),
         Body::Exit(exit) => hash(exit.process.pid),
+        Body::Freed(freed) => hash(freed.process.pid),
         Body::OomKill(kill) => hash(kill.pid),
         Body::TcpOpen(connection) | Body::TcpReset(connection) => of_connection(connection),
         Body::TcpClose(end) | Body::TcpConnectFailed(end) => of_connection(&end.connection),
@@ -137,13 +138,17 @@ mod tests {
                 pid: 7,
                 start_ns: 1,
             },
-            parent_pid: 1,
+            parent: ProcessId {
+                pid: 1,
+                start_ns: 0,
+            },
             uid: 0,
             comm: b"x",
             file_name: file_name.as_bytes(),
             file_name_truncated: false,
             arguments: b"",
             arguments_truncated: false,
+            ..Exec::default()
         };
         event(boot_ns, Body::Exec(exec))
     }

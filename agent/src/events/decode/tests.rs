@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
+use wellhead_common::record::exec_flag;
+
 use super::*;
+use crate::events::{Exec, ExitStatus, PathNames, ProcessId};
 
 fn bytes_of<T: Plain>(value: &T) -> Vec<u8> {
     // SAFETY: `Plain` types have no padding.
@@ -19,47 +22,63 @@ fn header(kind: Kind) -> Header {
     }
 }
 
-fn exec_bytes(file_name: &[u8], arguments: &[u8], claimed: (u32, u32)) -> Vec<u8> {
+/// An exec record with these texts, of which the lengths of the first and the last are claimed to be these.
+fn exec_bytes(texts: [&[u8]; 5], claimed: (u32, u32)) -> Vec<u8> {
     let mut bytes = bytes_of(&header(Kind::Exec));
-    for word in [10_u32, 1, 1000, exec_flag::ARGUMENTS_TRUNCATED] {
+    for word in [10_u32, 1, 1000, 0, 4, 3] {
         bytes.extend(word.to_ne_bytes());
     }
-    bytes.extend(5_u64.to_ne_bytes());
+    for long in [5_u64, 2, 1 << 21] {
+        bytes.extend(long.to_ne_bytes());
+    }
     bytes.extend(*b"true\0\0\0\0\0\0\0\0\0\0\0\0");
+    let flags = exec_flag::ARGUMENTS_TRUNCATED | exec_flag::EXECUTABLE_UNLINKED;
+    bytes.extend(flags.to_ne_bytes());
     bytes.extend(claimed.0.to_ne_bytes());
+    for text in &texts[1..4] {
+        bytes.extend(u32::try_from(text.len()).expect("short").to_ne_bytes());
+    }
     bytes.extend(claimed.1.to_ne_bytes());
-    bytes.extend(file_name);
-    bytes.extend(arguments);
+    texts.iter().for_each(|text| bytes.extend(*text));
     bytes
 }
 
 #[test]
 fn decodes_an_exec() {
-    let bytes = exec_bytes(b"/bin/true", b"true\0-x\0", (9, 8));
+    let texts: [&[u8]; 5] = [b"x.sh", b"/bin/sh", b"dash\0bin\0", b"tmp\0", b"sh\0-x\0"];
+    let bytes = exec_bytes(texts, (4, 6));
     let event = decode(&bytes).expect("decodes");
     assert_eq!((event.boot_ns, event.cgroup_id), (7, 9));
-    assert_eq!(
-        event.body,
-        Body::Exec(Exec {
-            process: ProcessId {
-                pid: 10,
-                start_ns: 5
-            },
-            parent_pid: 1,
-            uid: 1000,
-            comm: b"true",
-            file_name: b"/bin/true",
-            file_name_truncated: false,
-            arguments: b"true\0-x\0",
-            arguments_truncated: true,
-        })
-    );
+    let id = |pid, start_ns| ProcessId { pid, start_ns };
+    let path = |names| PathNames {
+        names,
+        is_cut: false,
+    };
+    let expected = Exec {
+        process: id(10, 5),
+        parent: id(1, 2),
+        own_pid: Some(3),
+        real_uid: 1000,
+        uid: 0,
+        gid: 4,
+        permitted: 1 << 21,
+        comm: b"true",
+        file_name: b"x.sh",
+        interpreter: b"/bin/sh",
+        executable: path(b"dash\0bin\0"),
+        is_unlinked: true,
+        directory: path(b"tmp\0"),
+        arguments: b"sh\0-x\0",
+        arguments_truncated: true,
+        ..Exec::default()
+    };
+    assert_eq!(event.body, Body::Exec(expected));
 }
 
 #[test]
 fn refuses_lengths_beyond_the_record() {
     let check = |claimed, expected| {
-        let bytes = exec_bytes(b"/bin/true", b"true\0", claimed);
+        let bytes = exec_bytes([b"/bin/true", b"", b"", b"", b"true\0"], claimed);
         assert_eq!(decode(&bytes).expect_err("refused"), expected);
     };
     check(

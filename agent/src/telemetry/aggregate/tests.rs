@@ -278,13 +278,17 @@ fn processes_from_fork_to_exit() {
     }));
     all.count(Body::Exec(Exec {
         process: id,
-        parent_pid: 1,
+        parent: ProcessId {
+            pid: 1,
+            start_ns: 0,
+        },
         uid: 0,
         comm: b"true",
         file_name: b"/bin/true",
         file_name_truncated: false,
         arguments: b"",
         arguments_truncated: false,
+        ..Exec::default()
     }));
     for status in [ExitStatus::Code(3), ExitStatus::Signal(9)] {
         let comm = *b"true\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -294,6 +298,9 @@ fn processes_from_fork_to_exit() {
             uid: 0,
             comm,
             status,
+            dumped_core: false,
+            usage: wellhead_common::record::Usage::default(),
+            signals: wellhead_common::maps::Signals::default(),
         }));
     }
     expect_test::expect![[r#"

@@ -28,13 +28,17 @@ fn executed(known: Known) -> Body<'static> {
     let all = known == Everything;
     Body::Exec(Exec {
         process: ID,
-        parent_pid: 1,
+        parent: ProcessId {
+            pid: 1,
+            start_ns: 0,
+        },
         uid: 0,
         comm: b"sh",
         file_name: if all { b"/bin/sh" } else { b"" },
         file_name_truncated: false,
         arguments: if all { b"sh\0-c\0" } else { b"" },
         arguments_truncated: all,
+        ..Exec::default()
     })
 }
 
@@ -45,6 +49,9 @@ fn exited(status: ExitStatus) -> Body<'static> {
         uid: 0,
         comm: [0; 16],
         status,
+        dumped_core: false,
+        usage: wellhead_common::record::Usage::default(),
+        signals: wellhead_common::maps::Signals::default(),
     })
 }
 
@@ -100,6 +107,7 @@ fn bodies(known: Known) -> Vec<Body<'static>> {
             pid: 7,
             start_ns: None,
             comm: [0; 16],
+            ..OomKill::default()
         }),
         Body::TcpOpen(connection(known, Role::Source)),
         Body::TcpOpen(connection(known, Role::Destination)),

@@ -1,0 +1,130 @@
+//! Paths of files, put together from the names of directories up to the root.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use wellhead_common::{
+    limits::{NAME, PATH},
+    record::{EXEC_TEXT, Exec},
+};
+
+use crate::kernel::{Struct, field, offset};
+
+/// Names in a path at most; and mounts on its way count as one each.
+const STEPS: usize = 40;
+
+/// Part of what [`write`] returns that is the length.
+pub(crate) const LENGTH: usize = 0x3ff;
+/// Bit of what [`write`] returns: the path goes on towards the root.
+pub(crate) const TRUNCATED: u32 = 1 << 16;
+/// Likewise: the file has no directory. The name is what it was given by whoever made it.
+pub(crate) const NOWHERE: u32 = 1 << 17;
+
+/// Where a path ends, and where it begins. All are addresses in the kernel.
+pub(crate) struct Place {
+    dentry: u64,
+    /// A `struct mount`.
+    mount: u64,
+    root_dentry: u64,
+    root_mount: u64,
+}
+
+impl Place {
+    /// The place of this `struct dentry` in this `struct vfsmount`, as the task sees it.
+    ///
+    /// # Safety
+    /// `task` must be a `struct task_struct`.
+    #[inline(always)]
+    pub(crate) unsafe fn new(dentry: u64, mount: u64, task: Struct) -> Self {
+        // SAFETY: field types are checked by the verifier.
+        unsafe {
+            let files: Struct = field(task, &offset::TASK_FS);
+            Self {
+                dentry,
+                mount: mount_of(mount),
+                root_dentry: field(files, &offset::FS_ROOT_DENTRY),
+                root_mount: mount_of(field(files, &offset::FS_ROOT_MOUNT)),
+            }
+        }
+    }
+}
+
+/// The `struct mount` that a `struct vfsmount`, whose first member is its root, is a part of.
+#[inline(always)]
+fn mount_of(vfsmount: u64) -> u64 {
+    vfsmount.wrapping_sub(u64::from(offset::MOUNT_ROOT.load()))
+}
+
+/// Writes the path into the record's text at `at`: names from the last to the first, NUL after each. Returns its length, and
+/// more.
+///
+/// Everything is read by helper: where a mount ends, a path goes on at an address that comes from no structure the verifier
+/// knows. Not inlined: a record has two paths.
+#[inline(never)]
+pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
+    let (mut dentry, mut mount) = (place.dentry, place.mount);
+    let mut used = 0_usize;
+    for _ in 0..STEPS {
+        if dentry == place.root_dentry && mount == place.root_mount {
+            return used as u32;
+        }
+        let parent = read(dentry, offset::DENTRY_PARENT.load());
+        let is_root = dentry == read(mount, offset::MOUNT_ROOT.load());
+        if is_root {
+            let above = read(mount, offset::MOUNT_PARENT.load());
+            if above == mount {
+                // Mounted nowhere, or what everything else is mounted on.
+                return used as u32;
+            }
+            dentry = read(mount, offset::MOUNT_POINT.load());
+            mount = above;
+            continue;
+        }
+        let at = at.wrapping_add(used);
+        if used > PATH - NAME || at > EXEC_TEXT - NAME {
+            return used as u32 | TRUNCATED;
+        }
+        let name = read(dentry, offset::DENTRY_NAME.load());
+        // SAFETY: there is room for a name; the helper reads nothing that is not there.
+        let length = unsafe {
+            bpf_probe_read_kernel_str(
+                record.text.as_mut_ptr().add(at).cast(),
+                NAME as u32,
+                name as *const _,
+            )
+        };
+        if length <= 0 || length > NAME as i64 {
+            return used as u32 | TRUNCATED;
+        }
+        used = forget_least(used + length as usize);
+        if parent == dentry {
+            return used as u32 | NOWHERE;
+        }
+        dentry = parent;
+    }
+    used as u32 | TRUNCATED
+}
+
+/// Has the verifier forget that a length grows with every name: it would look at what follows once for each.
+#[inline(always)]
+fn forget_least(mut length: usize) -> usize {
+    // SAFETY: one instruction on a register; `LENGTH` has room for every length.
+    unsafe { asm!("{length} &= 0x3ff", length = inout(reg) length) };
+    length
+}
+
+/// The pointer at an offset; 0 if it cannot be read. Without a branch, for the same reason.
+#[inline(always)]
+fn read(base: u64, at: u32) -> u64 {
+    let address = base.wrapping_add(u64::from(at));
+    let mut value = 0_u64;
+    // SAFETY: the helper reads nothing that is not there, and leaves zeroes in place of it.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<u64>() as u32,
+            address as *const _,
+        );
+        (&raw const value).read_volatile()
+    }
+}

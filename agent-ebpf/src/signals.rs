@@ -1,0 +1,132 @@
+//! Who tells processes to end.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use wellhead_common::maps::{SignalSeen, Signals};
+
+use crate::{
+    kernel::{Struct, captured, current_comm, field, offset, prototype, task_cgroup_id},
+    oom, state,
+};
+
+const SIGHUP: u64 = 1;
+const SIGINT: u64 = 2;
+const SIGQUIT: u64 = 3;
+const SIGKILL: u64 = 9;
+const SIGTERM: u64 = 15;
+
+/// Those that programs may answer, and that ask them to end.
+const ASK: u64 = 1 << SIGHUP | 1 << SIGINT | 1 << SIGQUIT | 1 << SIGTERM;
+/// Those that end nobody: SIGCHLD to SIGURG, SIGWINCH; and the two that the C library keeps for itself.
+const HARMLESS: u64 = 0b111_1111 << 17 | 1 << 28 | 1 << 32 | 1 << 33;
+
+/// `TRACE_SIGNAL_DELIVERED` of `include/trace/events/signal.h`: neither ignored nor one too many.
+const DELIVERED: u64 = 0;
+
+/// What stands for no `struct kernel_siginfo` (`include/linux/sched/signal.h`): by whoever runs, by the kernel.
+const NO_INFO: u64 = 0;
+const PRIVILEGED: u64 = 1;
+
+/// `si_code` of what a process sent: `SI_USER`, `SI_QUEUE`, `SI_TKILL`.
+const BY_KILL: i32 = 0;
+const BY_QUEUE: i32 = -1;
+const BY_TKILL: i32 = -6;
+
+/// The last signals that processes got from others or themselves. What no process sent is not here.
+#[map]
+static SIGNALS: LruHashMap<u32, Signals> = LruHashMap::with_max_entries(2048, 0);
+
+/// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`, for each signal
+/// sent on the machine: most are none that ends anybody, and left without calling a helper.
+#[btf_tracepoint(function = "signal_generate")]
+pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
+    let number = context.arg::<u64>(0) & 0xff;
+    // Shifts are by less than 64, and the last signal stands for none.
+    if number > 63
+        || HARMLESS >> number & 1 == 1
+        || context.arg::<u64>(4) as u32 as u64 != DELIVERED
+    {
+        return 0;
+    }
+    let task: Struct = context.arg(2);
+    let info: u64 = context.arg(1);
+    if info == PRIVILEGED {
+        if number == SIGKILL && prototype::VICTIM_IS_TASK.load() == 0 {
+            // SAFETY: `task` is a `struct task_struct`.
+            unsafe { oom::note(task) };
+        }
+        return 0;
+    }
+    let code = if info == NO_INFO {
+        BY_KILL
+    } else {
+        let info: Struct = context.arg(1);
+        // SAFETY: `info` is a `struct kernel_siginfo`.
+        unsafe { field(info, &offset::SIGINFO_CODE) }
+    };
+    if code != BY_KILL && code != BY_QUEUE && code != BY_TKILL {
+        return 0;
+    }
+    // SAFETY: `task` is a `struct task_struct`.
+    let (pid, cgroup_id): (u32, u64) =
+        unsafe { (field(task, &offset::TASK_TGID), task_cgroup_id(task)) };
+    let Some(now) = state::working() else {
+        return 0;
+    };
+    if !captured(cgroup_id) {
+        return 0;
+    }
+    let seen = SignalSeen {
+        sent_ns: now,
+        // SAFETY: a helper without arguments.
+        sender_cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        sender_pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        sender_uid: bpf_get_current_uid_gid() as u32,
+        signal: number as u32,
+        code,
+        sender: current_comm(),
+    };
+    remember(pid, &seen, ASK >> number & 1 == 1);
+    0
+}
+
+#[inline(always)]
+fn remember(pid: u32, seen: &SignalSeen, asks: bool) {
+    let Some(known) = SIGNALS.get_ptr_mut(&pid) else {
+        let mut signals = Signals::default();
+        if asks {
+            signals.asked = *seen;
+        } else {
+            signals.forced = *seen;
+        }
+        // It makes room for itself.
+        let _never_full = SIGNALS.insert(&pid, &signals, u64::from(BPF_ANY));
+        return;
+    };
+    // SAFETY: the look-up returned a valid entry. Of two signals at the same moment either may stay.
+    unsafe {
+        if asks {
+            (*known).asked = *seen;
+        } else {
+            (*known).forced = *seen;
+        }
+    }
+}
+
+/// Writes what is known of a process that ends, and forgets it.
+#[inline(always)]
+pub(crate) fn take(pid: u32, signals: &mut Signals) {
+    match SIGNALS.get_ptr(&pid) {
+        Some(known) => {
+            // SAFETY: the look-up returned a valid entry.
+            *signals = unsafe { *known };
+            let _absent_is_fine = SIGNALS.remove(&pid);
+        }
+        None => *signals = Signals::default(),
+    }
+}
