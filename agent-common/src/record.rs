@@ -230,8 +230,8 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// How often it was taken from it.
     pub forced_switches: u64,
-    /// The most memory it had at once, in pages; 0 where that is not known.
-    pub peak_pages: u64,
+    /// The most memory it had at once, bytes; 0 where that is not known.
+    pub peak_bytes: u64,
 }
 
 /// The kernel let go of a process that had ended and that its parent had asked for.
@@ -261,10 +261,10 @@ pub struct ThreadUsage {
     pub thread: u32,
     /// When the process started.
     pub start_ns: u64,
-    /// `peak_pages` is of the process, and 0 but for its first thread.
+    /// `peak_bytes` is of the process, and 0 but for its first thread.
     pub usage: Usage,
-    /// Memory the process has now, in pages; 0 but for its first thread.
-    pub resident_pages: u64,
+    /// Memory the process has now, bytes; 0 but for its first thread.
+    pub resident_bytes: u64,
 }
 
 /// Value of [`Exit::status`] where the kernel does not tell it; `wait4(2)` uses the lower half alone.
@@ -310,22 +310,22 @@ pub struct OomKill {
 pub struct Victim {
     /// The victim.
     pub pid: u32,
-    /// Size of a page in bytes is not told; all below is in pages. Always 0.
+    /// Always 0.
     pub reserved: u32,
     /// When it started.
     pub start_ns: u64,
     /// Its name.
     pub comm: Sixteen,
-    /// Pages of memory of its own (`anon-rss` in the kernel's log).
-    pub anonymous_pages: u64,
-    /// Pages of files (`file-rss`).
-    pub file_pages: u64,
-    /// Pages of shared memory (`shmem-rss`).
-    pub shared_pages: u64,
-    /// Pages charged to the cgroup whose limit was hit; 0 if none was.
-    pub charged_pages: u64,
-    /// Its limit in pages; 0 if none was hit: the machine itself had no memory left.
-    pub limit_pages: u64,
+    /// Bytes of memory of its own (`anon-rss` in the kernel's log).
+    pub anonymous_bytes: u64,
+    /// Bytes of files (`file-rss`).
+    pub file_bytes: u64,
+    /// Bytes of shared memory (`shmem-rss`).
+    pub shared_bytes: u64,
+    /// Bytes charged to the cgroup whose limit was hit; 0 if none was.
+    pub charged_bytes: u64,
+    /// Its limit in bytes; 0 if none was hit: the machine itself had no memory left.
+    pub limit_bytes: u64,
     /// cgroup id of the cgroup whose limit was hit: the victim's own or one above it.
     pub limit_cgroup_id: u64,
 }

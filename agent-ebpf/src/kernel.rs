@@ -56,6 +56,10 @@ pub(crate) mod prototype {
 #[unsafe(no_mangle)]
 pub(crate) static JIFFIES_PER_SECOND: Global<u32> = Global::new(0);
 
+/// Bytes in a page.
+#[unsafe(no_mangle)]
+pub(crate) static PAGE_SIZE: Global<u32> = Global::new(4096);
+
 /// If not 0, only this cgroup is captured.
 #[unsafe(no_mangle)]
 pub(crate) static ONLY_CGROUP: Global<u64> = Global::new(0);
@@ -85,6 +89,12 @@ pub(crate) unsafe fn field<T: Copy>(base: Struct, offset: &Global<u32>) -> T {
 pub(crate) unsafe fn address(base: Struct, offset: &Global<u32>) -> Struct {
     // SAFETY: checked by the verifier, see `field`.
     unsafe { base.add(offset.load() as usize) }
+}
+
+/// How many bytes so many pages have.
+#[inline(always)]
+pub(crate) fn bytes(pages: u64) -> u64 {
+    pages * u64::from(PAGE_SIZE.load())
 }
 
 /// Whether the running kernel has a field.

@@ -12,13 +12,13 @@ use wellhead_common::record::{Kind, OomKill, Victim};
 
 use crate::{
     kernel::{
-        Struct, address, captured, cgroup_id_of_untyped, field, offset, present, process_start,
-        prototype, task_cgroup_id, task_comm,
+        Struct, address, bytes, captured, cgroup_id_of_untyped, field, offset, present,
+        process_start, prototype, task_cgroup_id, task_comm,
     },
     output::{PROCESS, write_header},
     process::lost,
     state,
-    usage::{ANONYMOUS_PAGES, FILE_PAGES, SHARED_PAGES, pages},
+    usage::{ANONYMOUS_PAGES, FILE_PAGES, SHARED_PAGES, memory_of},
 };
 
 /// `memory_cgrp_id` of `enum cgroup_subsys_id`; [`NO_MEMORY_CONTROLLER`] where the kernel has none.
@@ -114,9 +114,9 @@ unsafe fn look_at(task: Struct, noted: &mut Noted) {
         victim.comm = task_comm(task);
         let memory: Struct = field(task, &offset::TASK_MM);
         if !memory.is_null() {
-            victim.anonymous_pages = pages(memory, ANONYMOUS_PAGES);
-            victim.file_pages = pages(memory, FILE_PAGES);
-            victim.shared_pages = pages(memory, SHARED_PAGES);
+            victim.anonymous_bytes = memory_of(memory, ANONYMOUS_PAGES);
+            victim.file_bytes = memory_of(memory, FILE_PAGES);
+            victim.shared_bytes = memory_of(memory, SHARED_PAGES);
         }
         find_limit(task, victim);
     }
@@ -145,8 +145,8 @@ unsafe fn find_limit(task: Struct, victim: &mut Victim) {
         let charged = read(counter, &offset::COUNTER_CHARGED);
         let limit = read(counter, &offset::COUNTER_LIMIT);
         if charged + SLACK + limit / SHARE >= limit && limit != 0 {
-            victim.charged_pages = charged;
-            victim.limit_pages = limit;
+            victim.charged_bytes = bytes(charged);
+            victim.limit_bytes = bytes(limit);
             victim.limit_cgroup_id = cgroup_of(counter);
             return;
         }

@@ -1,10 +1,13 @@
 //! What processes used: time, memory, storage.
 
-use aya_ebpf::{Global, helpers::generated::bpf_seq_write};
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_probe_read_kernel, generated::bpf_seq_write},
+};
 use wellhead_common::record::{ThreadUsage, Usage};
 
 use crate::{
-    kernel::{Struct, address, captured, field, offset, present, process_start, task_cgroup_id},
+    kernel::{Struct, bytes, captured, field, offset, present, process_start, task_cgroup_id},
     live::OneTask,
     process::PF_KTHREAD,
     state as steering,
@@ -54,8 +57,8 @@ pub(crate) unsafe fn write(usage: &mut Usage, part: Part) {
         usage.major_faults = read!(part, SIGNAL_MAJOR_FAULTS, TASK_MAJOR_FAULTS);
         usage.voluntary_switches = read!(part, SIGNAL_VOLUNTARY, TASK_VOLUNTARY);
         usage.forced_switches = read!(part, SIGNAL_FORCED, TASK_FORCED);
-        usage.peak_pages = match part {
-            Part::Ended(signal) => field(signal, &offset::SIGNAL_PEAK),
+        usage.peak_bytes = match part {
+            Part::Ended(signal) => bytes(field(signal, &offset::SIGNAL_PEAK)),
             Part::Thread(_) => 0,
         };
     }
@@ -92,33 +95,25 @@ unsafe fn optional(base: Struct, at: &Global<u32>) -> u64 {
     }
 }
 
-/// Pages of a kind that a process has: one number, or since 6.2 one with what single CPUs did not add yet left out, as in
-/// the kernel's own log.
+/// Memory of a kind that a process has, in bytes: one number, or since 6.2 one with what single CPUs did not add yet left out, as in
+/// the kernel's own log. Read by helper: before 5.11 the verifier refuses arrays of structures.
 ///
 /// # Safety
-/// `memory` must be a `struct mm_struct`.
+/// None of its own: the helper checks the address.
 #[inline(always)]
-pub(crate) unsafe fn pages(memory: Struct, kind: usize) -> u64 {
-    // SAFETY: field types are checked by the verifier.
-    let pages: i64 = unsafe {
-        if present(&offset::MM_PAGES) {
-            let first = address(memory, &offset::MM_PAGES);
-            first
-                .add(kind * size_of::<i64>())
-                .cast::<i64>()
-                .read_volatile()
-        } else if present(&offset::MM_PAGES_PER_CPU) {
-            let first = address(memory, &offset::MM_PAGES_PER_CPU);
-            let counter = first.add(kind * PER_CPU_COUNTER);
-            address(counter, &offset::PER_CPU_COUNT)
-                .cast::<i64>()
-                .read_volatile()
-        } else {
-            0
-        }
+pub(crate) unsafe fn memory_of(memory: Struct, kind: usize) -> u64 {
+    let at = if present(&offset::MM_PAGES) {
+        offset::MM_PAGES.load() as usize + kind * size_of::<i64>()
+    } else if present(&offset::MM_PAGES_PER_CPU) {
+        let counter = offset::MM_PAGES_PER_CPU.load() as usize + kind * PER_CPU_COUNTER;
+        counter + offset::PER_CPU_COUNT.load() as usize
+    } else {
+        return 0;
     };
+    // SAFETY: the helper reads nothing that is not there.
+    let pages = unsafe { bpf_probe_read_kernel(memory.wrapping_add(at).cast::<i64>()) };
     // A CPU may have taken off what another has not added yet.
-    pages.max(0) as u64
+    bytes(pages.unwrap_or(0).max(0) as u64)
 }
 
 /// What each thread used: read from the iterator itself.
@@ -148,9 +143,9 @@ pub(crate) fn live_usage(context: &OneTask) -> i32 {
             );
             add(&mut told.usage, task);
             if !memory.is_null() {
-                told.resident_pages = pages(memory, FILE_PAGES)
-                    + pages(memory, ANONYMOUS_PAGES)
-                    + pages(memory, SHARED_PAGES);
+                told.resident_bytes = memory_of(memory, FILE_PAGES)
+                    + memory_of(memory, ANONYMOUS_PAGES)
+                    + memory_of(memory, SHARED_PAGES);
             }
         } else {
             write(&mut told.usage, Part::Thread(task));

@@ -189,7 +189,7 @@ pub struct OomKill {
     pub limit: Option<HitLimit>,
 }
 
-/// Memory of a victim, in pages.
+/// Memory of a victim, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VictimMemory {
     /// Its own.
@@ -205,9 +205,9 @@ pub struct VictimMemory {
 pub struct HitLimit {
     /// Which cgroup.
     pub cgroup_id: u64,
-    /// Pages charged to it.
+    /// Bytes charged to it.
     pub charged: u64,
-    /// Its limit, in pages.
+    /// Its limit, in bytes.
     pub limit: u64,
 }
 

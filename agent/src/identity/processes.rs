@@ -1,33 +1,77 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
+mod line;
+#[cfg(test)]
+mod tests;
+mod used;
+
 use std::sync::Arc;
 
-use super::OwnerId;
+pub use self::line::Ancestor;
+use self::line::Line;
+use self::used::Used;
+pub use self::used::{Grown, processor_time};
+
+use wellhead_common::record::Usage;
+
+use super::{OwnerId, Program};
 use crate::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
-use crate::events::{Body, Event, ProcessId};
+use crate::events::{Body, Event, Exec, Found, ProcessId};
 use crate::hash::HashMap;
 
 /// One in this many of the processes remembered may be one that has ended.
-const ENDED_SHARE: usize = 8;
+const ENDED_SHARE: usize = 4;
 
 /// What is known of a live process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Process {
     /// The name its program was called by; `None` for a process older than the agent that has not
     /// executed anything since.
     pub executable: Option<Arc<str>>,
-    /// Path given to its first `execve(2)`.
+    /// Path of the file that it executed first, where it is known.
     pub path: Option<Arc<str>>,
     /// Whose it is.
     pub owner: OwnerId,
-    /// Boot clock of its first `execve(2)`; `None` if it only forked.
+    /// Boot clock of its first `execve(2)`; `None` if it only forked. Of a process older than the agent: when it started.
     pub executed_ns: Option<u64>,
     /// The nearest ancestor in the same container or slice that executed a program.
     pub parent: Option<ProcessId>,
     /// The first process of its line in the same container or slice that executed a program:
     /// itself, if no ancestor is.
     pub root: ProcessId,
+    /// Capabilities it had when it last executed something, or was forked; `None` where that is not known.
+    pub permitted: Option<u64>,
+    /// Those that it got with the program that it executed last.
+    pub gained: u64,
+    /// Bytes that its connections sent and received.
+    pub network: (u64, u64),
+    line: Line,
+    used: Used,
+}
+
+impl Process {
+    /// One of which nothing else is known.
+    pub fn new(process: ProcessId, owner: OwnerId) -> Self {
+        Self {
+            executable: None,
+            path: None,
+            owner,
+            executed_ns: None,
+            parent: None,
+            root: process,
+            permitted: None,
+            gained: 0,
+            network: (0, 0),
+            line: Line::default(),
+            used: Used::unknown(),
+        }
+    }
+
+    /// Its ancestors in the same container or slice that executed a program, the nearest first; of long lines the nearest.
+    pub fn ancestors(&self) -> &[Ancestor] {
+        self.line.above()
+    }
 }
 
 /// Live processes seen since the agent started. Bounded: the oldest entry makes room and is counted.
@@ -37,94 +81,144 @@ pub struct ProcessTable {
     newest_by_pid: HashMap<u32, ProcessId>,
     /// By process id, those that ended lately: their last connections end after them.
     ended: AgedMap<u32, (ProcessId, Process)>,
+    /// Boot clock when it began: who started before that used something before.
+    since_ns: u64,
     counters: Arc<Counters>,
 }
 
 impl ProcessTable {
-    /// An empty table for at most `capacity` processes.
-    pub fn new(capacity: usize, counters: Arc<Counters>) -> Self {
+    /// An empty table for at most `capacity` processes, at this time on the boot clock.
+    pub fn new(capacity: usize, since_ns: u64, counters: Arc<Counters>) -> Self {
         Self {
             processes: AgedMap::new(capacity),
             newest_by_pid: HashMap::default(),
             ended: AgedMap::new(capacity / ENDED_SHARE),
+            since_ns,
             counters,
         }
     }
 
     /// A process was forked. It runs its parent's program until it executes another.
     pub fn forked(&mut self, child: ProcessId, parent: ProcessId, owner: OwnerId) {
-        let (executable, path, line) = match self.processes.get(&parent) {
-            Some(known) => (
-                known.executable.clone(),
-                known.path.clone(),
-                line_of_child(parent, known, owner),
-            ),
-            None => (None, None, None),
-        };
-        let (parent, root) = line.map_or((None, child), |(parent, root)| (Some(parent), root));
-        self.insert(
-            child,
-            Process {
-                executable,
-                path,
-                owner,
-                executed_ns: None,
-                parent,
-                root,
-            },
-        );
+        let process = self.child_of(parent, child, owner, Used::nothing());
+        self.insert(child, process);
     }
 
-    /// A process was there already, under this name.
-    pub fn found(&mut self, process: ProcessId, owner: OwnerId, executable: Arc<str>) {
-        if self.processes.get(&process).is_some() {
+    /// A process was there already.
+    pub fn found(&mut self, found: &Found, owner: OwnerId, name: Arc<str>) {
+        let id = found.process;
+        if self.processes.get(&id).is_some() {
             return;
         }
-        self.insert(
-            process,
-            Process {
-                executable: Some(executable),
-                path: None,
-                owner,
-                executed_ns: None,
-                parent: None,
-                root: process,
-            },
-        );
+        let child = self.child_of(found.parent, id, owner, Used::unknown());
+        let executed_ns = (!found.only_forked || child.parent.is_none()).then_some(id.start_ns);
+        let process = Process {
+            executable: Some(name),
+            path: None,
+            executed_ns: executed_ns.filter(|start| *start != 0),
+            permitted: Some(found.permitted),
+            ..child
+        };
+        self.insert(id, process);
     }
 
     /// A process executes a program.
-    pub fn executed(
-        &mut self,
-        process: ProcessId,
-        boot_ns: u64,
-        owner: OwnerId,
-        executable: Arc<str>,
-        path: Arc<str>,
-    ) {
-        if let Some(known) = self.processes.get_mut(&process) {
-            if known.owner != owner {
-                // Container runtimes fork first and enter the container's cgroup afterwards.
-                known.owner = owner;
-                known.parent = None;
-                known.root = process;
-            }
-            known.executed_ns.get_or_insert(boot_ns);
-            known.executable = Some(executable);
-            known.path = Some(path);
-            return;
+    pub fn executed(&mut self, exec: &Exec<'_>, boot_ns: u64, owner: OwnerId, program: Program) {
+        let id = exec.process;
+        if self.processes.get(&id).is_none() {
+            // Nobody told that it was forked: it is older than the agent, or that was lost.
+            let used = if id.start_ns > self.since_ns {
+                Used::nothing()
+            } else {
+                Used::unknown()
+            };
+            let process = self.child_of(exec.parent, id, owner, used);
+            self.insert(id, process);
         }
-        self.insert(
-            process,
-            Process {
-                executable: Some(executable),
-                path: Some(path),
-                owner,
-                executed_ns: Some(boot_ns),
-                parent: None,
-                root: process,
-            },
-        );
+        let Some(known) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if known.owner != owner {
+            // Container runtimes fork first and enter the container's cgroup afterwards.
+            known.owner = owner;
+            known.parent = None;
+            known.root = id;
+            known.line = Line::default();
+        }
+        known.executed_ns.get_or_insert(boot_ns);
+        known.executable = Some(program.name);
+        known.path = Some(program.path);
+        known.line.forget_own();
+        let before = known.permitted.replace(exec.permitted);
+        known.gained = before.map_or(0, |before| exec.permitted & !before);
+    }
+
+    /// A process used so much until now; returns what is new of it, and whose it is.
+    pub fn used(
+        &mut self,
+        id: ProcessId,
+        usage: &Usage,
+        resident: u64,
+    ) -> Option<(Grown, &Process)> {
+        let known = self.live_or_ended(id)?;
+        let grown = known.used.grow(usage, resident);
+        Some((grown, known))
+    }
+
+    /// A connection of a process carried so many more bytes.
+    pub fn carried(&mut self, id: ProcessId, (sent, received): (u64, u64)) {
+        if let Some(known) = self.live_or_ended(id) {
+            known.network.0 = known.network.0.saturating_add(sent);
+            known.network.1 = known.network.1.saturating_add(received);
+        }
+    }
+
+    /// A process that is alive, or ended lately.
+    pub fn live_or_ended(&mut self, id: ProcessId) -> Option<&mut Process> {
+        if let Some(known) = self.processes.get_mut(&id) {
+            return Some(known);
+        }
+        let (ended, known) = self.ended.get_mut(&id.pid)?;
+        (*ended == id).then_some(known)
+    }
+
+    /// A process that ended lately.
+    pub fn ended(&self, id: ProcessId) -> Option<&Process> {
+        let (ended, known) = self.ended.get(&id.pid)?;
+        (*ended == id).then_some(known)
+    }
+
+    /// A child of this process, as it is when it is forked.
+    fn child_of(
+        &mut self,
+        parent: ProcessId,
+        child: ProcessId,
+        owner: OwnerId,
+        used: Used,
+    ) -> Process {
+        let unknown = Process {
+            used,
+            ..Process::new(child, owner)
+        };
+        let Some(known) = self.processes.get_mut(&parent) else {
+            return unknown;
+        };
+        let inherited = Process {
+            executable: known.executable.clone(),
+            path: known.path.clone(),
+            permitted: known.permitted,
+            ..unknown
+        };
+        let Some((above, root)) = line_of_child(parent, known, owner) else {
+            return inherited;
+        };
+        let own = (above == parent).then(|| known.executable.clone());
+        Process {
+            parent: Some(above),
+            root,
+            line: known.line.of_child(parent, own.flatten().as_ref()),
+            ..inherited
+        }
     }
 
     /// A process ended; returns what was known of it.
@@ -214,133 +308,4 @@ fn line_of_child(
     }
     // A parent that only forked stands for the ancestor whose program it runs.
     Some((parent.parent?, parent.root))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::events::{Connection, Role, SocketOwner};
-
-    const HOST: OwnerId = OwnerId(1);
-    const CONTAINER: OwnerId = OwnerId(2);
-
-    fn id(pid: u32) -> ProcessId {
-        ProcessId {
-            pid,
-            start_ns: u64::from(pid) * 10,
-        }
-    }
-
-    fn table(capacity: usize) -> (ProcessTable, Arc<Counters>) {
-        let counters = Arc::new(Counters::default());
-        (ProcessTable::new(capacity, Arc::clone(&counters)), counters)
-    }
-
-    #[test]
-    fn a_forked_process_runs_its_parents_program() {
-        let (mut table, _) = table(8);
-        table.executed(id(1), 5, HOST, "sh".into(), "/bin/sh".into());
-        table.forked(id(2), id(1), HOST);
-        let child = table.exited(id(2)).expect("known");
-        assert_eq!(child.executable.as_deref(), Some("sh"));
-        assert_eq!(child.executed_ns, None);
-        assert_eq!(table.get(id(2)), None);
-        // Its last connections may end after it.
-        assert_eq!(table.by_pid(2), Some((id(2), &child)));
-    }
-
-    #[test]
-    fn lines_skip_processes_that_only_forked() {
-        let (mut table, _) = table(8);
-        table.executed(id(1), 5, HOST, "sh".into(), "/bin/sh".into());
-        table.forked(id(2), id(1), HOST);
-        table.forked(id(3), id(2), HOST);
-        table.executed(id(3), 9, HOST, "ls".into(), "/bin/ls".into());
-        let child = table.get(id(3)).expect("known");
-        assert_eq!((child.parent, child.root), (Some(id(1)), id(1)));
-    }
-
-    #[test]
-    fn a_line_starts_anew_in_a_container() {
-        let (mut table, _) = table(8);
-        table.executed(id(1), 5, HOST, "shim".into(), "/bin/shim".into());
-        table.forked(id(2), id(1), HOST);
-        table.executed(id(2), 9, CONTAINER, "app".into(), "/app".into());
-        table.forked(id(3), id(2), CONTAINER);
-        let first = table.get(id(2)).expect("known");
-        assert_eq!((first.parent, first.root), (None, id(2)));
-        let second = table.get(id(3)).expect("known");
-        assert_eq!((second.parent, second.root), (Some(id(2)), id(2)));
-    }
-
-    #[test]
-    fn process_ids_are_reused_and_start_times_are_not() {
-        let (mut table, _) = table(8);
-        let (old, new) = (
-            ProcessId {
-                pid: 7,
-                start_ns: 1,
-            },
-            ProcessId {
-                pid: 7,
-                start_ns: 2,
-            },
-        );
-        table.executed(old, 1, HOST, "old".into(), "old".into());
-        table.executed(new, 2, HOST, "new".into(), "new".into());
-        assert_eq!(
-            table.exited(old).and_then(|old| old.executable).as_deref(),
-            Some("old")
-        );
-        let (found, process) = table.by_pid(7).expect("alive");
-        assert_eq!((found, process.executable.as_deref()), (new, Some("new")));
-    }
-
-    #[test]
-    fn the_oldest_makes_room_and_is_counted() {
-        let (mut table, counters) = table(2);
-        for pid in 1..=3 {
-            table.executed(id(pid), 1, HOST, "x".into(), "x".into());
-        }
-        assert_eq!(table.get(id(1)), None);
-        assert!(table.by_pid(1).is_none());
-        assert_eq!(table.len(), 2);
-        assert_eq!(counters.discards(Discard::IdentityTableFull), 1);
-    }
-
-    #[test]
-    fn who_connected_is_no_process_that_began_later() {
-        let (mut table, _) = table(8);
-        table.executed(id(7), 70, HOST, "curl".into(), "/bin/curl".into());
-        let check = |pid: Option<u32>, started_ns: Option<u64>, expected: Option<&str>| {
-            let comm = *b"resolver\0\0\0\0\0\0\0\0";
-            let event = Event {
-                boot_ns: 200,
-                cgroup_id: 1,
-                body: Body::TcpOpen(Connection {
-                    socket_id: 1,
-                    netns: 1,
-                    local: ([127, 0, 0, 1], 40_000).into(),
-                    remote: ([127, 0, 0, 1], 80).into(),
-                    role: Some(Role::Source),
-                    owner: pid.map(|pid| SocketOwner { pid, comm }),
-                    started_ns,
-                    established_ns: None,
-                    older_than_agent: false,
-                    unmet: false,
-                    open_lost: false,
-                    shut_down: false,
-                }),
-            };
-            let found = table.named_by(&event).map(|(_, process)| process);
-            let name = found.and_then(|process| process.executable.as_deref());
-            assert_eq!(name, expected, "{pid:?} {started_ns:?}");
-        };
-        check(Some(7), Some(100), Some("curl"));
-        check(Some(7), Some(70), Some("curl"));
-        check(Some(7), Some(69), None);
-        check(Some(7), None, Some("curl"));
-        check(Some(8), Some(100), None);
-        check(None, Some(100), None);
-    }
 }

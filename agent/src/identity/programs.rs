@@ -13,14 +13,16 @@ const MOST: usize = 1_024;
 pub struct Program {
     /// The name it was called by.
     pub name: Arc<str>,
-    /// The path that was given.
+    /// Path of the file that is executed: of a script its interpreter's. Where that is not known, the path that was given.
     pub path: Arc<str>,
 }
 
-/// Those that were executed lately, by the path that was given.
+/// Those that were executed lately, by the path that was given and the file that it led to.
 #[derive(Debug, Default)]
 pub struct Programs {
     by_path: HashMap<Box<[u8]>, Program>,
+    /// Where the key of the program that is asked for is put together.
+    key: Vec<u8>,
 }
 
 impl Programs {
@@ -31,14 +33,20 @@ impl Programs {
         if !is_name_of_path || exec.file_name.is_empty() {
             return program(exec);
         }
-        if let Some(known) = self.by_path.get(exec.file_name) {
+        self.key.clear();
+        let parts = [exec.file_name, b"\0", exec.executable.names];
+        parts
+            .iter()
+            .for_each(|part| self.key.extend_from_slice(part));
+        if let Some(known) = self.by_path.get(&*self.key) {
             return known.clone();
         }
         if self.by_path.len() >= MOST {
             self.by_path.clear();
         }
         let program = program(exec);
-        self.by_path.insert(exec.file_name.into(), program.clone());
+        self.by_path
+            .insert(self.key.as_slice().into(), program.clone());
         program
     }
 }
@@ -47,8 +55,21 @@ fn program(exec: &Exec<'_>) -> Program {
     let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
     Program {
         name: name.into(),
-        path: String::from_utf8_lossy(exec.file_name).into(),
+        path: executable_path(exec).into(),
     }
+}
+
+/// Path of the file that is executed.
+pub fn executable_path(exec: &Exec<'_>) -> String {
+    if exec.is_in_memory {
+        // It is in no directory; the name is what it was made with.
+        let name = exec.executable.names.strip_suffix(b"\0");
+        return String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+    }
+    let path = exec.executable.to_path();
+    // The root is no file: nothing is known.
+    let path = path.filter(|_| !exec.executable.names.is_empty());
+    path.unwrap_or_else(|| String::from_utf8_lossy(exec.file_name).into_owned())
 }
 
 #[cfg(test)]

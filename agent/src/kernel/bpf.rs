@@ -82,13 +82,22 @@ pub(super) fn attach_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// Runs an iterator program over everything there is, in the network namespace of the calling thread. What it finds it
 /// tells by its own ways.
 pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
+    read_iterator(link, &mut [0; 64], |_| {})
+}
+
+/// Likewise, and hands on what it writes, `buffer` by `buffer`: a piece may end in the middle of what the program wrote at
+/// once.
+pub(super) fn read_iterator(
+    link: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    mut piece: impl FnMut(&[u8]),
+) -> io::Result<()> {
     // SAFETY: the link is open for the call.
     let mut file = File::from(owned(unsafe { sys::bpf_iter_create(link.as_raw_fd()) })?);
-    let mut nothing = [0; 64];
     loop {
-        match file.read(&mut nothing) {
+        match file.read(buffer) {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(length) => piece(&buffer[..length]),
             // The kernel pauses after a million objects without output (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

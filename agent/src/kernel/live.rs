@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    NamespaceError, NetworkNamespaces, bpf,
-    programs::{LIVE_CONNECTIONS, LIVE_LISTENERS, LIVE_SOCKETS, LIVE_TASKS, Running},
+    NamespaceError, NetworkNamespaces, ProcessUsage, bpf,
+    programs::{LIVE_CONNECTIONS, LIVE_LISTENERS, LIVE_SOCKETS, LIVE_TASKS, LIVE_USAGE, Running},
+    usage,
 };
 
 /// Network namespaces looked into at most: each takes a descriptor for as long as that takes.
@@ -18,6 +19,7 @@ pub const NAMESPACES: usize = 512;
 #[derive(Debug, Default)]
 pub struct LiveIterators {
     tasks: Option<Arc<OwnedFd>>,
+    usage: Option<Arc<OwnedFd>>,
     listeners: Option<Arc<OwnedFd>>,
     connections: Option<Arc<OwnedFd>>,
     /// All of the former in the network namespace of whoever runs it, where they are not to be had.
@@ -32,6 +34,7 @@ impl LiveIterators {
         };
         Self {
             tasks: link(LIVE_TASKS),
+            usage: link(LIVE_USAGE),
             listeners: link(LIVE_LISTENERS),
             connections: link(LIVE_CONNECTIONS),
             sockets: link(LIVE_SOCKETS),
@@ -45,6 +48,15 @@ impl LiveIterators {
     /// The kernel broke it off.
     pub fn tell_processes(&self) -> io::Result<()> {
         run(self.tasks.as_ref())
+    }
+
+    /// What each of these processes used until now. Blocks; it takes some time for each thread.
+    ///
+    /// # Errors
+    /// The kernel broke it off.
+    pub fn usage(&self) -> io::Result<Vec<ProcessUsage>> {
+        let link = self.usage.as_ref();
+        link.map_or(Ok(Vec::new()), |link| usage::read(link.as_fd()))
     }
 
     /// Learns who listens, once: from then on the programs see it themselves. Blocks.

@@ -60,6 +60,7 @@ impl Facts {
                 "MEMORY_CONTROLLER",
                 memory_controller.map_or(u32::MAX, |(_, number)| *number),
             ),
+            ("PAGE_SIZE", page_size()),
             ("EXIT_HAS_GROUP_DEAD", u32::from(group_dead)),
             ("VICTIM_IS_TASK", u32::from(victim_is_task)),
             ("SOCKET_COOKIES", u32::from(cookies)),
@@ -297,4 +298,11 @@ mod tests {
         hash.add(b"foobar");
         assert_eq!(hash.0, 0x8594_4171_f739_67e8);
     }
+}
+
+/// Bytes in a page.
+fn page_size() -> u32 {
+    // SAFETY: a call without pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u32::try_from(size).unwrap_or(4096)
 }

@@ -38,6 +38,7 @@ mod spill;
 mod steering;
 mod tallies;
 mod tracepoint_format;
+mod usage;
 
 pub use self::{
     abilities::Ability,
@@ -66,4 +67,5 @@ pub use self::{
     roll::ConnectionTable,
     sock_diag::{SockDiagError, TcpCounts, TcpState, count_tcp},
     tallies::{Dropped, Tallied, Tallies, TallyEpoch, UdpFlow},
+    usage::ProcessUsage,
 };

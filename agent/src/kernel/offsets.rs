@@ -75,9 +75,12 @@ mod tests {
             return;
         };
         let offsets = Offsets::resolve(&btf);
-        // Of the two forms of a socket's cgroup, every kernel has one.
-        assert_eq!(offsets.absent.len(), 1, "{:?}", offsets.absent);
-        assert!(offsets.absent[0].starts_with("sock.sk_cgrp_data."));
+        // Of the two forms of a socket's cgroup, and of a process's pages, every kernel has one.
+        let [pages, cgroup] = &*offsets.absent else {
+            panic!("{:?}", offsets.absent);
+        };
+        assert!(cgroup.starts_with("sock.sk_cgrp_data."), "{cgroup}");
+        assert!(pages.starts_with("mm_struct.rss_stat"), "{pages}");
         let of = |name| {
             offsets
                 .globals

@@ -9,7 +9,7 @@ use super::Damage;
 pub(super) const MAGIC: &[u8; 8] = b"WELLREC\n";
 
 /// The version of the format, and of the layout of the kernel's records in it.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// A block is written out once it has so many bytes.
 pub(super) const FULL: usize = 256 << 10;

@@ -177,10 +177,10 @@ fn other_files_are_told_from_recordings() {
     check(b"", "is no recording");
     check(b"\x7fELF and so on and on", "is no recording");
     check(
-        b"WELLREC\n\x04\0\0\0",
-        "is of version 4, and this wellhead reads version 3",
+        b"WELLREC\n\x05\0\0\0",
+        "is of version 5, and this wellhead reads version 4",
     );
-    check(b"WELLREC\n\x03\0\0\0", "has no beginning");
+    check(b"WELLREC\n\x04\0\0\0", "has no beginning");
     let absent = Recording::open(&directory.path().join("absent")).unwrap_err();
     assert!(matches!(absent, RecordingError::Open { .. }), "{absent}");
     let error = Recording::open(directory.path()).unwrap_err();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Counts, Missing, SpilledEntries};
 use crate::identity::cluster::ClusterUpdate;
 use crate::identity::{NodeFacts, PodUpdate};
-use crate::kernel::Tallied;
+use crate::kernel::{ProcessUsage, Tallied};
 
 /// How a recording begins: the circumstances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub enum Told {
     Spilled(SpilledEntries),
     /// What the programs counted without telling of each.
     Tallied(Tallied),
+    /// What processes used until now.
+    Usage(Vec<ProcessUsage>),
     /// Connections whose end was told by such a record.
     Vanished {
         /// Their sockets.

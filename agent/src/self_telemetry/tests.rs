@@ -118,6 +118,7 @@ fn everything_shows_where_it_belongs() {
         wellhead_agent_series_limit 20
         wellhead_agent_series_limit{wellhead_metric="wellhead.tcp.io"} 20
         wellhead_agent_series_limit{wellhead_metric="wellhead.udp.io"} 20
+        wellhead_agent_series_limit{wellhead_metric="process.disk.io"} 20
         wellhead_agent_memory_budget_bytes{wellhead_component="rings"} 1024
         wellhead_agent_memory_usage_bytes{wellhead_component="rings"} 512
         wellhead_agent_feature{wellhead_feature="process",wellhead_mechanism="tp_btf",wellhead_state="on"} 1

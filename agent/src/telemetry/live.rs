@@ -1,21 +1,20 @@
 //! Events as users see them: names and attributes by semantic convention, one JSON object a line.
 
+mod process;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::aggregate::Occurrence;
-use super::arguments::{Arguments, command_arguments};
+use super::arguments::Arguments;
 use super::failure::{connect_failure, error_type, lookup_failure};
-use super::signals::signal_name;
 use super::verdict;
 use crate::events::dns::Transport;
 use crate::events::dns::lookups::{Lookup, LookupEnd};
 use crate::events::dns::message::type_name;
-use crate::events::{
-    Body, Connection, ConnectionEnd, Exec, Exit, ExitStatus, OomKill, Role, executable_name,
-};
+use crate::events::{Body, Connection, ConnectionEnd, ExitStatus, Role};
 use crate::identity::{Resource, Value};
 
 /// What a look-up of a name is told as.
@@ -112,9 +111,9 @@ impl LiveEvent {
                 ("process.pid", number(fork.child.pid)),
                 ("process.parent_pid", number(fork.parent.pid)),
             ],
-            Body::Exec(exec) => exec_attributes(exec, arguments),
-            Body::Exit(exit) => exit_attributes(occurrence, exit),
-            Body::OomKill(kill) => oom_attributes(occurrence, kill),
+            Body::Exec(exec) => process::executed(occurrence, exec, arguments),
+            Body::Exit(exit) => process::exited(occurrence, exit),
+            Body::OomKill(kill) => process::killed_for_memory(occurrence, kill),
             Body::TcpOpen(connection) => open_attributes(occurrence, connection),
             Body::TcpClose(end) => close_attributes(occurrence, end),
             Body::TcpConnectFailed(end) => failure_attributes(occurrence, end),
@@ -160,67 +159,6 @@ impl LiveEvent {
 }
 
 type Attributes = Vec<(&'static str, Value)>;
-
-fn exec_attributes(exec: &Exec<'_>, arguments: Arguments) -> Attributes {
-    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
-    let mut attributes = vec![("process.pid", number(exec.process.pid))];
-    attributes.extend(parent(exec.parent.pid));
-    attributes.extend([
-        ("process.user.id", number(exec.uid)),
-        ("process.executable.name", Value::Str(name.into())),
-        (
-            "process.executable.path",
-            Value::Str(String::from_utf8_lossy(exec.file_name).into()),
-        ),
-    ]);
-    if let Some(arguments) = command_arguments(exec.arguments, arguments) {
-        attributes.push(("process.command_args", arguments));
-        if exec.arguments_truncated {
-            attributes.push(("wellhead.process.command_args.truncated", Value::Bool(true)));
-        }
-    }
-    attributes
-}
-
-fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
-    let mut attributes = vec![("process.pid", number(exit.process.pid))];
-    attributes.extend(parent(exit.parent_pid));
-    attributes.push(("process.user.id", number(exit.uid)));
-    push_executable(&mut attributes, occurrence, &exit.comm);
-    match exit.status {
-        ExitStatus::Code(code) => {
-            attributes.push(("process.exit.code", Value::Int(i64::from(code))));
-        }
-        ExitStatus::Signal(signal) => {
-            attributes.push(("wellhead.process.signal", signal_name(signal)));
-        }
-        ExitStatus::Unknown => {}
-    }
-    if let Some(since) = exit.process.started_ns() {
-        let lived = occurrence.event.boot_ns.saturating_sub(since);
-        attributes.push(("wellhead.duration", nanoseconds(lived)));
-    }
-    attributes
-}
-
-/// The parent; no process but the first has 0, which otherwise stands for unknown.
-fn parent(pid: u32) -> Option<(&'static str, Value)> {
-    (pid != 0).then(|| ("process.parent_pid", number(pid)))
-}
-
-fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
-    let mut attributes = vec![("process.pid", number(kill.pid))];
-    push_executable(&mut attributes, occurrence, &kill.comm);
-    attributes
-}
-
-fn push_executable(attributes: &mut Attributes, occurrence: &Occurrence<'_>, comm: &[u8]) {
-    attributes.push(("process.executable.name", occurrence.executable(comm)));
-    let known = occurrence.process;
-    if let Some(path) = known.and_then(|process| process.path.clone()) {
-        attributes.push(("process.executable.path", Value::Str(path)));
-    }
-}
 
 fn open_attributes(occurrence: &Occurrence<'_>, connection: &Connection) -> Attributes {
     let mut attributes = connection_attributes(occurrence, connection);

@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod arguments;
+mod capabilities;
 pub mod catalogue;
 pub mod event_reference;
 mod failure;

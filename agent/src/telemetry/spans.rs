@@ -210,14 +210,12 @@ mod tests {
     };
 
     fn process(id: ProcessId, parent: Option<ProcessId>) -> Process {
-        Process {
-            executable: Some("sh".into()),
-            path: Some("/bin/sh".into()),
-            owner: OwnerId(1),
-            executed_ns: Some(id.start_ns + 1),
-            parent,
-            root: ROOT,
-        }
+        let mut process = Process::new(ROOT, OwnerId(1));
+        process.executable = Some("sh".into());
+        process.path = Some("/bin/sh".into());
+        process.executed_ns = Some(id.start_ns + 1);
+        process.parent = parent;
+        process
     }
 
     fn exit_span(
@@ -243,7 +241,6 @@ mod tests {
         };
         let process = process(id, parent);
         let occurrence = Occurrence {
-            program: None,
             event: &event,
             unix_nano: 1_500,
             owner: OwnerId(1),
@@ -344,7 +341,6 @@ mod tests {
             body: Body::TcpClose(end),
         };
         let occurrence = Occurrence {
-            program: None,
             event: &event,
             unix_nano: 1_900,
             owner: OwnerId(1),

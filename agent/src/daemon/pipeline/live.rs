@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::Span;
 
-use crate::kernel::{AttachedPrograms, LiveIterators};
+use crate::kernel::{AttachedPrograms, LiveIterators, ProcessUsage};
 use crate::own_span::own_span;
 
 /// Times a snapshot is taken up again because the ring had no room for all of it.
@@ -18,7 +18,7 @@ const ROUNDS: u32 = 16;
 pub(super) struct Snapshots {
     iterators: Arc<LiveIterators>,
     due: Interval,
-    running: Option<JoinHandle<io::Result<()>>>,
+    running: Option<JoinHandle<io::Result<Vec<ProcessUsage>>>>,
     rounds: u32,
     /// Of the running snapshot.
     span: Span,
@@ -41,12 +41,12 @@ pub(super) enum Progress {
 }
 
 /// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// A snapshot is due.
     Due,
-    /// One has told what it could; once the rings are drained it may go on.
-    RoundDone,
+    /// One has told what it could; once the rings are drained it may go on. With what processes used, if it asked.
+    RoundDone(Vec<ProcessUsage>),
 }
 
 impl Snapshots {
@@ -74,13 +74,19 @@ impl Snapshots {
         };
         let result = running.await;
         self.running = None;
-        self.broke_off |= !matches!(result, Ok(Ok(())));
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a snapshot of open connections broke off"),
-            Err(error) => tracing::error!(%error, "a snapshot of open connections died"),
-        }
-        Step::RoundDone
+        self.broke_off |= !matches!(result, Ok(Ok(_)));
+        let usage = match result {
+            Ok(Ok(usage)) => usage,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a snapshot broke off");
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::error!(%error, "a snapshot died");
+                Vec::new()
+            }
+        };
+        Step::RoundDone(usage)
     }
 
     /// Begins a snapshot.
@@ -112,12 +118,19 @@ impl Snapshots {
         self.deferred = programs.deferred();
         let iterators = Arc::clone(&self.iterators);
         let is_first = std::mem::take(&mut self.is_first);
+        let begins = self.rounds == 1;
         self.running = Some(spawn_blocking(move || {
             if is_first {
                 iterators.tell_processes()?;
                 iterators.learn_listeners()?;
             }
-            iterators.tell_connections()
+            let usage = if begins {
+                iterators.usage()?
+            } else {
+                Vec::new()
+            };
+            iterators.tell_connections()?;
+            Ok(usage)
         }));
     }
 }

@@ -5,6 +5,7 @@
 
 mod about;
 mod crossed;
+mod departing;
 mod host_addresses;
 mod invariants;
 mod live;
@@ -256,8 +257,9 @@ impl Pipeline {
                         self.snapshots.begin(programs);
                         self.tallies.start(programs);
                     }
-                    Step::RoundDone => {
+                    Step::RoundDone(usage) => {
                         self.drain_all().await;
+                        self.state.count_usage(usage);
                         if self.snapshots.go_on(&self.state.source().programs) == Progress::Complete {
                             self.count_in_kernel();
                         }
@@ -356,7 +358,7 @@ impl Pipeline {
         let mut more = drain_identity(identity, state) >= BATCH;
         more |= process.drain(BATCH, |record| handle(state, record, identity)) >= BATCH;
         more |= payload.drain(BATCH, |record| handle(state, record, identity)) >= BATCH;
-        let tied = state.ties_connections_to_processes();
+        let tied = state.makes_spans();
         let connections = network.drain(BATCH, |record| {
             // What the connection's process did before, and by what name it asked for the address, is in other rings by now,
             // and may have come since those were drained.

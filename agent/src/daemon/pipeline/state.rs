@@ -6,6 +6,7 @@ mod losses;
 mod memory;
 mod news;
 mod policy;
+mod processes;
 mod reading;
 mod reconcile;
 mod recorded;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use super::about::About;
 use super::crossed::Crossed;
+use super::departing::Departing;
 use super::invariants::Invariants;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
@@ -26,18 +28,16 @@ use super::suspects::Suspects;
 use super::waiting::WaitingRecords;
 use crate::counters::{Counters, Discard};
 use crate::events::dns::lookups::Lookups;
-use crate::events::{Body, Event, Exec, ProcessId, decode, executable_name, written};
+use crate::events::{Body, Event, decode, written};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
-use crate::identity::{
-    Identity, OwnerId, Process, ProcessTable, Program, Programs, Resolution, Resource,
-};
+use crate::identity::{Identity, OwnerId, ProcessTable, Programs, Resolution, Resource};
 use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
 use crate::recording::{Recorder, Ring, Told};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
-use crate::telemetry::span::{FinishedSpan, Span};
+use crate::telemetry::span::FinishedSpan;
 use crate::telemetry::store::Store;
 
 /// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
@@ -45,6 +45,9 @@ const ROOT_CGROUP: u64 = 1;
 
 /// Seconds between two searches for idle series and owners nobody refers to.
 const EXPIRY_SECONDS: u32 = 10;
+
+/// One in this many of the processes remembered may be one that ended and of which not all is known.
+const DEPARTING_SHARE: usize = 8;
 
 /// Records that are handled until somebody looks at what memory is taken.
 const UNMINDED: u32 = 256;
@@ -57,6 +60,7 @@ pub(super) struct State<S> {
     about: About<S>,
     identity: Identity,
     processes: ProcessTable,
+    departing: Departing,
     programs: Programs,
     aggregator: Aggregator,
     lookups: Lookups,
@@ -121,7 +125,8 @@ impl<S: Source> State<S> {
             about,
             identity,
             programs: Programs::default(),
-            processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
+            processes: ProcessTable::new(settings.processes, clock.now(), Arc::clone(&counters)),
+            departing: Departing::new(settings.processes / DEPARTING_SHARE),
             aggregator: Aggregator::new(settings.connections),
             lookups: Lookups::new(settings.lookups),
             store: Store::new(settings.live.series, Arc::clone(&counters))
@@ -161,8 +166,8 @@ impl<S: Source> State<S> {
         self.record(Ring::Identity, record);
     }
 
-    /// Whether spans of connections are made, which are children of their process's.
-    pub(super) fn ties_connections_to_processes(&self) -> bool {
+    /// Whether spans are made; those of connections are children of their process's.
+    pub(super) fn makes_spans(&self) -> bool {
         self.settings.spans.is_some() && self.spans.is_some()
     }
 
@@ -242,6 +247,7 @@ impl<S: Source> State<S> {
         self.aggregator
             .tell_hanging(&mut self.store, boot_ns, unix_nano);
         self.release_waiting();
+        self.tell_overdue_ends();
         self.empty_outbox();
         self.subscribers.sweep();
         self.warn_of_overflow();
@@ -265,6 +271,7 @@ impl<S: Source> State<S> {
     pub(super) fn settle(&mut self) {
         self.settled = true;
         self.release_waiting();
+        self.tell_overdue_ends();
         self.empty_outbox();
     }
 
@@ -324,31 +331,31 @@ impl<S: Source> State<S> {
     }
 
     fn take_in_wanted(&mut self, event: &Event<'_>, owner: OwnerId) {
+        match &event.body {
+            Body::Exit(exit) => return self.take_in_exit(event, exit, owner),
+            Body::Freed(freed) => return self.freed(freed, self.clock.unix_nano(event.boot_ns)),
+            _ => {}
+        }
         let corrected = self.aggregator.as_end_of_open(event);
         let event = corrected.as_ref().unwrap_or(event);
         self.forget_unmet(event);
-        let ended = self.follow_process(event, owner);
+        self.follow_process(event, owner);
         let backend = self.backend(event);
         let drop_reason = self.drop_reason(event);
         let is_told = self.is_told(event);
         // Counting connections takes no process.
-        let is_named = is_told
-            || self.ties_connections_to_processes()
-            || matches!(event.body, Body::OomKill(_));
+        let is_named = is_told || self.makes_spans() || matches!(event.body, Body::OomKill(_));
         let process = is_named.then(|| self.processes.named_by(event)).flatten();
         let unix_nano = self.clock.unix_nano(event.boot_ns);
+        let executed = match &event.body {
+            Body::Exec(exec) => self.processes.get(exec.process),
+            _ => None,
+        };
         let occurrence = Occurrence {
             event,
             unix_nano,
             owner,
-            process: process.map(|(_, process)| process).or(ended.as_ref()),
-            program: match &event.body {
-                Body::Exec(exec) => {
-                    let known = self.processes.get(exec.process);
-                    known.and_then(|process| process.executable.as_ref())
-                }
-                _ => None,
-            },
+            process: process.map(|(_, process)| process).or(executed),
             backend,
             drop_reason: drop_reason.as_ref(),
         };
@@ -358,21 +365,9 @@ impl<S: Source> State<S> {
         if self.own.caused(event) {
             return;
         }
-        let span = self.finished_span(&occurrence, process).map(|span| {
-            let observed = self.store.observed().to_vec();
-            Item::Span(span, observed)
-        });
-        let live = is_told
-            .then(|| LiveEvent::new(&occurrence, self.settings.live.arguments))
-            .flatten()
-            .map(Item::Event);
-        let items: Vec<Item> = [span, live].into_iter().flatten().collect();
-        if self.gives_up_details(items.len()) {
-            return;
-        }
-        for item in items {
-            self.deliver(owner, item);
-        }
+        let observed = self.store.observed().to_vec();
+        let items = self.items(&occurrence, process, observed);
+        self.deliver_all(owner, items);
     }
 
     /// Whether anybody wants to be told of an event.
@@ -384,36 +379,6 @@ impl<S: Source> State<S> {
     fn exports(&self, name: &'static str) -> bool {
         let kinds = &self.settings.live.exported_events;
         self.logs.is_some() && (kinds.is_empty() || kinds.contains(&name))
-    }
-
-    /// Keeps the process table; returns what was known of a process that ended.
-    fn follow_process(&mut self, event: &Event<'_>, owner: OwnerId) -> Option<Process> {
-        match &event.body {
-            Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
-            Body::Exec(exec) => self.follow_exec(exec, event.boot_ns, owner),
-            Body::Exit(exit) => return self.processes.exited(exit.process),
-            Body::Found(found) => {
-                let name = executable_name(&[], false, &found.comm);
-                self.processes.found(found.process, owner, name.into());
-            }
-            _ => {}
-        }
-        None
-    }
-
-    fn follow_exec(&mut self, exec: &Exec<'_>, at: u64, owner: OwnerId) {
-        let Program { name, path } = self.programs.of(exec);
-        self.processes.executed(exec.process, at, owner, name, path);
-    }
-
-    fn finished_span(
-        &self,
-        occurrence: &Occurrence<'_>,
-        process: Option<(ProcessId, &Process)>,
-    ) -> Option<Span> {
-        self.spans.as_ref()?;
-        let builder = self.settings.spans.as_ref()?;
-        builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 
     /// The boot time at which identity is asked what is worth waiting for.
@@ -482,6 +447,7 @@ impl<S: Source> State<S> {
         let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());
+        in_use.extend(self.departing.owners());
         in_use.extend(self.aggregator.owners());
         let (store, now) = (&self.store, self.clock.now());
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);

@@ -139,13 +139,13 @@ pub(super) fn oom_kill(record: &record::OomKill) -> OomKill {
         start_ns,
         comm: victim.comm.bytes(),
         memory: start_ns.map(|_| VictimMemory {
-            anonymous: victim.anonymous_pages,
-            file: victim.file_pages,
-            shared: victim.shared_pages,
+            anonymous: victim.anonymous_bytes,
+            file: victim.file_bytes,
+            shared: victim.shared_bytes,
         }),
-        limit: known(victim.limit_pages).map(|limit| HitLimit {
+        limit: known(victim.limit_bytes).map(|limit| HitLimit {
             cgroup_id: victim.limit_cgroup_id,
-            charged: victim.charged_pages,
+            charged: victim.charged_bytes,
             limit,
         }),
     }

@@ -23,7 +23,7 @@ use self::listeners::Listeners;
 use crate::counters::Discard;
 use crate::events::dns::lookups::Lookup;
 use crate::events::{Body, Connection, Event, Role, Spilled, executable_name};
-use crate::identity::{FarEnd, Identity, OwnerId, Process, Value};
+use crate::identity::{FarEnd, Grown, Identity, OwnerId, Process, Value};
 use crate::kernel::{Dropped, TcpState, UdpFlow};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
@@ -37,10 +37,8 @@ pub struct Occurrence<'a> {
     pub unix_nano: u64,
     /// Whom it belongs to.
     pub owner: OwnerId,
-    /// The process it is about, as it was before the event, where known.
+    /// The process it is about, where known: as it was before the event, of an execution as it is from now on.
     pub process: Option<&'a Process>,
-    /// The name its program is called by from now on, of an execution, where it is known.
-    pub program: Option<&'a Arc<str>>,
     /// Whom the address that was dialled was translated to, where it is a Service's and that is known.
     pub backend: Option<SocketAddr>,
     /// Why this node dropped a packet of the handshake, of an attempt that failed, where it did.
@@ -130,6 +128,11 @@ impl Aggregator {
             | Body::Freed(_)
             | Body::Found(_) => {}
         }
+    }
+
+    /// Counts what a process used since that was counted last.
+    pub fn count_used(store: &mut Store, about: (OwnerId, u64), process: &Process, grown: &Grown) {
+        process::used(store, about, process, grown);
     }
 
     /// Takes notice of connections and attempts in a state that does not last.

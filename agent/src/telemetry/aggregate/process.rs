@@ -1,10 +1,8 @@
 //! Counting processes.
 
-use std::sync::Arc;
-
 use super::{Occurrence, seconds};
 use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
-use crate::identity::Value;
+use crate::identity::{Grown, OwnerId, Process, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::signals::signal_name;
 use crate::telemetry::store::{AttributesId, Store};
@@ -23,10 +21,11 @@ pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
 }
 
 pub(super) fn executed(store: &mut Store, occurrence: &Occurrence<'_>, exec: &Exec<'_>) {
-    let name = occurrence.program.map_or_else(
-        || executable_name(exec.file_name, exec.file_name_truncated, exec.comm).into(),
-        Arc::clone,
-    );
+    let known = occurrence.process;
+    let name = known.and_then(|process| process.executable.clone());
+    let name = name.unwrap_or_else(|| {
+        executable_name(exec.file_name, exec.file_name_truncated, exec.comm).into()
+    });
     let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name))]);
     let Occurrence {
         owner, unix_nano, ..
@@ -75,4 +74,43 @@ pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, 
         occurrence.executable(&kill.comm),
     )]);
     store.add(Metric::ProcessOomKills, owner, attributes, 1, unix_nano);
+}
+
+/// Counts what a process used since it was asked last.
+pub(super) fn used(
+    store: &mut Store,
+    (owner, unix_nano): (OwnerId, u64),
+    process: &Process,
+    grown: &Grown,
+) {
+    let name = process.executable.clone();
+    let name = name.unwrap_or_else(|| executable_name(&[], false, &[]).into());
+    let name = (Attr::ProcessExecutableName, Value::Str(name));
+    let times = [("user", grown.user_ns), ("system", grown.system_ns)];
+    for (mode, nanoseconds) in times {
+        if nanoseconds > 0 {
+            let attributes = store.intern(&[(Attr::CpuMode, Value::Static(mode)), name.clone()]);
+            let time = seconds(nanoseconds);
+            store.add_seconds(Metric::ProcessCpuTime, owner, attributes, time, unix_nano);
+        }
+    }
+    let bytes = [("read", grown.read_bytes), ("write", grown.write_bytes)];
+    for (direction, bytes) in bytes {
+        if bytes > 0 {
+            let direction = (Attr::DiskIoDirection, Value::Static(direction));
+            let attributes = store.intern(&[direction, name.clone()]);
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            store.add(Metric::ProcessDiskIo, owner, attributes, bytes, unix_nano);
+        }
+    }
+    // Also where nothing changed: the series of what is there is not idle.
+    let attributes = store.intern(std::slice::from_ref(&name));
+    let memory = grown.resident_bytes;
+    store.add(
+        Metric::ProcessMemoryUsage,
+        owner,
+        attributes,
+        memory,
+        unix_nano,
+    );
 }

@@ -109,7 +109,6 @@ pub(super) fn flow_at(
         body: Body::TcpOpen(like.clone()),
     };
     let occurrence = Occurrence {
-        program: None,
         event: &event,
         unix_nano: now,
         owner,

@@ -49,7 +49,6 @@ impl Fixture {
             body,
         };
         let occurrence = Occurrence {
-            program: None,
             event: &event,
             unix_nano: 1,
             owner: OwnerId::NODE,

@@ -29,6 +29,8 @@ macro_rules! attributes {
 }
 
 attributes! {
+    /// `user` or `system`: in user mode or in the kernel.
+    CpuMode = "cpu.mode" / "cpu_mode",
     /// Address of the end that accepted the connection; only where that is not a Kubernetes object.
     DestinationAddress = "destination.address" / "destination_address",
     /// Namespace of the end that accepted the connection.
@@ -41,6 +43,8 @@ attributes! {
     DestinationWorkload = "destination.k8s.workload.name" / "destination_k8s_workload_name",
     /// Port the connection was opened to.
     DestinationPort = "destination.port" / "destination_port",
+    /// `read` or `write`.
+    DiskIoDirection = "disk.io.direction" / "disk_io_direction",
     /// The name that was asked for; only with `dns.question_name`, as there may be very many.
     DnsQuestionName = "dns.question.name" / "dns_question_name",
     /// Class of the failure. Of look-ups: `nxdomain`, `servfail`, `refused`, `formerr`, `notimp`, `timeout` or `_OTHER`. Of connections: `connection_refused`, `timed_out`, `connection_reset`,

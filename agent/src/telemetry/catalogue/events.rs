@@ -50,12 +50,22 @@ pub const EVENTS: &[Telling] = &[
             "process.pid",
             "process.parent_pid",
             "process.user.id",
+            "process.real_user.id",
+            "wellhead.process.group.id",
             "process.executable.name",
             "process.executable.path",
         ],
         sometimes: &[
+            "process.vpid",
+            "process.working_directory",
+            "wellhead.process.script",
             "process.command_args",
             "wellhead.process.command_args.truncated",
+            "wellhead.process.command_args.unreadable",
+            "wellhead.process.executable.deleted",
+            "wellhead.process.executable.memfd",
+            "wellhead.process.capabilities.gained",
+            "wellhead.process.ancestors",
         ],
     },
     Telling {
@@ -67,7 +77,7 @@ pub const EVENTS: &[Telling] = &[
     },
     Telling {
         name: "wellhead.process.exit",
-        meaning: "A process ended: its last thread exited.",
+        meaning: "A process ended: its last thread exited. Told when its parent has asked for it, at most a second or two later: only then is known what it used in all.",
         severity: "INFO; WARN if its code is not 0 or a signal ended it",
         always: &[
             "process.pid",
@@ -75,11 +85,30 @@ pub const EVENTS: &[Telling] = &[
             "process.user.id",
             "process.executable.name",
             "wellhead.duration",
+            "wellhead.process.cpu.user",
+            "wellhead.process.cpu.system",
+            "wellhead.process.memory.peak",
+            "wellhead.process.faults.minor",
+            "wellhead.process.faults.major",
+            "wellhead.process.switches.voluntary",
+            "wellhead.process.switches.forced",
+            "wellhead.process.disk.read",
+            "wellhead.process.disk.written",
+            "wellhead.process.network.sent",
+            "wellhead.process.network.received",
         ],
         sometimes: &[
             "process.executable.path",
             "process.exit.code",
             "wellhead.process.signal",
+            "wellhead.process.core_dumped",
+            "wellhead.process.signal.sender.pid",
+            "wellhead.process.signal.sender.name",
+            "wellhead.process.signal.sender.user.id",
+            "wellhead.process.asked.signal",
+            "wellhead.process.asked.sender.pid",
+            "wellhead.process.asked.sender.name",
+            "wellhead.process.asked.ago",
         ],
     },
     Telling {
@@ -87,7 +116,15 @@ pub const EVENTS: &[Telling] = &[
         meaning: "The kernel chose a process to kill for lack of memory. Its exit follows.",
         severity: "ERROR",
         always: &["process.pid", "process.executable.name"],
-        sometimes: &["process.executable.path"],
+        sometimes: &[
+            "process.executable.path",
+            "wellhead.process.memory.anonymous",
+            "wellhead.process.memory.file",
+            "wellhead.process.memory.shared",
+            "wellhead.oom.scope",
+            "wellhead.oom.limit",
+            "wellhead.oom.usage",
+        ],
     },
     Telling {
         name: "wellhead.tcp.connect",
@@ -230,13 +267,16 @@ attributes! {
     "network.peer.address", "string", "IP address of the other end, as the socket has it. What address translation makes of it on the way does not show.";
     "network.peer.port", "int", "Port of the other end.";
     "network.transport", "string", "`tcp`; of a look-up also `udp`.";
-    "process.command_args", "string[]", "Arguments of the process, the first 512 bytes of them, shown as `process.args` says.";
+    "process.command_args", "string[]", "Arguments of the process, the first 4096 bytes of them, shown as `process.args` says.";
     "process.executable.name", "string", "Name the program was called by: the base name of the executed path. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
-    "process.executable.path", "string", "Path given to `execve(2)`, at most 255 bytes of it.";
+    "process.executable.path", "string", "Path of the file that is executed, as the process sees it: of a script its interpreter's, of a link what it leads to. The last 256 bytes at least; what is missing before them is `…`. Where the kernel has no BTF, the path given to `execve(2)`.";
     "process.exit.code", "int", "Exit status of a process that exited by itself.";
     "process.parent_pid", "int", "Process id of its parent, in the initial PID namespace.";
     "process.pid", "int", "Process id in the initial PID namespace. Of a connection: the process that called `connect(2)`, or the last that called `listen(2)` on the port.";
-    "process.user.id", "int", "Real user id.";
+    "process.real_user.id", "int", "Real user id.";
+    "process.user.id", "int", "Effective user id.";
+    "process.vpid", "int", "Process id in the innermost PID namespace.";
+    "process.working_directory", "string", "Working directory when it executed the program.";
     "wellhead.dns.after_truncation", "boolean", "`true` where it was asked over TCP because an answer over UDP was truncated.";
     "wellhead.dns.question.type", "string", "Type of the records that were asked for, such as `AAAA`.";
     "wellhead.dns.retries", "int", "How many times the same was asked before in vain, within ten seconds.";
@@ -244,8 +284,40 @@ attributes! {
     "wellhead.dns.truncated", "boolean", "`true` where the answer had no room for all there was.";
     "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
     "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
+    "wellhead.oom.limit", "int", "Memory limit of the cgroup that was hit, bytes.";
+    "wellhead.oom.scope", "string", "Whose limit was hit: `cgroup` (the victim's own), `parent` (one above it, such as the pod's) or `node` (none: the machine had no memory left). A limit counts as hit when less than 1 % or 256 KiB of it were left.";
+    "wellhead.oom.usage", "int", "Bytes charged to that cgroup then.";
+    "wellhead.process.ancestors", "string[]", "Programs it descends from in the same container or slice, the nearest first, as `NAME[PID]`; 16 at most. Processes that only forked stand for whom they were forked from.";
+    "wellhead.process.asked.ago", "int", "Nanoseconds from that signal to the end.";
+    "wellhead.process.asked.sender.name", "string", "Name of who sent it.";
+    "wellhead.process.asked.sender.pid", "int", "Who sent it.";
+    "wellhead.process.asked.signal", "string", "The last signal that asked it to end (`SIGTERM`, `SIGINT`, `SIGHUP`, `SIGQUIT`) before it ended in another way: because it answered it, or did not.";
+    "wellhead.process.capabilities.gained", "string[]", "Capabilities it has got with the program (`CapPrm` of proc_pid_status(5)), compared with what it had when it executed the one before or was forked.";
     "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
+    "wellhead.process.command_args.unreadable", "boolean", "`true` where the arguments could not be read.";
+    "wellhead.process.core_dumped", "boolean", "`true` where its memory was written to a core file.";
+    "wellhead.process.cpu.system", "int", "Nanoseconds on a processor in the kernel, all threads together. The sum of both is the scheduler's; it is split as the timer's ticks tell, as wait4(2) does.";
+    "wellhead.process.cpu.user", "int", "Nanoseconds on a processor in user mode.";
+    "wellhead.process.disk.read", "int", "Bytes it had read from storage.";
+    "wellhead.process.disk.written", "int", "Bytes that it caused to be written to storage.";
+    "wellhead.process.executable.deleted", "boolean", "`true` where the file has been deleted.";
+    "wellhead.process.executable.memfd", "boolean", "`true` where the file was made by memfd_create(2).";
+    "wellhead.process.faults.major", "int", "Page faults for which storage was read.";
+    "wellhead.process.faults.minor", "int", "Other page faults.";
+    "wellhead.process.group.id", "int", "Effective group id.";
+    "wellhead.process.memory.anonymous", "int", "Bytes of memory of its own (`anon-rss` in the kernel's log).";
+    "wellhead.process.memory.file", "int", "Bytes of files it had in memory (`file-rss`).";
+    "wellhead.process.memory.peak", "int", "The most memory it had in RAM at once, bytes.";
+    "wellhead.process.memory.shared", "int", "Bytes of shared memory (`shmem-rss`).";
+    "wellhead.process.network.received", "int", "Bytes that its TCP connections received, as far as their ends or a snapshot told until then.";
+    "wellhead.process.network.sent", "int", "Likewise sent.";
+    "wellhead.process.script", "string", "Path given to `execve(2)` where that is a script.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
+    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory.";
+    "wellhead.process.signal.sender.pid", "int", "Its process id in the initial PID namespace; its own where it sent the signal itself.";
+    "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
+    "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";
+    "wellhead.process.switches.voluntary", "int", "Times it gave it up.";
     "wellhead.tcp.bytes_received", "int", "Bytes the application could read, over the whole life of the connection.";
     "wellhead.tcp.bytes_sent", "int", "Bytes the application wrote and the kernel sent, each once, over the whole life of the connection.";
     "wellhead.tcp.retransmits", "int", "Segments sent again.";

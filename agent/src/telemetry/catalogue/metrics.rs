@@ -177,6 +177,12 @@ metrics! {
     ProcessDuration = "wellhead.process.duration", Histogram Float "s", plain [ProcessExecutableName], LIFETIME;
     /// Processes the kernel killed for lack of memory.
     ProcessOomKills = "wellhead.process.oom_kills", Counter Int "{process}", plain [ProcessExecutableName];
+    /// Time processes ran on a processor, as the scheduler has it, split into user mode and kernel in the proportion that the timer's ticks tell. Read with every snapshot, and completed when the kernel lets go of a process that ended.
+    ProcessCpuTime = "process.cpu.time", Counter Float "s", plain [CpuMode, ProcessExecutableName];
+    /// Memory of processes that is in RAM, as the last snapshot found it: of its own, of files and shared. What several processes share counts for each.
+    ProcessMemoryUsage = "process.memory.usage", UpDownCounter Int "By", plain [ProcessExecutableName];
+    /// Bytes that processes had read from storage, and that they caused to be written there.
+    ProcessDiskIo = "process.disk.io", Counter Int "By", plain [DiskIoDirection, ProcessExecutableName];
     /// Kernel records read.
     AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
     /// Items discarded, by where and why.

@@ -3,11 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use wellhead_common::maps::{SignalSeen, Signals};
+use wellhead_common::record::Usage;
+
 use super::*;
 use crate::config::EventKind;
+use crate::counters::Counters;
 use crate::events::dns::message::Question;
-use crate::events::{Event, Fork, ProcessId, SocketOwner, Totals};
-use crate::identity::{OwnerId, Process};
+use crate::events::{
+    Event, Exec, Exit, Fork, HitLimit, OomKill, PathNames, ProcessId, SocketOwner, Totals,
+    VictimMemory,
+};
+use crate::identity::{OwnerId, Process, ProcessTable, Program};
 use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
 use crate::telemetry::spans::SpanBuilder;
 
@@ -24,35 +31,51 @@ enum Known {
 }
 use Known::{Everything, Nothing};
 
-fn executed(known: Known) -> Body<'static> {
+fn executed(known: Known, is_in_memory: bool) -> Body<'static> {
     let all = known == Everything;
+    let text = |text: &'static [u8]| if all { text } else { b"" };
     Body::Exec(Exec {
         process: ID,
         parent: ProcessId {
             pid: 1,
             start_ns: 0,
         },
-        uid: 0,
+        own_pid: all.then_some(3),
         comm: b"sh",
-        file_name: if all { b"/bin/sh" } else { b"" },
-        file_name_truncated: false,
-        arguments: if all { b"sh\0-c\0" } else { b"" },
+        file_name: text(b"/bin/x.sh"),
+        interpreter: text(b"/bin/sh"),
+        directory: PathNames {
+            names: b"",
+            is_cut: !all,
+        },
+        is_in_memory,
+        is_unlinked: all,
+        arguments: text(b"sh\0-c\0"),
         arguments_truncated: all,
+        arguments_unreadable: all,
         ..Exec::default()
     })
 }
 
-fn exited(status: ExitStatus) -> Body<'static> {
+fn exited(status: ExitStatus, signals: Signals) -> Body<'static> {
     Body::Exit(Exit {
         process: ID,
         parent_pid: 1,
         uid: 0,
         comm: [0; 16],
         status,
-        dumped_core: false,
-        usage: wellhead_common::record::Usage::default(),
-        signals: wellhead_common::maps::Signals::default(),
+        dumped_core: signals != Signals::default(),
+        usage: Usage::default(),
+        signals,
     })
+}
+
+fn sent(signal: u32) -> SignalSeen {
+    SignalSeen {
+        sent_ns: 2_000,
+        signal,
+        ..SignalSeen::default()
+    }
 }
 
 fn connection(known: Known, role: Role) -> Connection {
@@ -96,17 +119,27 @@ fn end(known: Known, role: Role) -> ConnectionEnd {
 /// Every kind of event there is.
 fn bodies(known: Known) -> Vec<Body<'static>> {
     vec![
-        executed(known),
+        executed(known, false),
+        executed(known, known == Everything),
         Body::Fork(Fork {
             child: ID,
             parent: ID,
         }),
-        exited(ExitStatus::Code(0)),
-        exited(ExitStatus::Signal(9)),
+        exited(ExitStatus::Code(0), Signals::default()),
+        exited(
+            ExitStatus::Signal(9),
+            match known {
+                Everything => Signals {
+                    asked: sent(15),
+                    forced: sent(9),
+                },
+                Nothing => Signals::default(),
+            },
+        ),
         Body::OomKill(OomKill {
             pid: 7,
-            start_ns: None,
-            comm: [0; 16],
+            memory: (known == Everything).then(VictimMemory::default),
+            limit: (known == Everything).then(HitLimit::default),
             ..OomKill::default()
         }),
         Body::TcpOpen(connection(known, Role::Source)),
@@ -156,7 +189,6 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
     };
     let reason = Arc::from("NETFILTER_DROP");
     let occurrence = Occurrence {
-        program: None,
         event: &event,
         unix_nano: 3_000,
         owner: OwnerId::NODE,
@@ -179,7 +211,6 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
     let reason = Arc::from("NETFILTER_DROP");
     let has_failed = matches!(event.body, Body::TcpConnectFailed(_));
     let occurrence = Occurrence {
-        program: None,
         event: &event,
         unix_nano: 3_000,
         owner: OwnerId::NODE,
@@ -197,14 +228,24 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
 }
 
 fn process(path: Option<&str>) -> Process {
-    Process {
-        executable: Some("sh".into()),
-        path: path.map(Into::into),
-        owner: OwnerId::NODE,
-        executed_ns: Some(1_500),
-        parent: None,
-        root: ID,
+    let mut table = ProcessTable::new(4, 0, Arc::new(Counters::default()));
+    let parent = ProcessId { pid: 6, ..ID };
+    for process in [parent, ID] {
+        let exec = Exec {
+            process,
+            parent,
+            permitted: u64::from(process.pid),
+            ..Exec::default()
+        };
+        let program = Program {
+            name: "sh".into(),
+            path: "/bin/sh".into(),
+        };
+        table.executed(&exec, 1_500, OwnerId::NODE, program);
     }
+    let mut process = table.get(ID).expect("alive").clone();
+    process.path = path.map(Into::into);
+    process
 }
 
 /// The samples of each name have, taken together, all the keys it can have, and have in common those it always has.
@@ -275,9 +316,18 @@ fn spans_are_as_catalogued() {
         ..begun(Everything, Role::Source)
     };
     let mut samples = vec![
-        span(exited(ExitStatus::Code(0)), &process(None)),
-        span(exited(ExitStatus::Code(1)), &process(Some("/bin/sh"))),
-        span(exited(ExitStatus::Signal(9)), &process(Some("/bin/sh"))),
+        span(
+            exited(ExitStatus::Code(0), Signals::default()),
+            &process(None),
+        ),
+        span(
+            exited(ExitStatus::Code(1), Signals::default()),
+            &process(Some("/bin/sh")),
+        ),
+        span(
+            exited(ExitStatus::Signal(9), Signals::default()),
+            &process(Some("/bin/sh")),
+        ),
         span(
             Body::TcpClose(end(Everything, Role::Destination)),
             &process(None),

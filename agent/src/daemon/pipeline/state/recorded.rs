@@ -103,6 +103,7 @@ impl State<Recorded> {
             Told::Counts(counts) => counts.set(&self.counters),
             Told::Spilled(spilled) => self.count_spilled(&spilled.entries()),
             Told::Tallied(tallied) => self.count_tallied(tallied),
+            Told::Usage(usage) => self.count_usage(usage),
             Told::Vanished { sockets } => self.connections_vanished(&sockets),
             Told::Missing(missing) => self.reconcile(&missing),
             Told::WallClockMoved { nanoseconds } => {

@@ -1,0 +1,190 @@
+//! What processes do, what they use, and how they end.
+
+use wellhead_common::record::Usage;
+
+use super::super::departing::Departed;
+use super::super::outbox::Item;
+use super::super::source::Source;
+use super::State;
+use crate::events::{Body, ConnectionEnd, Event, Exit, Freed, ProcessId, Totals, executable_name};
+use crate::identity::{OwnerId, Process};
+use crate::kernel::ProcessUsage;
+use crate::recording::Told;
+use crate::telemetry::aggregate::{Aggregator, Occurrence};
+use crate::telemetry::live::LiveEvent;
+use crate::telemetry::span::Span;
+use crate::telemetry::store::Observed;
+
+impl<S: Source> State<S> {
+    /// Keeps the process table.
+    pub(super) fn follow_process(&mut self, event: &Event<'_>, owner: OwnerId) {
+        match &event.body {
+            Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
+            Body::Exec(exec) => {
+                let program = self.programs.of(exec);
+                self.processes.executed(exec, event.boot_ns, owner, program);
+            }
+            Body::Exit(exit) => drop(self.processes.exited(exit.process)),
+            Body::Found(found) => {
+                let name = executable_name(&[], false, &found.comm);
+                self.processes.found(found, owner, name.into());
+            }
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
+                self.follow_traffic(event, end);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a connection carried is also its process's.
+    fn follow_traffic(&mut self, event: &Event<'_>, end: &ConnectionEnd) {
+        let grown = end.totals.since(&Totals::from(&end.reported));
+        let bytes = (grown.bytes_sent, grown.bytes_received);
+        if bytes == (0, 0) {
+            return;
+        }
+        let named = self.processes.named_by(event).map(|(id, _)| id);
+        if let Some(process) = named {
+            self.processes.carried(process, bytes);
+        }
+    }
+
+    /// What processes used until now.
+    pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) {
+        let now = self.clock.now_unix_nano();
+        for process in &usage {
+            let id = ProcessId {
+                pid: process.pid,
+                start_ns: process.start_ns,
+            };
+            self.count_used(id, &process.so_far(), process.resident_bytes, now);
+        }
+        if !usage.is_empty() {
+            self.note(|| Told::Usage(usage));
+        }
+    }
+
+    /// Counts what is new of what a process used.
+    fn count_used(&mut self, id: ProcessId, usage: &Usage, resident: u64, now: u64) {
+        let owner = self.processes.live_or_ended(id).map(|known| known.owner);
+        let Some(owner) = owner else { return };
+        let left_out = self.is_left_out(owner);
+        // If they are not any more, everything they have is new.
+        let resident = if left_out { 0 } else { resident };
+        let Some((grown, process)) = self.processes.used(id, usage, resident) else {
+            return;
+        };
+        if !left_out {
+            Aggregator::count_used(&mut self.store, (owner, now), process, &grown);
+        }
+    }
+
+    /// Counts the end of a process and what it used until then, and tells of it: now, or once all of that is known.
+    pub(super) fn take_in_exit(&mut self, event: &Event<'_>, exit: &Exit, owner: OwnerId) {
+        let ended = self.processes.exited(exit.process);
+        let unix_nano = self.clock.unix_nano(event.boot_ns);
+        let occurrence = Occurrence {
+            event,
+            unix_nano,
+            owner,
+            process: ended.as_ref(),
+            backend: None,
+            drop_reason: None,
+        };
+        self.store.forget_observed();
+        self.aggregator
+            .count(&mut self.store, &mut self.identity, &occurrence);
+        let observed = self.store.observed().to_vec();
+        self.count_used(exit.process, &exit.usage, 0, unix_nano);
+        if !self.is_told(event) && !self.makes_spans() {
+            return;
+        }
+        let departed = Departed {
+            owner,
+            boot_ns: event.boot_ns,
+            unix_nano,
+            cgroup_id: event.cgroup_id,
+            exit: exit.clone(),
+            process: ended,
+            observed,
+        };
+        let has_to_go = if exit.process.started_ns().is_none() {
+            // Without BTF nothing more is told.
+            Some(departed)
+        } else {
+            self.departing.push(departed)
+        };
+        if let Some(departed) = has_to_go {
+            self.tell_end(departed);
+        }
+    }
+
+    /// The kernel let go of a process.
+    pub(super) fn freed(&mut self, freed: &Freed, unix_nano: u64) {
+        self.count_used(freed.process, &freed.usage, 0, unix_nano);
+        if let Some(mut departed) = self.departing.take(freed.process) {
+            departed.exit.usage = freed.usage;
+            self.tell_end(departed);
+        }
+    }
+
+    /// Tells of the ends of processes that were waited with for long enough.
+    pub(super) fn tell_overdue_ends(&mut self) {
+        while let Some(departed) = self.departing.next_due(self.patience()) {
+            self.tell_end(departed);
+        }
+    }
+
+    fn tell_end(&mut self, departed: Departed) {
+        let event = departed.event();
+        let latest = self.processes.ended(departed.exit.process).cloned();
+        let process = latest.or(departed.process);
+        let occurrence = Occurrence {
+            event: &event,
+            unix_nano: departed.unix_nano,
+            owner: departed.owner,
+            process: process.as_ref(),
+            backend: None,
+            drop_reason: None,
+        };
+        let items = self.items(&occurrence, None, departed.observed);
+        self.deliver_all(departed.owner, items);
+    }
+
+    /// What is told of an event.
+    pub(super) fn items(
+        &self,
+        occurrence: &Occurrence<'_>,
+        process: Option<(ProcessId, &Process)>,
+        observed: Vec<Observed>,
+    ) -> [Option<Item>; 2] {
+        let span = self.finished_span(occurrence, process);
+        let live = self
+            .is_told(occurrence.event)
+            .then(|| LiveEvent::new(occurrence, self.settings.live.arguments));
+        [
+            span.map(|span| Item::Span(span, observed)),
+            live.flatten().map(Item::Event),
+        ]
+    }
+
+    /// Sends on what is told, unless there is no memory for that.
+    pub(super) fn deliver_all(&mut self, owner: OwnerId, items: [Option<Item>; 2]) {
+        if self.gives_up_details(items.iter().flatten().count()) {
+            return;
+        }
+        for item in items.into_iter().flatten() {
+            self.deliver(owner, item);
+        }
+    }
+
+    fn finished_span(
+        &self,
+        occurrence: &Occurrence<'_>,
+        process: Option<(ProcessId, &Process)>,
+    ) -> Option<Span> {
+        self.spans.as_ref()?;
+        let builder = self.settings.spans.as_ref()?;
+        builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
+    }
+}

@@ -1,0 +1,223 @@
+//! Processes told of one after the other.
+
+use super::*;
+use crate::events::{Connection, Role, SocketOwner};
+
+const HOST: OwnerId = OwnerId(1);
+const CONTAINER: OwnerId = OwnerId(2);
+
+fn id(pid: u32) -> ProcessId {
+    ProcessId {
+        pid,
+        start_ns: u64::from(pid) * 10,
+    }
+}
+
+fn table(capacity: usize) -> (ProcessTable, Arc<Counters>) {
+    let counters = Arc::new(Counters::default());
+    (
+        ProcessTable::new(capacity, 1, Arc::clone(&counters)),
+        counters,
+    )
+}
+
+fn execute(table: &mut ProcessTable, process: ProcessId, at: u64, owner: OwnerId, name: &str) {
+    let exec = Exec {
+        process,
+        ..Exec::default()
+    };
+    let program = Program {
+        name: name.into(),
+        path: name.into(),
+    };
+    table.executed(&exec, at, owner, program);
+}
+
+#[test]
+fn a_forked_process_runs_its_parents_program() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 5, HOST, "sh");
+    table.forked(id(2), id(1), HOST);
+    let child = table.exited(id(2)).expect("known");
+    assert_eq!(child.executable.as_deref(), Some("sh"));
+    assert_eq!(child.executed_ns, None);
+    assert!(table.get(id(2)).is_none());
+    // Its last connections may end after it.
+    assert_eq!(table.by_pid(2).map(|(id, _)| id), Some(id(2)));
+    assert!(table.ended(id(2)).is_some());
+}
+
+#[test]
+fn lines_skip_processes_that_only_forked() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 5, HOST, "sh");
+    table.forked(id(2), id(1), HOST);
+    table.forked(id(3), id(2), HOST);
+    execute(&mut table, id(3), 9, HOST, "ls");
+    let child = table.get(id(3)).expect("known");
+    assert_eq!((child.parent, child.root), (Some(id(1)), id(1)));
+}
+
+#[test]
+fn a_line_starts_anew_in_a_container() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 5, HOST, "shim");
+    table.forked(id(2), id(1), HOST);
+    execute(&mut table, id(2), 9, CONTAINER, "app");
+    table.forked(id(3), id(2), CONTAINER);
+    let first = table.get(id(2)).expect("known");
+    assert_eq!((first.parent, first.root), (None, id(2)));
+    let second = table.get(id(3)).expect("known");
+    assert_eq!((second.parent, second.root), (Some(id(2)), id(2)));
+}
+
+#[test]
+fn process_ids_are_reused_and_start_times_are_not() {
+    let (mut table, _) = table(8);
+    let (old, new) = (
+        ProcessId {
+            pid: 7,
+            start_ns: 1,
+        },
+        ProcessId {
+            pid: 7,
+            start_ns: 2,
+        },
+    );
+    execute(&mut table, old, 1, HOST, "old");
+    execute(&mut table, new, 2, HOST, "new");
+    assert_eq!(
+        table.exited(old).and_then(|old| old.executable).as_deref(),
+        Some("old")
+    );
+    let (found, process) = table.by_pid(7).expect("alive");
+    assert_eq!((found, process.executable.as_deref()), (new, Some("new")));
+}
+
+#[test]
+fn the_oldest_makes_room_and_is_counted() {
+    let (mut table, counters) = table(2);
+    for pid in 1..=3 {
+        execute(&mut table, id(pid), 1, HOST, "x");
+    }
+    assert!(table.get(id(1)).is_none());
+    assert!(table.by_pid(1).is_none());
+    assert_eq!(table.len(), 2);
+    assert_eq!(counters.discards(Discard::IdentityTableFull), 1);
+}
+
+#[test]
+fn who_connected_is_no_process_that_began_later() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(7), 70, HOST, "curl");
+    let check = |pid: Option<u32>, started_ns: Option<u64>, expected: Option<&str>| {
+        let comm = *b"resolver\0\0\0\0\0\0\0\0";
+        let event = Event {
+            boot_ns: 200,
+            cgroup_id: 1,
+            body: Body::TcpOpen(Connection {
+                socket_id: 1,
+                netns: 1,
+                local: ([127, 0, 0, 1], 40_000).into(),
+                remote: ([127, 0, 0, 1], 80).into(),
+                role: Some(Role::Source),
+                owner: pid.map(|pid| SocketOwner { pid, comm }),
+                started_ns,
+                established_ns: None,
+                older_than_agent: false,
+                unmet: false,
+                open_lost: false,
+                shut_down: false,
+            }),
+        };
+        let found = table.named_by(&event).map(|(_, process)| process);
+        let name = found.and_then(|process| process.executable.as_deref());
+        assert_eq!(name, expected, "{pid:?} {started_ns:?}");
+    };
+    check(Some(7), Some(100), Some("curl"));
+    check(Some(7), Some(70), Some("curl"));
+    check(Some(7), Some(69), None);
+    check(Some(7), None, Some("curl"));
+    check(Some(8), Some(100), None);
+    check(None, Some(100), None);
+}
+
+#[test]
+fn ancestors_outlive_who_they_are() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 5, HOST, "sh");
+    table.forked(id(2), id(1), HOST);
+    execute(&mut table, id(2), 6, HOST, "daemonize");
+    table.forked(id(3), id(2), HOST);
+    table.exited(id(2));
+    table.forked(id(4), id(3), HOST);
+    table.exited(id(3));
+    execute(&mut table, id(4), 7, HOST, "daemon");
+    let line = table.get(id(4)).expect("alive").ancestors();
+    let names: Vec<_> = line.iter().map(|one| one.executable.as_deref()).collect();
+    assert_eq!(names, [Some("daemonize"), Some("sh")]);
+}
+
+#[test]
+fn who_was_there_already_has_a_line_too() {
+    let (mut table, _) = table(8);
+    let mut find = |pid, parent, only_forked| {
+        let found = Found {
+            process: id(pid),
+            parent: id(parent),
+            comm: [0; 16],
+            only_forked,
+            permitted: 0b11,
+        };
+        table.found(&found, HOST, format!("p{pid}").into());
+    };
+    find(1, 0, false);
+    find(2, 1, true);
+    find(3, 2, false);
+    let third = table.get(id(3)).expect("alive");
+    assert_eq!(
+        (third.parent, third.root, third.executed_ns),
+        (Some(id(1)), id(1), Some(30))
+    );
+    assert_eq!(table.get(id(2)).expect("alive").executed_ns, None);
+    // What it got with a program it has beside what it had.
+    let exec = Exec {
+        process: id(3),
+        permitted: 0b110,
+        ..Exec::default()
+    };
+    let program = Program {
+        name: "x".into(),
+        path: "/x".into(),
+    };
+    table.executed(&exec, 40, HOST, program);
+    assert_eq!(table.get(id(3)).expect("alive").gained, 0b100);
+}
+
+#[test]
+fn what_was_used_before_anybody_looked_is_not_told() {
+    let (mut table, _) = table(8);
+    let usage = |runtime_ns| Usage {
+        runtime_ns,
+        ..Usage::default()
+    };
+    let found = Found {
+        process: id(1),
+        parent: id(0),
+        comm: [0; 16],
+        only_forked: false,
+        permitted: 0,
+    };
+    table.found(&found, HOST, "old".into());
+    table.forked(id(2), id(1), HOST);
+    let mut used = |pid, runtime| {
+        let told = table.used(id(pid), &usage(runtime), 0);
+        told.map(|(grown, _)| grown.user_ns)
+    };
+    assert_eq!((used(1, 500), used(1, 800)), (Some(0), Some(300)));
+    assert_eq!((used(2, 500), used(2, 400)), (Some(500), Some(0)));
+    assert_eq!(used(3, 500), None);
+    table.exited(id(2));
+    let late = table.used(id(2), &usage(600), 0);
+    assert_eq!(late.map(|(grown, _)| grown.user_ns), Some(100));
+}

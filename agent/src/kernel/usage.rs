@@ -1,0 +1,89 @@
+//! What processes used so far, read from the iterator over their threads.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use serde::{Deserialize, Serialize};
+use wellhead_common::record::{ThreadUsage, Usage};
+
+use super::bpf;
+use super::spill::{Plain, from_bytes};
+use crate::hash::HashMap;
+
+/// Bytes read at once: as the kernel holds them (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
+const PIECE: usize = 32 << 10;
+
+/// What a process used until now, all its threads together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessUsage {
+    /// Process id in the initial namespace.
+    pub pid: u32,
+    /// Boot clock when it started.
+    pub start_ns: u64,
+    /// Time on a processor, nanoseconds: as the scheduler has it, and as ticks have it in user mode and in the kernel.
+    pub runtime_ns: u64,
+    /// See [`Self::runtime_ns`].
+    pub user_ns: u64,
+    /// See [`Self::runtime_ns`].
+    pub system_ns: u64,
+    /// Bytes read from storage.
+    pub read_bytes: u64,
+    /// Bytes written to storage.
+    pub write_bytes: u64,
+    /// Memory it has now, bytes.
+    pub resident_bytes: u64,
+}
+
+impl ProcessUsage {
+    /// As the programs tell it.
+    pub fn so_far(&self) -> Usage {
+        Usage {
+            runtime_ns: self.runtime_ns,
+            user_ns: self.user_ns,
+            system_ns: self.system_ns,
+            read_bytes: self.read_bytes,
+            write_bytes: self.write_bytes,
+            ..Usage::default()
+        }
+    }
+}
+
+impl Plain for ThreadUsage {}
+
+/// Reads the iterator, and adds up its threads for each process. By process id.
+pub(super) fn read(link: BorrowedFd<'_>) -> io::Result<Vec<ProcessUsage>> {
+    let mut processes = HashMap::<u32, ProcessUsage>::default();
+    let mut rest = Vec::with_capacity(PIECE + size_of::<ThreadUsage>());
+    bpf::read_iterator(link, &mut vec![0; PIECE], |piece| {
+        rest.extend_from_slice(piece);
+        let (threads, after) = rest.as_chunks::<{ size_of::<ThreadUsage>() }>();
+        for thread in threads {
+            add(&mut processes, &from_bytes(*thread));
+        }
+        let taken = rest.len() - after.len();
+        rest.drain(..taken);
+    })?;
+    let mut processes: Vec<_> = processes.into_values().collect();
+    processes.sort_unstable_by_key(|process| process.pid);
+    Ok(processes)
+}
+
+fn add(processes: &mut HashMap<u32, ProcessUsage>, thread: &ThreadUsage) {
+    let process = processes.entry(thread.pid).or_insert(ProcessUsage {
+        pid: thread.pid,
+        start_ns: thread.start_ns,
+        ..ProcessUsage::default()
+    });
+    let usage = &thread.usage;
+    let sums = [
+        (&mut process.runtime_ns, usage.runtime_ns),
+        (&mut process.user_ns, usage.user_ns),
+        (&mut process.system_ns, usage.system_ns),
+        (&mut process.read_bytes, usage.read_bytes),
+        (&mut process.write_bytes, usage.write_bytes),
+        (&mut process.resident_bytes, thread.resident_bytes),
+    ];
+    for (sum, more) in sums {
+        *sum = sum.saturating_add(more);
+    }
+}
