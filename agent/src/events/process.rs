@@ -39,6 +39,8 @@ pub struct Found {
     pub comm: [u8; 16],
     /// It runs what its parent ran when it was forked.
     pub only_forked: bool,
+    /// Real user id.
+    pub real_uid: u32,
     /// Capabilities it may use, a bit each.
     pub permitted: u64,
 }

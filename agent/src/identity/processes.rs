@@ -40,14 +40,36 @@ pub struct Process {
     /// The first process of its line in the same container or slice that executed a program:
     /// itself, if no ancestor is.
     pub root: ProcessId,
-    /// Capabilities it had when it last executed something, or was forked; `None` where that is not known.
-    pub permitted: Option<u64>,
+    /// What it might do when it last executed something, or was forked; `None` where that is not known.
+    pub privileges: Option<Privileges>,
     /// Those that it got with the program that it executed last.
     pub gained: u64,
     /// Bytes that its connections sent and received.
     pub network: (u64, u64),
     line: Line,
     used: Used,
+}
+
+/// What a process may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// Its real user id.
+    pub real_uid: u32,
+    /// Its capabilities, a bit each.
+    pub permitted: u64,
+}
+
+impl Privileges {
+    /// Capabilities that came with the execution of a program.
+    fn gained(self, before: Option<Self>) -> u64 {
+        let before = match before {
+            // Execution changes no real user id: it gave up what root may do on its own.
+            Some(before) if before.real_uid != self.real_uid && self.real_uid != 0 => 0,
+            Some(before) => before.permitted,
+            None => return 0,
+        };
+        self.permitted & !before
+    }
 }
 
 impl Process {
@@ -60,7 +82,7 @@ impl Process {
             executed_ns: None,
             parent: None,
             root: process,
-            permitted: None,
+            privileges: None,
             gained: 0,
             network: (0, 0),
             line: Line::default(),
@@ -116,7 +138,10 @@ impl ProcessTable {
             executable: Some(name),
             path: None,
             executed_ns: executed_ns.filter(|start| *start != 0),
-            permitted: Some(found.permitted),
+            privileges: Some(Privileges {
+                real_uid: found.real_uid,
+                permitted: found.permitted,
+            }),
             ..child
         };
         self.insert(id, process);
@@ -149,8 +174,12 @@ impl ProcessTable {
         known.executable = Some(program.name);
         known.path = Some(program.path);
         known.line.forget_own();
-        let before = known.permitted.replace(exec.permitted);
-        known.gained = before.map_or(0, |before| exec.permitted & !before);
+        let privileges = Privileges {
+            real_uid: exec.real_uid,
+            permitted: exec.permitted,
+        };
+        known.gained = privileges.gained(known.privileges);
+        known.privileges = Some(privileges);
     }
 
     /// A process used so much until now; returns what is new of it, and whose it is.
@@ -206,7 +235,7 @@ impl ProcessTable {
         let inherited = Process {
             executable: known.executable.clone(),
             path: known.path.clone(),
-            permitted: known.permitted,
+            privileges: known.privileges,
             ..unknown
         };
         let Some((above, root)) = line_of_child(parent, known, owner) else {

@@ -127,6 +127,7 @@ pub(super) fn found(record: &record::Task) -> Found {
         parent: id(record.parent_pid, record.parent_start_ns),
         comm: record.comm.bytes(),
         only_forked: record.only_forked != 0,
+        real_uid: record.uid,
         permitted: record.permitted,
     }
 }

@@ -167,6 +167,7 @@ fn who_was_there_already_has_a_line_too() {
             parent: id(parent),
             comm: [0; 16],
             only_forked,
+            real_uid: 0,
             permitted: 0b11,
         };
         table.found(&found, HOST, format!("p{pid}").into());
@@ -206,6 +207,7 @@ fn what_was_used_before_anybody_looked_is_not_told() {
         parent: id(0),
         comm: [0; 16],
         only_forked: false,
+        real_uid: 0,
         permitted: 0,
     };
     table.found(&found, HOST, "old".into());
@@ -220,4 +222,20 @@ fn what_was_used_before_anybody_looked_is_not_told() {
     table.exited(id(2));
     let late = table.used(id(2), &usage(600), 0);
     assert_eq!(late.map(|(grown, _)| grown.user_ns), Some(100));
+}
+
+#[test]
+fn who_gave_up_being_root_has_gained_all_it_has() {
+    let check = |before: Option<(u32, u64)>, now: (u32, u64), expected| {
+        let privileges = |(real_uid, permitted)| Privileges {
+            real_uid,
+            permitted,
+        };
+        assert_eq!(privileges(now).gained(before.map(privileges)), expected);
+    };
+    check(None, (0, 0b11), 0);
+    check(Some((1000, 0)), (1000, 0b11), 0b11);
+    check(Some((0, 0b11)), (1000, 0b11), 0b11);
+    check(Some((0, 0b01)), (0, 0b11), 0b10);
+    check(Some((1000, 0b11)), (0, 0b11), 0);
 }

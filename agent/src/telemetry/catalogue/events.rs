@@ -307,7 +307,7 @@ attributes! {
     "wellhead.process.group.id", "int", "Effective group id.";
     "wellhead.process.memory.anonymous", "int", "Bytes of memory of its own (`anon-rss` in the kernel's log).";
     "wellhead.process.memory.file", "int", "Bytes of files it had in memory (`file-rss`).";
-    "wellhead.process.memory.peak", "int", "The most memory it had in RAM at once, bytes.";
+    "wellhead.process.memory.peak", "int", "The most memory it had in RAM at once, bytes. As wait4(2) tells it: before it executed the program it had what it was forked with.";
     "wellhead.process.memory.shared", "int", "Bytes of shared memory (`shmem-rss`).";
     "wellhead.process.network.received", "int", "Bytes that its TCP connections received, as far as their ends or a snapshot told until then.";
     "wellhead.process.network.sent", "int", "Likewise sent.";
