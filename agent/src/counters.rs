@@ -172,6 +172,8 @@ discards! {
     PolicyNamespace = Policy / "namespace",
     /// An event or span that was not made because memory was short (the step `details`).
     PolicyMemory = Policy / "memory",
+    /// An event that is not exported because its workload has more of them than `events.rate_limit` allows.
+    PolicyEventRate = Policy / "event_rate",
     /// Lines of the agent's own log beyond twenty of the same kind within ten seconds; a line that sums them up follows.
     PolicyLogLines = Policy / "log_lines",
 }

@@ -46,6 +46,8 @@ mod memory;
 
 mod own_span;
 
+mod printable;
+
 mod raw_codec;
 
 mod renewable;

@@ -1,5 +1,7 @@
 //! `wellhead events`.
 
+mod filters;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{self, Child, Stdio};
@@ -298,6 +300,11 @@ fn it_ends_when_it_should() {
         finish(&mut with(&["--kind", "exek"]))
             .check(64, &["exek", "process.exec", "tcp.connect_failed"]);
         finish(&mut with(&["--pod", "web"])).check(64, &["web", "NAMESPACE/NAME"]);
+        finish(&mut with(&["--namespace", "Shop"])).check(64, &["`Shop` has `S` in it", "allowed"]);
+        finish(&mut with(&["--executable", ""])).check(64, &["--executable"]);
+        finish(&mut with(&["--exit", "256"])).check(64, &["256", "from 0 to 255", "SIGKILL"]);
+        finish(&mut with(&["--exit", "1", "--kind", "exec"])).check(64, &["process.exit"]);
+        finish(&mut with(&["--output", "xml"])).check(64, &["json", "columns"]);
         finish(&mut with(&["--duration", "5"])).check(64, &["--duration", "no unit"]);
     }
     // With the daemon.

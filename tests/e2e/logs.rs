@@ -39,6 +39,7 @@ fn every_event_is_a_record_over_either_transport() {
         let agent = Agent::builder()
             .export_to(&receiver, protocol)
             .set("events.export", "on")
+            .set("events.rate_limit", "off")
             .set("otlp.queue_size", ROOM)
             .start();
         let programs = Programs::new();
@@ -98,6 +99,7 @@ fn only_kinds_asked_for_are_exported_and_none_by_default() {
         .set("otlp.logs.interval", "100ms")
         .set("otlp.queue_size", ROOM)
         .set("events.kinds", "[process.exit]")
+        .set("events.rate_limit", "off")
         .start();
     let program = Programs::new().link("/bin/true", "true");
     program.run_times(4, &[]);
@@ -148,6 +150,7 @@ fn what_each_service_costs_is_what_arrived_of_it() {
     let agent = Agent::builder()
         .export_to(&receiver, "http/protobuf")
         .set("events.export", "on")
+        .set("events.rate_limit", "off")
         .set("events.kinds", "[process.exec, process.exit]")
         .set("otlp.queue_size", ROOM)
         .start();
@@ -179,6 +182,51 @@ fn what_each_service_costs_is_what_arrived_of_it() {
     });
 }
 
+/// All of the machine's processes outside of containers may be one service's, so others use up what there is as well.
+#[test]
+fn a_workload_exports_so_many_and_no_more() {
+    if !ready(&[Need::Python]) {
+        return;
+    }
+    let receiver = Receiver::start();
+    let agent = Agent::builder()
+        .export_to(&receiver, "http/protobuf")
+        .set("events.export", "on")
+        .set("events.kinds", "[process.exec, process.exit]")
+        .set("events.rate_limit", "5")
+        .start();
+    let programs = Programs::new();
+    let (well, ill) = (
+        programs.link("/bin/true", "true"),
+        programs.link("/bin/false", "false"),
+    );
+    well.run_times(300, &[]);
+    ill.run_times(3, &[]);
+    let failed = |told: &BTreeMap<(String, String), usize>| {
+        let key = ("wellhead.process.exit".to_owned(), "WARN".to_owned());
+        told.get(&key).copied()
+    };
+    // These are not crowded out.
+    eventually("the failures", &Some(3), || {
+        failed(&told(&receiver, &ill.name))
+    });
+    let left_out = [
+        ("wellhead_stage", "policy"),
+        ("wellhead_reason", "event_rate"),
+    ];
+    let exported = || told(&receiver, &well.name).values().sum::<usize>() as u64;
+    until("each event to be exported or counted", || {
+        let page = agent.metrics();
+        let left_out = page.sum("wellhead_agent_discards_total", &left_out);
+        (exported() + left_out >= 600 && left_out >= 300).then_some(())
+    });
+    let log = agent.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("events.rate_limit"));
+    assert_eq!(lines.count(), 1, "{log}");
+}
+
 #[test]
 fn a_receiver_that_was_away_gets_every_event() {
     if !ready(&[Need::Python]) {
@@ -188,6 +236,7 @@ fn a_receiver_that_was_away_gets_every_event() {
     let agent = Agent::builder()
         .export_to(&receiver, "http/protobuf")
         .set("events.export", "on")
+        .set("events.rate_limit", "off")
         .set("events.kinds", "[process.exec]")
         .set("otlp.queue_size", ROOM)
         .start();

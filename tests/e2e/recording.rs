@@ -189,6 +189,8 @@ fn a_replay_exports_as_the_agent_does() {
         "--set",
         "events.export=on",
         "--set",
+        "events.rate_limit=off",
+        "--set",
         "traces.process=on",
     ];
     replay(&file, &words).check(0, &[]);

@@ -127,6 +127,7 @@ fn agent(through: &Collecting, protocol: &str) -> Agent {
         .set("otlp.queue_size", ROOM)
         .set("traces.process", "on")
         .set("traces.tcp", "on")
+        .set("events.rate_limit", "off")
         .set("events.kinds", KINDS);
     agent.start()
 }

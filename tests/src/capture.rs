@@ -22,7 +22,7 @@ use wellhead::daemon::{
     pipeline::{Inputs, PipelineSettings, PodInput, Reconfigured},
 };
 use wellhead::events::{Event, decode};
-use wellhead::export::live::{EventFilter, Subscription};
+use wellhead::export::live::{Asked, EventFilter, Subscription};
 use wellhead::identity::scan::find_mount;
 use wellhead::identity::{PodUpdate, kube::KubeStatus};
 use wellhead::kernel::{
@@ -363,7 +363,11 @@ impl Live {
     /// # Errors
     /// An unknown kind, or the pipeline died.
     pub fn collect_events(&self, kinds: &[&str]) -> Result<LiveEvents> {
-        let filter = EventFilter::parse(kinds.iter().copied(), None)?;
+        let kinds = kinds.join(",");
+        let filter = EventFilter::parse(&Asked {
+            kinds: Some(&kinds),
+            ..Asked::default()
+        })?;
         let (subscription, mut lines) = Subscription::new(filter);
         self.runtime
             .block_on(self.subscriptions.send(subscription))?;

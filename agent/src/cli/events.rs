@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
 use futures::{FutureExt as _, StreamExt as _};
+use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Failure};
@@ -18,6 +20,7 @@ use crate::config::Config;
 use crate::counters::{Counters, ExportStats};
 use crate::daemon::pipeline::Inputs;
 use crate::daemon::{Capture, DaemonError, Settings, connect_to_cluster, socket_path, watch_pods};
+use crate::export::console::EventLines;
 use crate::export::live::{EventFilter, Subscription};
 use crate::supervised::Tasks;
 use crate::telemetry::handle::SnapshotHandle;
@@ -25,11 +28,23 @@ use crate::telemetry::handle::SnapshotHandle;
 #[derive(Debug, Args)]
 pub(super) struct Events {
     /// Only events of this kind, such as `exec`, `tcp.close` or `wellhead.tcp.close`; may be repeated. An unknown one shows which there are
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = NonEmptyStringValueParser::new())]
     kind: Vec<String>,
+    /// Only events of pods in this namespace, or in namespaces of this pattern, such as `team-*`
+    #[arg(long, value_name = "NS", value_parser = NonEmptyStringValueParser::new())]
+    namespace: Option<String>,
     /// Only events of this pod
-    #[arg(long, value_name = "NS/NAME")]
+    #[arg(long, value_name = "NS/NAME", value_parser = NonEmptyStringValueParser::new())]
     pod: Option<String>,
+    /// Only events of programs of this name (`process.executable.name`), or of names of this pattern, such as `python*`
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    executable: Option<String>,
+    /// Only exits of this kind: `failed` (a code other than 0, or a signal), a code such as `137`, or a signal such as `SIGKILL` or `KILL`
+    #[arg(long, value_name = "STATUS", value_parser = NonEmptyStringValueParser::new())]
+    exit: Option<String>,
+    /// How to print them
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = Output::Json)]
+    output: Output,
     /// Stop after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -38,18 +53,38 @@ pub(super) struct Events {
     duration: Option<crate::config::Duration>,
 }
 
+/// How events are printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// One JSON object a line
+    Json,
+    /// Lines for people, with times of the local time zone
+    Columns,
+}
+
+impl Events {
+    fn query(&self) -> EventQuery {
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        EventQuery {
+            kind: self.kind.join(","),
+            namespace: text(&self.namespace),
+            pod: text(&self.pod),
+            executable: text(&self.executable),
+            exit: text(&self.exit),
+        }
+    }
+}
+
 pub(super) fn execute(options: &Options, events: &Events) -> Result<Exit, Failure> {
     let loaded = options.load()?;
-    let query = EventQuery {
-        kind: events.kind.join(","),
-        pod: events.pod.clone().unwrap_or_default(),
-    };
+    let query = events.query();
     let filter = query.filter().map_err(|error| Failure {
         exit: Exit::Usage,
         message: error.to_string(),
     })?;
     block_on(&Threads::BESIDE_CAPTURE, async {
-        let print = print_events(&loaded.config, &query, filter, events.count);
+        let printer = Printer::new(events.output, events.count);
+        let print = print_events(&loaded.config, &query, filter, printer);
         let deadline = async {
             match events.duration {
                 Some(duration) => tokio::time::sleep(duration.get()).await,
@@ -68,12 +103,8 @@ async fn print_events(
     config: &Config,
     query: &EventQuery,
     filter: EventFilter,
-    count: Option<u64>,
+    mut printer: Printer,
 ) -> Result<Exit, Failure> {
-    let mut printer = Printer {
-        left: count,
-        written: Ok(()),
-    };
     let path = socket_path(&config.runtime_directory);
     match from_daemon(&path, query, &mut printer).await {
         Err(SocketError::Absent(_)) => from_own_probes(config, filter, &mut printer).await?,
@@ -98,8 +129,8 @@ async fn from_daemon(
     query: &EventQuery,
     printer: &mut Printer,
 ) -> Result<(), SocketError> {
-    let query = format!("/api/v1/events?kind={}&pod={}", query.kind, query.pod);
-    let mut chunks = socket::chunks(socket::get(path, &query).await?);
+    let answer = socket::get(path, &query.path_and_query()).await?;
+    let mut chunks = socket::chunks(answer);
     let mut rest = VecDeque::new();
     while let Some(chunk) = chunks.next().await {
         rest.extend(chunk?);
@@ -158,14 +189,28 @@ async fn from_own_probes(
 /// Prints until enough was printed, or nobody reads.
 struct Printer {
     left: Option<u64>,
+    columns: Option<EventLines>,
     written: io::Result<()>,
 }
 
 impl Printer {
+    fn new(output: Output, count: Option<u64>) -> Self {
+        Self {
+            left: count,
+            columns: match output {
+                Output::Json => None,
+                Output::Columns => Some(EventLines::new(TimeZone::system())),
+            },
+            written: Ok(()),
+        }
+    }
+
     fn print(&mut self, line: &[u8]) -> std::ops::ControlFlow<()> {
         if self.left == Some(0) {
             return std::ops::ControlFlow::Break(());
         }
+        let columns = self.columns.as_mut().map(|columns| columns.line(line));
+        let line = columns.as_ref().map_or(line, String::as_bytes);
         self.written = io::stdout().lock().write_all(line);
         if self.written.is_err() {
             return std::ops::ControlFlow::Break(());

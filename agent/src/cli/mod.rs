@@ -51,7 +51,7 @@ enum Command {
     Run,
     /// Show what can be captured on this machine and what is in the way
     Doctor(doctor::Doctor),
-    /// Print live events as JSON lines
+    /// Print live events, as JSON lines or for people
     Events(events::Events),
     /// Write what the kernel tells into a file, with whatever else a replay needs
     Record(record::Record),

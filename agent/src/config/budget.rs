@@ -16,7 +16,7 @@
 //! | labels and annotations of pods, if asked for | 2 048 pods of 4 KiB | 8 MiB |
 //! | what has an address in the cluster, if told of | 55 296 of ~320 bytes, with two addresses ~490 | 26 MiB |
 //! | series | 20 000 of ~1 KiB, or fewer larger ones (`otlp.metrics`) | 20 MiB |
-//! | spans and events that wait for their pod | 2 048 of ~1 KiB | 2 MiB |
+//! | spans and events that wait for their pod, workloads whose events are limited | 2 048 of ~1 KiB + 1 024 of ~256 bytes | 2 MiB |
 //! | spans waiting, log records waiting | by bytes | 2 MiB each, and 1 MiB for what was just finished |
 //!
 //! That is a little over half of it where the cluster is not told of and nodes are as usual, and nearly all where every table is full; the

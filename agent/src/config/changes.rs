@@ -40,6 +40,7 @@ impl Config {
         taken.dns.question_name = new.dns.question_name;
         taken.process.args = new.process.args;
         taken.events.kinds.clone_from(&new.events.kinds);
+        taken.events.rate_limit = new.events.rate_limit;
         taken
     }
 
@@ -118,6 +119,7 @@ mod tests {
             ("series_idle_timeout", "1m"),
             ("process.args", "off"),
             ("events.kinds", r#"["process.exec"]"#),
+            ("events.rate_limit", "off"),
             ("dns.question_name", "on"),
             ("dns.ports", "[53, 5353]"),
             ("memory_budget", "1GiB"),

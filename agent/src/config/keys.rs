@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     budget::USUAL_BUDGET,
+    events::Events,
     kubernetes::{Kubernetes, Resolver},
     otlp::{Otlp, Signal},
     tls::ServerTls,
@@ -338,56 +339,6 @@ impl Default for Traces {
             slow_connection: Duration::from_secs(1),
         }
     }
-}
-
-/// Which events are exported. `wellhead events` shows all of them, whatever is set here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Events {
-    /// Export events over OTLP, as log records. A busy node has thousands a second.
-    #[schemars(extend("x-default" = "`on` if `otlp.logs.endpoint` is set"))]
-    pub export: Option<Toggle>,
-    /// Which kinds of events are exported. An empty list: all of them. Taken up while the agent runs.
-    pub kinds: Vec<EventKind>,
-}
-
-macro_rules! event_kinds {
-    ($(#[doc = $doc:literal] $variant:ident = $name:literal),+ $(,)?) => {
-        /// A kind of event.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        pub enum EventKind { $(#[doc = $doc] #[serde(rename = $name)] $variant),+ }
-
-        impl EventKind {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The event's whole name.
-            pub const fn event_name(self) -> &'static str {
-                match self { $(Self::$variant => concat!("wellhead.", $name)),+ }
-            }
-        }
-    };
-}
-
-event_kinds! {
-    /// `wellhead.process.exec`
-    ProcessExec = "process.exec",
-    /// `wellhead.process.fork`
-    ProcessFork = "process.fork",
-    /// `wellhead.process.exit`
-    ProcessExit = "process.exit",
-    /// `wellhead.process.oom_kill`
-    ProcessOomKill = "process.oom_kill",
-    /// `wellhead.tcp.connect`
-    TcpConnect = "tcp.connect",
-    /// `wellhead.tcp.accept`
-    TcpAccept = "tcp.accept",
-    /// `wellhead.tcp.close`
-    TcpClose = "tcp.close",
-    /// `wellhead.tcp.connect_failed`
-    TcpConnectFailed = "tcp.connect_failed",
-    /// `wellhead.dns.lookup`
-    DnsLookup = "dns.lookup",
 }
 
 /// Look-ups of names.

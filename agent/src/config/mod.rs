@@ -13,6 +13,7 @@ mod catalogue;
 mod changes;
 mod environment;
 mod error;
+mod events;
 mod file;
 mod keys;
 mod kubernetes;
@@ -38,9 +39,10 @@ pub use budget::Sizes;
 pub use catalogue::json_schema;
 pub use changes::Changes;
 pub use error::{ConfigError, Origin, Problem};
+pub use events::{EventKind, Events};
 pub use keys::{
-    Config, ConntrackMode, EventKind, Events, Features, Log, LogFormat, LogLevel, NamedCidr,
-    PeerAddresses, Peers, Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
+    Config, ConntrackMode, Features, Log, LogFormat, LogLevel, NamedCidr, PeerAddresses, Peers,
+    Process, ProcessArgs, Prometheus, Rings, StatusMode, Traces,
 };
 pub use kubernetes::{Kubernetes, KubernetesMode, Namespaces, Resolver};
 pub use load::{Loaded, load};
@@ -52,5 +54,5 @@ pub use reference::{example_yaml, reference_markdown};
 pub use tls::{ClientTls, ServerTls};
 pub use value::{
     ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Port,
-    Secret, Toggle,
+    Rate, Secret, Toggle,
 };

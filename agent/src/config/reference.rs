@@ -191,6 +191,7 @@ fn kind(entry: &Entry) -> String {
         (_, Some("wellhead-duration")) => "duration",
         (_, Some("wellhead-size")) => "size",
         (_, Some("wellhead-listen-address")) => "address",
+        (_, Some("wellhead-rate")) => "number, `off`",
         (_, Some("uint32")) => "number",
         _ => "text",
     };

@@ -236,6 +236,7 @@ fn live(config: &Config, sizes: &Sizes) -> LiveSettings {
             .iter()
             .map(|kind| kind.event_name())
             .collect(),
+        event_rate: config.events.rate_limit.per_second(),
         question_names: config.dns.question_name.is_on(),
         namespaces: namespaces(config),
         budget: Budget {

@@ -1,106 +1,18 @@
 //! To whoever watches events live: `wellhead events`, through the socket or in the same process.
 
+mod filter;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+pub use self::filter::{Asked, EventFilter, FilterError};
 use crate::counters::{Counters, Discard};
 use crate::identity::Resource;
-use crate::telemetry::catalogue::EVENTS;
 use crate::telemetry::live::LiveEvent;
 
 /// Lines a subscriber may be behind before events are left out for it.
 const LINES: usize = 4_096;
-
-/// Which events a subscriber wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventFilter {
-    /// Full names of events; empty for all.
-    pub kinds: Vec<&'static str>,
-    /// Namespace and name of a pod.
-    pub pod: Option<(String, String)>,
-}
-
-/// Why a filter was not understood.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FilterError {
-    /// No event is called that.
-    #[error("unknown kind of event {given:?}; known are {}", known_kinds())]
-    Kind {
-        /// As given.
-        given: String,
-    },
-    /// Not `NAMESPACE/NAME`.
-    #[error("{given:?} is not NAMESPACE/NAME")]
-    Pod {
-        /// As given.
-        given: String,
-    },
-}
-
-impl EventFilter {
-    /// Reads a filter: kinds as `exec`, `process.exec` or `wellhead.process.exec`, the pod as `namespace/name`.
-    ///
-    /// # Errors
-    /// A kind no event has, or a pod without namespace.
-    pub fn parse<'a>(
-        kinds: impl IntoIterator<Item = &'a str>,
-        pod: Option<&str>,
-    ) -> Result<Self, FilterError> {
-        let kinds = kinds
-            .into_iter()
-            .map(event_name)
-            .collect::<Result<_, _>>()?;
-        let pod = pod.map(|given| {
-            let parts = given
-                .split_once('/')
-                .filter(|(namespace, name)| is_object_name(namespace) && is_object_name(name));
-            parts
-                .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
-                .ok_or_else(|| FilterError::Pod {
-                    given: given.to_owned(),
-                })
-        });
-        Ok(Self {
-            kinds,
-            pod: pod.transpose()?,
-        })
-    }
-
-    fn wants(&self, event: &LiveEvent, resource: &Resource) -> bool {
-        let kind = self.kinds.is_empty() || self.kinds.contains(&event.name);
-        let has = |key, expected: &str| resource.text(key) == Some(expected);
-        kind && self.pod.as_ref().is_none_or(|(namespace, name)| {
-            has("k8s.namespace.name", namespace) && has("k8s.pod.name", name)
-        })
-    }
-}
-
-/// Whether Kubernetes could call an object this (RFC 1123 subdomains).
-fn is_object_name(name: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    !name.is_empty() && name.bytes().all(allowed)
-}
-
-fn event_name(given: &str) -> Result<&'static str, FilterError> {
-    let matches = |name: &&'static str| {
-        *name == given
-            || name.strip_prefix("wellhead.") == Some(given)
-            || name.rsplit('.').next() == Some(given)
-    };
-    let name = EVENTS.iter().map(|event| event.name).find(matches);
-    name.ok_or_else(|| FilterError::Kind {
-        given: given.to_owned(),
-    })
-}
-
-fn known_kinds() -> String {
-    let short = EVENTS
-        .iter()
-        .filter_map(|event| event.name.strip_prefix("wellhead."));
-    short.collect::<Vec<_>>().join(", ")
-}
 
 /// A new subscriber.
 #[derive(Debug)]
@@ -178,34 +90,40 @@ mod tests {
     use crate::telemetry::live::Severity;
 
     #[test]
-    fn kinds_may_be_given_short() {
-        let check = |given, expected| assert_eq!(event_name(given).ok(), expected, "{given}");
-        check("exec", Some("wellhead.process.exec"));
-        check("tcp.close", Some("wellhead.tcp.close"));
-        check("wellhead.tcp.accept", Some("wellhead.tcp.accept"));
-        check("process", None);
-        check("", None);
-    }
-
-    #[test]
-    fn pods_need_a_namespace() {
-        let check = |given: &str, good: bool| {
-            assert_eq!(EventFilter::parse([], Some(given)).is_ok(), good, "{given}");
+    fn lines_do_nothing_to_a_terminal() {
+        let (subscription, mut lines) = Subscription::new(EventFilter::default());
+        let mut subscribers = Subscribers::new(Arc::default());
+        subscribers.add(subscription);
+        let hostile = "\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\u{2028}é";
+        let resource = Resource {
+            attributes: vec![(hostile.into(), Value::Str(hostile.into()))],
+            labels: Vec::new(),
         };
-        check("shop/web", true);
-        check("web", false);
-        check("/web", false);
-        check("shop/", false);
-        check("a/b/c", false);
-        check("a/b c", false);
-        check("a/b&kind=exec", false);
+        let event = LiveEvent {
+            time_unix_nano: 7,
+            name: "wellhead.process.exec",
+            severity: Severity::Info,
+            attributes: vec![("process.command_args", Value::List([hostile.into()].into()))],
+        };
+        subscribers.publish(&event, &resource);
+        let line = lines.try_recv().expect("a line");
+        let written = r"\u001b[2J\u007f\u009b31m\u202e\u2028é";
+        assert_eq!(line.matches(written).count(), 3, "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["resource"][hostile], hostile);
+        assert_eq!(read["attributes"]["process.command_args"][0], hostile);
     }
 
     #[test]
     fn subscribers_get_what_they_asked_for() {
         let counters = Arc::new(Counters::default());
         let mut subscribers = Subscribers::new(Arc::clone(&counters));
-        let filter = EventFilter::parse(["exec"], Some("shop/web")).expect("a filter");
+        let asked = Asked {
+            kinds: Some("exec"),
+            pod: Some("shop/web"),
+            ..Asked::default()
+        };
+        let filter = EventFilter::parse(&asked).expect("a filter");
         let (subscription, mut lines) = Subscription::new(filter);
         subscribers.add(subscription);
         let resource = |pod: &str| Resource {

@@ -1,5 +1,8 @@
-//! How much: whose telemetry is wanted.
+//! How much: whose telemetry is wanted, and how many of its events.
 
+mod rate;
+
+pub use self::rate::EventRates;
 use crate::identity::{Glob, PodNamespace};
 
 /// The namespaces whose pods are captured: those that `include` matches, or all if that is empty, less those that `exclude`

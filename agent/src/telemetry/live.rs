@@ -16,6 +16,7 @@ use crate::events::dns::lookups::{Lookup, LookupEnd};
 use crate::events::dns::message::type_name;
 use crate::events::{Body, Connection, ConnectionEnd, ExitStatus, Role};
 use crate::identity::{Resource, Value};
+use crate::printable;
 
 /// What a look-up of a name is told as.
 pub const LOOKUP: &str = "wellhead.dns.lookup";
@@ -138,7 +139,7 @@ impl LiveEvent {
         }
     }
 
-    /// One line of JSON, without the line's end. `resource` says whose event it is.
+    /// One line of JSON, without the line's end. `resource` says whose event it is. Whatever is in it, a terminal just shows it.
     pub fn to_json(&self, resource: &Resource) -> String {
         let resource = resource.attributes.iter();
         let resource: Map<String, Json> = resource
@@ -148,13 +149,13 @@ impl LiveEvent {
         let attributes: Map<String, Json> = attributes
             .map(|(key, value)| ((*key).to_owned(), to_json(value)))
             .collect();
-        json!({
+        let line = json!({
             "time_unix_nano": self.time_unix_nano,
             "name": self.name,
             "resource": resource,
             "attributes": attributes,
-        })
-        .to_string()
+        });
+        printable::json(line.to_string())
     }
 }
 

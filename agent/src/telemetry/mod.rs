@@ -9,7 +9,7 @@ mod failure;
 pub mod handle;
 pub mod histogram;
 pub mod live;
-mod signals;
+pub(crate) mod signals;
 pub mod snapshot;
 pub mod span;
 pub mod spans;

@@ -84,6 +84,7 @@ fn the_defaults_are_those_of_the_contract() {
           slow_connection: 1s
         events:
           kinds: []
+          rate_limit: 100
         dns:
           ports:
           - "53"

@@ -373,6 +373,10 @@ fn spans_without_a_receiver_are_warned_of() {
     "#]]
     .assert_eq(&warnings("otlp: {metrics: {endpoint: http://h:1}}"));
     expect![""].assert_eq(&warnings("otlp: {endpoint: http://h:1}"));
+    assert!(
+        warnings("events: {rate_limit: off}")
+            .contains("events.rate_limit: has no effect: `events.export` is not `on`")
+    );
     expect![""].assert_eq(&warnings("otlp: {traces: {endpoint: http://h:1}}"));
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Checks;
 use crate::config::budget::Component;
 use crate::config::error::Problem;
+use crate::config::events::Events;
 use crate::config::keys::Config;
 use crate::config::kubernetes::KubernetesMode;
 use crate::config::node::Node;
@@ -40,6 +41,11 @@ pub(in crate::config) fn advise(config: &Config, tree: &Node, warnings: &mut Vec
     );
     let unused = !config.exports_events() && !config.events.kinds.is_empty();
     checks.require(!unused, "events.kinds", || {
+        "has no effect: `events.export` is not `on`".to_owned()
+    });
+    let usual = Events::default().rate_limit;
+    let unused = !config.exports_events() && config.events.rate_limit != usual;
+    checks.require(!unused, "events.rate_limit", || {
         "has no effect: `events.export` is not `on`".to_owned()
     });
     checks.series(config);

@@ -6,6 +6,7 @@ mod integer;
 mod net;
 mod pattern;
 mod port;
+mod rate;
 mod secret;
 mod size;
 mod toggle;
@@ -15,6 +16,7 @@ pub(super) use integer::optional_integer;
 pub use net::{Cidr, ListenAddress};
 pub use pattern::{NamePattern, NamespacePattern};
 pub use port::Port;
+pub use rate::Rate;
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use toggle::Toggle;
@@ -31,9 +33,6 @@ impl InvalidValue {
 }
 
 /// Serde and JSON schema for a type that has `FromStr` and `Display`.
-///
-/// Numbers and booleans are read as the text they were written as, so that `0` and `true` reach the
-/// parser whatever format they come from.
 macro_rules! text_value {
     ($type:ident, $expecting:literal, $schema:tt) => {
         impl serde::Serialize for $type {
@@ -42,6 +41,17 @@ macro_rules! text_value {
             }
         }
 
+        $crate::config::value::read_from_text!($type, $expecting, $schema);
+    };
+}
+use text_value;
+
+/// Deserialisation and JSON schema for a type that has `FromStr`.
+///
+/// Numbers and booleans are read as the text they were written as, so that `0` and `true` reach the
+/// parser whatever format they come from.
+macro_rules! read_from_text {
+    ($type:ident, $expecting:literal, $schema:tt) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -85,4 +95,4 @@ macro_rules! text_value {
         }
     };
 }
-use text_value;
+use read_from_text;

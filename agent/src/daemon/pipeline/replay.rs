@@ -295,3 +295,6 @@ impl Replay {
         drop(reply.send(self.state.read(told.as_deref())));
     }
 }
+
+#[cfg(test)]
+mod tests;

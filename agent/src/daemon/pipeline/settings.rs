@@ -1,5 +1,6 @@
 //! What the pipeline has to know of the configuration.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 pub use super::memory::Budget;
@@ -22,6 +23,8 @@ pub struct LiveSettings {
     pub arguments: Arguments,
     /// Names of the events that are exported, where any are; empty for all.
     pub exported_events: Vec<&'static str>,
+    /// How many events a workload may export in a second; `None` for any number.
+    pub event_rate: Option<NonZeroU32>,
     /// Whether metrics of look-ups tell the names that were asked for.
     pub question_names: bool,
     /// The namespaces whose pods are captured.

@@ -1,6 +1,7 @@
 //! What the pipeline owns, and what it does with each record.
 
 mod admit;
+mod deliver;
 mod dns;
 mod losses;
 mod memory;
@@ -31,9 +32,10 @@ use crate::events::dns::lookups::Lookups;
 use crate::events::{Body, Event, decode, written};
 use crate::export::live::{Subscribers, Subscription};
 use crate::export::otlp::Queue;
-use crate::identity::{Identity, OwnerId, ProcessTable, Programs, Resolution, Resource};
+use crate::identity::{Identity, OwnerId, ProcessTable, Programs};
 use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
+use crate::policy::EventRates;
 use crate::recording::{Recorder, Ring, Told};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
@@ -70,6 +72,7 @@ pub(super) struct State<S> {
     subscribers: Subscribers,
     spans: Option<Queue<FinishedSpan>>,
     logs: Option<Queue<OwnedEvent>>,
+    event_rates: EventRates,
     scan_wanted: bool,
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
@@ -139,6 +142,7 @@ impl<S: Source> State<S> {
             subscribers: Subscribers::new(Arc::clone(&counters)),
             spans,
             logs,
+            event_rates: EventRates::new(Arc::clone(&counters)),
             scan_wanted: false,
             settled: false,
             seam,
@@ -376,63 +380,12 @@ impl<S: Source> State<S> {
         !self.subscribers.is_empty() || name.is_some_and(|name| self.exports(name))
     }
 
-    fn exports(&self, name: &'static str) -> bool {
-        let kinds = &self.settings.live.exported_events;
-        self.logs.is_some() && (kinds.is_empty() || kinds.contains(&name))
-    }
-
     /// The boot time at which identity is asked what is worth waiting for.
     fn patience(&self) -> u64 {
         if self.settled {
             u64::MAX
         } else {
             self.clock.now()
-        }
-    }
-
-    /// Sends a finished thing on, or keeps it until its resource is known.
-    fn deliver(&mut self, owner: OwnerId, item: Item) {
-        match self.identity.resolve(owner, self.patience()) {
-            Resolution::Ready(resource) => self.send(item, &resource),
-            Resolution::Pending => self.outbox.push(owner, item),
-        }
-    }
-
-    /// Sends on what no longer has to wait.
-    fn empty_outbox(&mut self) {
-        if self.outbox.is_empty() {
-            return;
-        }
-        let patience = self.patience();
-        let Self {
-            outbox, identity, ..
-        } = self;
-        for (item, resource) in outbox.ready(|owner| identity.resolve(owner, patience)) {
-            self.send(item, &resource);
-        }
-    }
-
-    fn send(&mut self, item: Item, resource: &Arc<Resource>) {
-        match item {
-            Item::Event(event) => {
-                self.subscribers.publish(&event, resource);
-                if let Some(logs) = self.logs.as_ref().filter(|_| self.exports(event.name)) {
-                    logs.push(OwnedEvent {
-                        resource: Arc::clone(resource),
-                        event,
-                    });
-                }
-            }
-            Item::Span(span, observed) => {
-                if let Some(spans) = &self.spans {
-                    // Only now is it certain that there is such a span.
-                    self.store.exemplify(&observed, &span);
-                    spans.push(FinishedSpan {
-                        resource: Arc::clone(resource),
-                        span,
-                    });
-                }
-            }
         }
     }
 

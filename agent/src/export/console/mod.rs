@@ -1,5 +1,8 @@
 //! To a person at a terminal: a short table of what the node does, for a first look without any backend.
 
+mod events;
+mod human;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -8,7 +11,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::events::EventLines;
 use crate::identity::{Resource, UNKNOWN_SERVICE, Value};
+use crate::printable::escaped;
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::handle::SnapshotHandle;
 use crate::telemetry::snapshot::{PointValue, Snapshot};
@@ -117,6 +122,7 @@ fn table(before: &Snapshot, now: &Snapshot) -> String {
             OVERFLOW => "-".to_owned(),
             _ => bytes(count),
         };
+        let name = escaped(name);
         let _infallible = writeln!(
             text,
             "{name:<44.44} {:>10} {:>10} {opened:>8} {failed:>8} {execs:>8}",

@@ -53,7 +53,7 @@ struct Shared<T> {
 
 impl<T: Finished> Queue<T> {
     /// For about `limit` bytes, one item at least.
-    pub(super) fn new(limit: usize, counters: Arc<Counters>, stats: Arc<ExportStats>) -> Self {
+    pub(crate) fn new(limit: usize, counters: Arc<Counters>, stats: Arc<ExportStats>) -> Self {
         Self(Arc::new(Shared {
             items: SegQueue::new(),
             weight: AtomicUsize::new(0),
@@ -94,7 +94,7 @@ impl<T: Finished> Queue<T> {
     }
 
     /// Up to [`BATCH`] of the oldest items.
-    pub(super) fn take(&self) -> Vec<T> {
+    pub(crate) fn take(&self) -> Vec<T> {
         std::iter::from_fn(|| self.pop()).take(BATCH).collect()
     }
 
