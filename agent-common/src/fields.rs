@@ -83,7 +83,6 @@ macro_rules! kernel_fields {
             MOUNT_POINT: 8, "mount", ["mnt_mountpoint"];
             SIGINFO_CODE: 4, "kernel_siginfo", ["si_code"];
             CSS_SET_SUBSYSTEMS: 0, "css_set", ["subsys"];
-            MEMCG_CGROUP: 8, "mem_cgroup", ["css.cgroup"];
             MEMCG_CHARGED: 8, "mem_cgroup", ["memory.usage.counter"];
             COUNTER_CHARGED: 8, "page_counter", ["usage.counter"];
             COUNTER_LIMIT: 8, "page_counter", ["max"];

@@ -310,8 +310,8 @@ pub struct OomKill {
 pub struct Victim {
     /// The victim.
     pub pid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// How many cgroups above the victim's own the limit that was hit is.
+    pub limit_level: u32,
     /// When it started.
     pub start_ns: u64,
     /// Its name.
@@ -326,8 +326,6 @@ pub struct Victim {
     pub charged_bytes: u64,
     /// Its limit in bytes; 0 if none was hit: the machine itself had no memory left.
     pub limit_bytes: u64,
-    /// cgroup id of the cgroup whose limit was hit: the victim's own or one above it.
-    pub limit_cgroup_id: u64,
 }
 
 /// The ends of a TCP connection and whose it is.
@@ -499,7 +497,7 @@ const _: () = assert!(size_of::<Usage>() == 80);
 const _: () = assert!(size_of::<Exit>() == 240);
 const _: () = assert!(size_of::<Freed>() == 120);
 const _: () = assert!(size_of::<ThreadUsage>() == 104);
-const _: () = assert!(size_of::<OomKill>() == 104);
+const _: () = assert!(size_of::<OomKill>() == 96);
 const _: () = assert!(size_of::<Socket>() == 96);
 const _: () = assert!(size_of::<TcpOpen>() == 120);
 const _: () = assert!(size_of::<TcpClose>() == 272);

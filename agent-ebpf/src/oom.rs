@@ -12,8 +12,8 @@ use wellhead_common::record::{Kind, OomKill, Victim};
 
 use crate::{
     kernel::{
-        Struct, address, bytes, captured, cgroup_id_of_untyped, field, offset, present,
-        process_start, prototype, task_cgroup_id, task_comm,
+        Struct, address, bytes, captured, field, offset, present, process_start, prototype,
+        task_cgroup_id, task_comm,
     },
     output::{PROCESS, write_header},
     process::lost,
@@ -27,7 +27,7 @@ static MEMORY_CONTROLLER: Global<u32> = Global::new(NO_MEMORY_CONTROLLER);
 const NO_MEMORY_CONTROLLER: u32 = u32::MAX;
 
 /// Levels of cgroups that may have a limit, from the victim's own up.
-const LEVELS: usize = 12;
+const LEVELS: u32 = 12;
 /// A limit was hit if fewer pages than this were left, or than one in [`SHARE`] of them: others may free some meanwhile.
 const SLACK: u64 = 64;
 const SHARE: u64 = 128;
@@ -141,13 +141,13 @@ unsafe fn find_limit(task: Struct, victim: &mut Victim) {
             .wrapping_add(u64::from(offset::MEMCG_CHARGED.load()))
             .wrapping_sub(u64::from(offset::COUNTER_CHARGED.load()))
     };
-    for _ in 0..LEVELS {
+    for level in 0..LEVELS {
         let charged = read(counter, &offset::COUNTER_CHARGED);
         let limit = read(counter, &offset::COUNTER_LIMIT);
         if charged + SLACK + limit / SHARE >= limit && limit != 0 {
             victim.charged_bytes = bytes(charged);
             victim.limit_bytes = bytes(limit);
-            victim.limit_cgroup_id = cgroup_of(counter);
+            victim.limit_level = level;
             return;
         }
         counter = read(counter, &offset::COUNTER_PARENT);
@@ -155,17 +155,6 @@ unsafe fn find_limit(task: Struct, victim: &mut Victim) {
             return;
         }
     }
-}
-
-/// The id of the cgroup that a `struct page_counter` is of.
-#[inline(always)]
-fn cgroup_of(counter: u64) -> u64 {
-    let group = counter
-        .wrapping_add(u64::from(offset::COUNTER_CHARGED.load()))
-        .wrapping_sub(u64::from(offset::MEMCG_CHARGED.load()));
-    let cgroup = read(group, &offset::MEMCG_CGROUP);
-    // SAFETY: the helper checks every address.
-    unsafe { cgroup_id_of_untyped(cgroup as Struct) }
 }
 
 #[inline(always)]

@@ -205,8 +205,8 @@ pub struct VictimMemory {
 /// A cgroup that has no memory left to give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HitLimit {
-    /// Which cgroup.
-    pub cgroup_id: u64,
+    /// How many above the victim's own it is.
+    pub level: u32,
     /// Bytes charged to it.
     pub charged: u64,
     /// Its limit, in bytes.

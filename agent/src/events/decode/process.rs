@@ -145,7 +145,7 @@ pub(super) fn oom_kill(record: &record::OomKill) -> OomKill {
             shared: victim.shared_bytes,
         }),
         limit: known(victim.limit_bytes).map(|limit| HitLimit {
-            cgroup_id: victim.limit_cgroup_id,
+            level: victim.limit_level,
             charged: victim.charged_bytes,
             limit,
         }),

@@ -191,7 +191,7 @@ pub(super) fn killed_for_memory(occurrence: &Occurrence<'_>, kill: &OomKill) -> 
         ("wellhead.process.memory.shared", large(memory.shared)),
     ]);
     let scope = match kill.limit {
-        Some(limit) if limit.cgroup_id == occurrence.event.cgroup_id => "cgroup",
+        Some(limit) if limit.level == 0 => "cgroup",
         Some(_) => "parent",
         None => "node",
     };
