@@ -8,7 +8,7 @@ use crate::{
     hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
     many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
     program_stats, recorded, resized, resolver, restart, services, sock_diag, socket_owner, spill,
-    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp,
+    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp, usage,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -24,6 +24,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("socket_owner", socket_owner::hand_over),
     ("sleep", pods::sleep),
     ("storm", storm::spawn),
+    ("use_much", usage::use_much),
+    ("burn", usage::burn),
     ("open_and_wait", lost_opens::open_and_wait),
     ("close_at_once", lost_ends::close_at_once),
     ("powerless", ladder::powerless),
@@ -190,6 +192,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ),
     ("storm_over_a_small_ring", storm::over_a_small_ring),
     ("storm_through_the_pipeline", storm::through_the_pipeline),
+    ("usage_of_short_lives", usage::of_short_lives_is_counted),
     (
         "passive_programs_are_attached",
         passive::programs_are_attached,

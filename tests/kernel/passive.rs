@@ -19,7 +19,8 @@ const TRACEPOINT: &str = "5";
 const CGROUP_SKB: &str = "8";
 const CGROUP_SECTION: &str = "cgroup/skb";
 
-/// Helpers the programs may call, by number (`include/uapi/linux/bpf.h`): they read, and write to the agent's own maps.
+/// Helpers the programs may call, by number (`include/uapi/linux/bpf.h`): they read, and write to the agent's own maps, and to
+/// whoever reads an iterator.
 const HELPERS: &[(i32, &str)] = &[
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
@@ -37,6 +38,7 @@ const HELPERS: &[(i32, &str)] = &[
     (115, "probe_read_kernel_str"),
     (118, "jiffies64"),
     (125, "ktime_get_boot_ns"),
+    (127, "seq_write"),
     (130, "ringbuf_output"),
     (131, "ringbuf_reserve"),
     (132, "ringbuf_submit"),

@@ -23,6 +23,14 @@ pub fn c_string(text: impl AsRef<std::ffi::OsStr>) -> Result<CString> {
 /// # Errors
 /// It cannot be started.
 pub fn spawn_and_wait(path: &CStr, arguments: &[&CStr]) -> io::Result<(u32, i32)> {
+    wait(spawn(path, arguments)?)
+}
+
+/// Executes `path` in a new process (as `vfork(2)` does); returns its process id.
+///
+/// # Errors
+/// It cannot be started.
+pub fn spawn(path: &CStr, arguments: &[&CStr]) -> io::Result<i32> {
     let mut vector: Vec<*mut libc::c_char> = arguments
         .iter()
         .map(|argument| argument.as_ptr().cast_mut())
@@ -44,7 +52,7 @@ pub fn spawn_and_wait(path: &CStr, arguments: &[&CStr]) -> io::Result<(u32, i32)
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }
-    wait(pid)
+    Ok(pid)
 }
 
 /// Forks; the child does `life` and then exits with what that returns. Only for a process with one thread.

@@ -1,0 +1,189 @@
+//! What processes use, however short they live, beside what `wait4(2)` says.
+
+use std::{
+    ffi::CStr,
+    mem::MaybeUninit,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use wellhead::telemetry::catalogue::{Attr, Metric};
+use wellhead_tests::{
+    capture::{Live, settings},
+    cgroup::CgroupGuard,
+    execute,
+    require::say,
+    snapshot, workload,
+};
+
+const SPAWNERS: u64 = 4;
+const QUICK: &str = "kt-brief";
+/// One in this many executes a shell, which exits with this code.
+const SHELLS: u64 = 16;
+const CODE: i32 = 7;
+/// Processes that use a lot, and how much.
+const BURNERS: u64 = 5;
+const BURNER: &str = "kt-burner";
+const BURNT: Duration = Duration::from_millis(150);
+
+/// Time on a processor, microseconds, and how many processes used it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    user: u64,
+    system: u64,
+    processes: u64,
+}
+
+/// The workload: processes that end at once, and some that take their time.
+pub(crate) fn use_much(arguments: &[String]) -> Result<Value> {
+    let [directory, processes] = arguments else {
+        anyhow::bail!("where and how many?");
+    };
+    let (directory, processes) = (Path::new(directory), processes.parse::<u64>()?);
+    let mut burnt = Used::default();
+    let burner = directory.join(BURNER);
+    symlink(std::env::current_exe()?, &burner)?;
+    for _ in 0..BURNERS {
+        let child = Command::new(&burner)
+            .args(["--workload", "burn"])
+            .stdout(Stdio::null())
+            .spawn()?;
+        wait_for(child.id().cast_signed(), 0, &mut burnt)?;
+    }
+    let quick = execute::c_string(execute::quick_program(directory, QUICK)?)?;
+    let spawners: Vec<_> = (0..SPAWNERS)
+        .map(|_| {
+            let quick = quick.clone();
+            thread::spawn(move || spawn_many(&quick, processes / SPAWNERS))
+        })
+        .collect();
+    let (mut brief, mut shells) = (Used::default(), Used::default());
+    for spawner in spawners {
+        let done = spawner.join();
+        let (quick, shell) = done.map_err(|_panic| anyhow::anyhow!("a spawner panicked"))??;
+        for (sum, more) in [(&mut brief, quick), (&mut shells, shell)] {
+            sum.user += more.user;
+            sum.system += more.system;
+            sum.processes += more.processes;
+        }
+    }
+    let of = |used: Used| json!([used.user, used.system, used.processes]);
+    Ok(json!({ "burnt": of(burnt), "brief": of(brief), "shells": of(shells) }))
+}
+
+/// Works for as long as is asked, and says nothing.
+pub(crate) fn burn(_arguments: &[String]) -> Result<Value> {
+    while processor_time() < BURNT {}
+    Ok(json!({}))
+}
+
+/// What this process used until now.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    let nanoseconds = time.tv_sec * 1_000_000_000 + time.tv_nsec;
+    Duration::from_nanos(nanoseconds.cast_unsigned())
+}
+
+fn spawn_many(quick: &CStr, processes: u64) -> Result<(Used, Used)> {
+    let (mut brief, mut shells) = (Used::default(), Used::default());
+    for number in 0..processes {
+        if number % SHELLS == 0 {
+            let arguments = [c"sh", c"-c", c"exit 7"];
+            let pid = execute::spawn(c"/bin/sh", &arguments)?;
+            wait_for(pid, CODE << 8, &mut shells)?;
+        } else {
+            wait_for(execute::spawn(quick, &[quick])?, 0, &mut brief)?;
+        }
+    }
+    Ok((brief, shells))
+}
+
+/// Waits for a child, which has to end so, and adds what it used.
+fn wait_for(pid: i32, expected: i32, used: &mut Used) -> Result<()> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both outlive the call.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+    ensure!(waited == pid, "{pid}: {}", std::io::Error::last_os_error());
+    ensure!(status == expected, "{pid} ended with {status}");
+    // SAFETY: the kernel filled it, and all zero is valid too.
+    let usage = unsafe { usage.assume_init() };
+    let microseconds =
+        |time: libc::timeval| (time.tv_sec * 1_000_000 + time.tv_usec).cast_unsigned();
+    used.user += microseconds(usage.ru_utime);
+    used.system += microseconds(usage.ru_stime);
+    used.processes += 1;
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of some minutes")]
+pub(crate) fn of_short_lives_is_counted() -> Result<()> {
+    let processes = crate::storm::processes()?.next_multiple_of(SPAWNERS * SHELLS);
+    let cgroup = CgroupGuard::new()?;
+    let directory = tempfile::tempdir()?;
+    let place = directory.path().to_str().context("UTF-8")?;
+    let live = Live::start(settings(Some(cgroup.id())))?;
+    let said = workload::run(&cgroup, "use_much", &[place, &processes.to_string()])?;
+    let told = |kind: &str| -> Result<Used> {
+        let [user, system, processes] = [0, 1, 2].map(|part| said[kind][part].as_u64());
+        Ok(Used {
+            user: user.context("a number")?,
+            system: system.context("a number")?,
+            processes: processes.context("a number")?,
+        })
+    };
+    let used = [
+        (BURNER, told("burnt")?),
+        (QUICK, told("brief")?),
+        ("sh", told("shells")?),
+    ];
+    let all = |used: &Used| (used.user + used.system) as f64 / 1e6;
+    let read = live.snapshot_when("what all of them used", |snapshot| {
+        used.iter().all(|(name, used)| {
+            snapshot::seconds(snapshot, Metric::ProcessCpuTime, &named(name)) >= all(used)
+        })
+    })?;
+    for (name, used) in &used {
+        let found = snapshot::seconds(&read, Metric::ProcessCpuTime, &named(name));
+        let ended = snapshot::total(&read, Metric::ProcessExits, &named(name));
+        let left = snapshot::total(&read, Metric::ProcessMemoryUsage, &named(name));
+        say(format_args!(
+            "  {name}: {} processes used {:.6} s as wait4 says, {found:.6} s as we do",
+            used.processes,
+            all(used)
+        ));
+        assert_eq!(ended, i64::try_from(used.processes)?, "{name}");
+        assert_eq!(left, 0, "{name}: memory");
+        // It cuts each of two numbers to microseconds.
+        let cut = 2e-6 * used.processes as f64;
+        assert!(found <= all(used) + cut, "{name}: {found} of {}", all(used));
+    }
+    let coded = [
+        (Attr::ProcessExecutableName, "sh"),
+        (Attr::ProcessExitCode, "7"),
+    ];
+    let shells = i64::try_from(processes / SHELLS)?;
+    assert_eq!(snapshot::total(&read, Metric::ProcessExits, &coded), shells);
+    let user = [named(BURNER)[0], (Attr::CpuMode, "user")];
+    let burnt = snapshot::seconds(&read, Metric::ProcessCpuTime, &user);
+    let said = used[0].1.user as f64 / 1e6;
+    assert!(
+        (burnt - said).abs() <= said * 0.02,
+        "{burnt} of {said} in user mode"
+    );
+    live.ensure_nothing_lost()
+}
+
+fn named(name: &str) -> [(Attr, &str); 1] {
+    [(Attr::ProcessExecutableName, name)]
+}
