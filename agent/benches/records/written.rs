@@ -75,12 +75,12 @@ impl Records {
         self.bytes.extend_from_slice(&COMM);
         append!(self.bytes, 0_u32);
         // No interpreter; the file and the directory it was started in, from the last name to the first.
-        let path: String = file_name
+        let names: Vec<_> = file_name
             .rsplit('/')
-            .map(|name| format!("{name}\0"))
+            .filter(|name| !name.is_empty())
             .collect();
-        let path = path.trim_end_matches("\0\0");
-        let texts = [file_name, "", path, "srv\0", arguments];
+        let path = names.join("\0") + "\0";
+        let texts = [file_name, "", &path, "srv\0", arguments];
         for text in texts {
             append!(self.bytes, u32::try_from(text.len()).expect("short"));
         }

@@ -288,6 +288,13 @@ fn is_not_permitted(error: &(dyn StdError + 'static)) -> bool {
         .any(|io| io.kind() == io::ErrorKind::PermissionDenied)
 }
 
+/// Bytes in a page.
+fn page_size() -> u32 {
+    // SAFETY: a call without pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u32::try_from(size).unwrap_or(4096)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,11 +305,4 @@ mod tests {
         hash.add(b"foobar");
         assert_eq!(hash.0, 0x8594_4171_f739_67e8);
     }
-}
-
-/// Bytes in a page.
-fn page_size() -> u32 {
-    // SAFETY: a call without pointers.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u32::try_from(size).unwrap_or(4096)
 }

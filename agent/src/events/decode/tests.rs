@@ -39,7 +39,7 @@ fn exec_bytes(texts: [&[u8]; 5], claimed: (u32, u32)) -> Vec<u8> {
         bytes.extend(u32::try_from(text.len()).expect("short").to_ne_bytes());
     }
     bytes.extend(claimed.1.to_ne_bytes());
-    texts.iter().for_each(|text| bytes.extend(*text));
+    bytes.extend(texts.concat());
     bytes
 }
 
