@@ -78,20 +78,21 @@ pub(crate) fn use_much(arguments: &[String]) -> Result<Value> {
 
 /// Works for as long as is asked, and says nothing.
 pub(crate) fn burn(_arguments: &[String]) -> Result<Value> {
-    while processor_time() < BURNT {}
+    while processor_time()? < BURNT {}
     Ok(json!({}))
 }
 
 /// What this process used until now.
-fn processor_time() -> Duration {
+fn processor_time() -> Result<Duration> {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `time` outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    ensure!(failed == 0, "{}", std::io::Error::last_os_error());
     let nanoseconds = time.tv_sec * 1_000_000_000 + time.tv_nsec;
-    Duration::from_nanos(nanoseconds.cast_unsigned())
+    Ok(Duration::from_nanos(nanoseconds.cast_unsigned()))
 }
 
 fn spawn_many(quick: &CStr, processes: u64) -> Result<(Used, Used)> {
@@ -174,8 +175,8 @@ pub(crate) fn of_short_lives_is_counted() -> Result<()> {
     ];
     let shells = i64::try_from(processes / SHELLS)?;
     assert_eq!(snapshot::total(&read, Metric::ProcessExits, &coded), shells);
-    let user = [named(BURNER)[0], (Attr::CpuMode, "user")];
-    let burnt = snapshot::seconds(&read, Metric::ProcessCpuTime, &user);
+    let mode = [named(BURNER)[0], (Attr::CpuMode, "user")];
+    let burnt = snapshot::seconds(&read, Metric::ProcessCpuTime, &mode);
     let said = used[0].1.user as f64 / 1e6;
     assert!(
         (burnt - said).abs() <= said * 0.02,

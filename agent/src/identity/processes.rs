@@ -48,6 +48,8 @@ pub struct Process {
     pub network: (u64, u64),
     line: Line,
     used: Used,
+    /// Whether it was there when all were looked at.
+    was_there: bool,
 }
 
 /// What a process may do.
@@ -87,6 +89,7 @@ impl Process {
             network: (0, 0),
             line: Line::default(),
             used: Used::unknown(),
+            was_there: false,
         }
     }
 
@@ -192,6 +195,24 @@ impl ProcessTable {
         let known = self.live_or_ended(id)?;
         let grown = known.used.grow(usage, resident);
         Some((grown, known))
+    }
+
+    /// Live processes that were there when all were looked at before, and are not now. Nobody told of their end.
+    pub fn gone(&mut self, there: &[ProcessId]) -> Vec<ProcessId> {
+        let mut gone: HashMap<ProcessId, ()> = self
+            .processes
+            .iter()
+            .filter(|(_, known)| known.was_there)
+            .map(|(id, _)| (*id, ()))
+            .collect();
+        for id in there {
+            if gone.remove(id).is_none()
+                && let Some(known) = self.processes.get_mut(id)
+            {
+                known.was_there = true;
+            }
+        }
+        gone.into_keys().collect()
     }
 
     /// A connection of a process carried so many more bytes.

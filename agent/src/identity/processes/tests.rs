@@ -239,3 +239,17 @@ fn who_gave_up_being_root_has_gained_all_it_has() {
     check(Some((0, 0b01)), (0, 0b11), 0b10);
     check(Some((1000, 0b11)), (0, 0b11), 0);
 }
+
+#[test]
+fn who_is_not_there_any_more_has_gone() {
+    let (mut table, _) = table(8);
+    for pid in 1..=3 {
+        table.forked(id(pid), id(0), HOST);
+    }
+    assert!(table.gone(&[id(1), id(2)]).is_empty());
+    // The third began after they were looked at.
+    assert_eq!(table.gone(&[id(2)]), [id(1)]);
+    table.exited(id(1));
+    table.exited(id(2));
+    assert!(table.gone(&[]).is_empty());
+}

@@ -51,17 +51,29 @@ impl<S: Source> State<S> {
 
     /// What processes used until now.
     pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) {
+        if usage.is_empty() {
+            // They could not be looked at.
+            return;
+        }
         let now = self.clock.now_unix_nano();
+        let mut there = Vec::with_capacity(usage.len());
         for process in &usage {
             let id = ProcessId {
                 pid: process.pid,
                 start_ns: process.start_ns,
             };
+            there.push(id);
             self.count_used(id, &process.so_far(), process.resident_bytes, now);
         }
-        if !usage.is_empty() {
-            self.note(|| Told::Usage(usage));
+        for id in self.processes.gone(&there) {
+            // The record of its end may wait for its pod.
+            let owner = self.processes.get(id).map(|known| known.owner);
+            if owner.is_some_and(|owner| !self.waiting.awaits_pod(owner)) {
+                self.count_used(id, &Usage::default(), 0, now);
+                self.processes.exited(id);
+            }
         }
+        self.note(|| Told::Usage(usage));
     }
 
     /// Counts what is new of what a process used.
