@@ -26,10 +26,14 @@ impl<S: Source> State<S> {
         self.forget_unmet(event);
         let now = self.clock.unix_nano(event.boot_ns);
         self.aggregator.leave_out(&mut self.store, event, now);
-        // The others only tell how things are.
+        // The others only tell how things are, or once more of an end.
         if !matches!(
             event.body,
-            Body::Found(_) | Body::TcpSnapshot(_) | Body::TcpAttempt(_) | Body::TcpListener(_)
+            Body::Found(_)
+                | Body::Freed(_)
+                | Body::TcpSnapshot(_)
+                | Body::TcpAttempt(_)
+                | Body::TcpListener(_)
         ) {
             self.counters.discard(Discard::PolicyNamespace, 1);
         }
