@@ -53,6 +53,7 @@ mod tcp_odd;
 mod tcp_script;
 mod tcp_states;
 mod udp;
+mod zoo;
 
 use std::{panic, process::ExitCode};
 
