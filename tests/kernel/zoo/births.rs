@@ -42,12 +42,12 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape(
         "clone with CLONE_PARENT",
         clone_parent,
-        "A(R) =0; B(A) of R true[sibling] =0 under R",
+        "A(R) =0; B(A) true[sibling] of R =0 under R",
     ),
     Shape(
         "clone by vfork with CLONE_PARENT",
         |s| by_vfork_parent(s),
-        "A(R) =0; B(A) of R true[vforked] =0 under R",
+        "A(R) =0; B(A) true[vforked] of R =0 under R",
     ),
     Shape(
         "three programs in one process",

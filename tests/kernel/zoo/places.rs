@@ -47,11 +47,15 @@ pub(super) const SHAPES: &[Shape] = &[
         hundred,
         "A(R) true[true] in $TAIL =0",
     ),
-    Shape("a name of 255 bytes", long_name, "A(R) n*15@$D/n*255[n] =0"),
+    Shape(
+        "a name of 255 bytes",
+        long_name,
+        "A(R) n*15@…/$HERE/n*255[n] =0",
+    ),
     Shape(
         "a name of 254 bytes",
         |s| named(s, &"n".repeat(254)),
-        "A(R) n*254@$D/n*254[n] =0",
+        "A(R) n*254@…/$HERE/n*254[n] =0",
     ),
     Shape("a bind mount", bind, "A(R) p@$D/there/p[p] in $D/there =0"),
     Shape("a file that is mounted", bind_file, "A(R) on@$D/on[p] =0"),
@@ -137,6 +141,13 @@ fn hundred(stage: &mut Stage) -> Result<()> {
 
 fn named(stage: &mut Stage, name: &str) -> Result<()> {
     let program = quick(stage, "p")?;
+    let here = stage
+        .directory
+        .file_name()
+        .context("a name")?
+        .to_string_lossy()
+        .into_owned();
+    stage.note("HERE", here);
     fs::rename(program, stage.file(name))?;
     // By its name alone: with more before it it would be cut.
     stage.run_exec(name, &[b"n"]).map(drop)

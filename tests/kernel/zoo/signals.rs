@@ -74,12 +74,12 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape(
         "SIGTERM to the whole group",
         whole_group,
-        "A(R) !SIGTERM by A; B(A) !SIGTERM by A under R; C(A) !SIGTERM by A under R",
+        "A(R) !SIGTERM by A; B(R) !SIGTERM by A; C(R) !SIGTERM by A",
     ),
     Shape(
         "SIGKILL to a process group",
         process_group,
-        "A(R) !SIGKILL by R; B(A) !SIGKILL by R under R",
+        "A(R) !SIGKILL by R; B(R) !SIGKILL by R",
     ),
     Shape(
         "SIGTERM answered with exit 0",
@@ -223,35 +223,48 @@ fn reap_told(stage: &mut Stage, mut pipe: &io::PipeReader, count: usize) -> Resu
     Ok(())
 }
 
+/// Makes the calling process one of this process group; 0 for its own.
+fn enter_group(leader: i32) {
+    // SAFETY: has no memory to get wrong.
+    unsafe { libc::setpgid(0, leader) };
+}
+
 fn whole_group(stage: &mut Stage) -> Result<()> {
-    calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
-    let (told, tell) = io::pipe()?;
-    let leader = stage.start(|| {
-        // SAFETY: has no memory to get wrong.
-        unsafe { libc::setpgid(0, 0) };
-        let others = [stage.ready(|| ()), stage.ready(|| ())];
-        tell_pids(&tell, &others.map(|pid| pid.unwrap_or(-1)));
-        // The others first, so that none of them sees its parent go.
-        i32::from(calls::kill(0, libc::SIGTERM).is_err())
-    })?;
-    stage.reap(leader)?;
-    reap_told(stage, &told, 2)
+    use std::io::Read as _;
+    let (mut told, tell) = io::pipe()?;
+    let number = tell.as_raw_fd();
+    let leader = stage.ready_then(
+        || {
+            enter_group(0);
+            // SAFETY: the parent has it too, and the child does not use it.
+            unsafe { libc::close(number) };
+        },
+        // Once the parent closes the other end.
+        || match told.read(&mut [0]) {
+            Ok(_) => i32::from(calls::kill(0, libc::SIGTERM).is_err()),
+            Err(_) => FAILED,
+        },
+    )?;
+    let mut members = vec![leader];
+    for _ in 0..2 {
+        members.push(stage.ready(|| {
+            enter_group(leader);
+            // SAFETY: as above.
+            unsafe { libc::close(number) };
+        })?);
+    }
+    drop(tell);
+    members
+        .into_iter()
+        .try_for_each(|pid| stage.reap(pid).map(drop))
 }
 
 fn process_group(stage: &mut Stage) -> Result<()> {
-    calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
-    let (told, tell) = io::pipe()?;
-    let leader = stage.ready_then(
-        || {
-            // SAFETY: has no memory to get wrong.
-            unsafe { libc::setpgid(0, 0) };
-            tell_pids(&tell, &[stage.ready(|| ()).unwrap_or(-1)]);
-        },
-        calls::pause,
-    )?;
+    let leader = stage.ready(|| enter_group(0))?;
+    let other = stage.ready(|| enter_group(leader))?;
     calls::kill(-leader, libc::SIGKILL)?;
     stage.reap(leader)?;
-    reap_told(stage, &told, 1)
+    stage.reap(other).map(drop)
 }
 
 extern "C" fn exit_well(_signal: i32) {
