@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`: all threads share one exit code.
-const SIGNAL_GROUP_EXIT: u32 = 0x4;
+pub(crate) const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
 /// Processes whose exit was reported, where the kernel does not say which thread was the last.
 #[map]

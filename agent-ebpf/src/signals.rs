@@ -10,6 +10,7 @@ use aya_ebpf::{
 use wellhead_common::maps::{SignalSeen, Signals};
 
 use crate::{
+    exits::SIGNAL_GROUP_EXIT,
     kernel::{Struct, captured, current_comm, field, offset, prototype, task_cgroup_id},
     oom, state,
 };
@@ -25,8 +26,12 @@ const ASK: u64 = 1 << SIGHUP | 1 << SIGINT | 1 << SIGQUIT | 1 << SIGTERM;
 /// Those that end nobody: SIGCHLD to SIGURG, SIGWINCH; and the two that the C library keeps for itself.
 const HARMLESS: u64 = 0b111_1111 << 17 | 1 << 28 | 1 << 32 | 1 << 33;
 
-/// `TRACE_SIGNAL_DELIVERED` of `include/trace/events/signal.h`: neither ignored nor one too many.
+/// `TRACE_SIGNAL_DELIVERED` and `TRACE_SIGNAL_IGNORED` of `include/trace/events/signal.h`; what is neither is one too many.
 const DELIVERED: u64 = 0;
+const IGNORED: u64 = 1;
+
+/// The last signal (`_NSIG`).
+const LAST: u64 = 64;
 
 /// What stands for no `struct kernel_siginfo` (`include/linux/sched/signal.h`): by whoever runs, by the kernel.
 const NO_INFO: u64 = 0;
@@ -46,10 +51,12 @@ static SIGNALS: LruHashMap<u32, Signals> = LruHashMap::with_max_entries(2048, 0)
 #[btf_tracepoint(function = "signal_generate")]
 pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     let number = context.arg::<u64>(0) & 0xff;
-    // Shifts are by less than 64, and the last signal stands for none.
-    if number > 63
-        || HARMLESS >> number & 1 == 1
-        || context.arg::<u64>(4) as u32 as u64 != DELIVERED
+    let result = context.arg::<u64>(4) as u32 as u64;
+    let asks = is_among(ASK, number);
+    // Who asks a process that does not listen, as the first of a PID namespace without a handler, has asked it too.
+    if number > LAST
+        || is_among(HARMLESS, number)
+        || result != DELIVERED && !(result == IGNORED && asks)
     {
         return 0;
     }
@@ -75,6 +82,10 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     // SAFETY: `task` is a `struct task_struct`.
     let (pid, cgroup_id): (u32, u64) =
         unsafe { (field(task, &offset::TASK_TGID), task_cgroup_id(task)) };
+    // SAFETY: as above.
+    if result == IGNORED && unsafe { is_ending(task) } {
+        return 0;
+    }
     let Some(now) = state::working() else {
         return 0;
     };
@@ -91,8 +102,27 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
         code,
         sender: current_comm(),
     };
-    remember(pid, &seen, ASK >> number & 1 == 1);
+    remember(pid, &seen, asks);
     0
+}
+
+/// Whether a signal is one of a set with a bit for each; the last has none.
+#[inline(always)]
+fn is_among(set: u64, number: u64) -> bool {
+    number < LAST && set >> number & 1 == 1
+}
+
+/// Whether it is decided how a process ends: what comes then is ignored, and nobody asked for it.
+///
+/// # Safety
+/// `task` must be a `struct task_struct`.
+#[inline(always)]
+unsafe fn is_ending(task: Struct) -> bool {
+    // SAFETY: field types are checked by the verifier.
+    unsafe {
+        let signal: Struct = field(task, &offset::TASK_SIGNAL);
+        field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0
+    }
 }
 
 #[inline(always)]

@@ -21,7 +21,7 @@ use wellhead_tests::{
     execute, workload,
 };
 
-const LONG: usize = 1_000;
+const LONG: usize = 5_000;
 
 pub(crate) fn all(directory: &[String]) -> Result<Value> {
     let directory = Path::new(directory.first().context("where?")?);

@@ -8,7 +8,7 @@ use crate::{
     hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
     many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
     program_stats, recorded, resized, resolver, restart, services, sock_diag, socket_owner, spill,
-    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp, usage,
+    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp, usage, zoo,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -16,6 +16,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("processes", processes::many),
     ("endings", endings::all),
     ("executions", executions::all),
+    ("zoo", zoo::all),
+    ("act", zoo::act),
     ("tcp_close", tcp_script::run),
     ("tcp_odd", tcp_odd::all),
     ("connections", connections::many),
@@ -83,6 +85,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         "executions_are_told_as_called",
         executions::are_told_as_called,
     ),
+    ("zoo_is_told_exactly", zoo::is_told_exactly),
+    ("zoo_knows_elders", zoo::knows_elders),
     ("tcp_close_from_client", || tcp_closes::check("client")),
     ("tcp_close_from_server", || tcp_closes::check("server")),
     ("tcp_close_simultaneous", || {

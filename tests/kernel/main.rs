@@ -54,6 +54,7 @@ mod tcp_script;
 mod tcp_states;
 mod udp;
 mod usage;
+mod zoo;
 
 use std::{panic, process::ExitCode};
 

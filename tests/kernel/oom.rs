@@ -1,13 +1,15 @@
 //! Processes that the kernel kills for memory.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::ExitStatusExt as _,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wellhead::identity::scan::find_mount;
 use wellhead::telemetry::catalogue::{Attr, Metric};
@@ -43,14 +45,18 @@ pub(crate) fn names_its_victim() -> Result<()> {
             return Ok(());
         }
     };
+    let kills = kills_of(&cgroup)?;
+    let log = KernelLog::open();
     let live = Live::start(settings(Some(cgroup.id())))?;
+    let events = live.collect_events(&["process.oom_kill"])?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--workload", "eat_memory"]);
     match &limited {
         Some(version_1) => workload::enter(&mut command, &[&cgroup, version_1])?,
         None => workload::enter(&mut command, &[&cgroup])?,
     }
-    let status = command.status()?;
+    let mut victim = command.spawn()?;
+    let status = victim.wait()?;
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
 
     let name = workload::own_name()?;
@@ -68,7 +74,103 @@ pub(crate) fn names_its_victim() -> Result<()> {
     assert_eq!(slice(&read), Some(("wellhead.slice".to_owned(), 1)));
     let killed = [having[0], (Attr::ProcessSignal, "SIGKILL")];
     assert_eq!(snapshot::total(&read, Metric::ProcessExits, &killed), 1);
-    live.ensure_nothing_lost()
+    live.ensure_nothing_lost()?;
+    // Of the version 2 hierarchy it is known where the limit is.
+    assert_eq!(kills_of(&cgroup)?, kills.map(|before| before + 1));
+    let told = live.told(events)?;
+    let [event] = &told[..] else {
+        anyhow::bail!("{} events", told.len());
+    };
+    check_event(event, victim.id(), &name)?;
+    match log.and_then(|log| log.told_of(victim.id())) {
+        Some(line) => check_figures(event, &line),
+        None => {
+            require::say("note: the kernel's log tells nothing, so the figures were not compared");
+            Ok(())
+        }
+    }
+}
+
+fn check_event(event: &Value, pid: u32, name: &OsStr) -> Result<()> {
+    assert_eq!(event["process.pid"], pid, "{event}");
+    assert_eq!(event["process.executable.name"], *name.to_string_lossy());
+    let figure = |key: &str| {
+        event[key]
+            .as_u64()
+            .with_context(|| format!("{key}: {event}"))
+    };
+    let limit: u64 = LIMIT.parse()?;
+    assert_eq!(figure("wellhead.oom.limit")?, limit);
+    assert_eq!(event["wellhead.oom.scope"], "cgroup");
+    let charged = figure("wellhead.oom.usage")?;
+    ensure!((limit / 100 * 99..=limit).contains(&charged), "{event}");
+    let own = figure("wellhead.process.memory.anonymous")?;
+    ensure!((limit / 2..=limit).contains(&own), "{event}");
+    figure("wellhead.process.memory.file")?;
+    figure("wellhead.process.memory.shared")?;
+    Ok(())
+}
+
+/// The kernel looks at the victim's memory at the same time as the programs.
+fn check_figures(event: &Value, line: &str) -> Result<()> {
+    for (key, word) in [
+        ("wellhead.process.memory.anonymous", "anon-rss:"),
+        ("wellhead.process.memory.file", "file-rss:"),
+        ("wellhead.process.memory.shared", "shmem-rss:"),
+    ] {
+        let after = line
+            .split(word)
+            .nth(1)
+            .with_context(|| format!("{word} in {line}"))?;
+        let (figure, _) = after.split_once("kB").context("a unit")?;
+        let logged = figure.parse::<u64>()? << 10;
+        assert_eq!(event[key], logged, "{key}: the kernel logs {line}");
+    }
+    Ok(())
+}
+
+/// How often the kernel has killed in a cgroup; `None` where its memory is another hierarchy's.
+fn kills_of(cgroup: &CgroupGuard) -> Result<Option<u64>> {
+    let Ok(events) = fs::read_to_string(cgroup.path().join("memory.events")) else {
+        return Ok(None);
+    };
+    let kills = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    Ok(Some(kills.context("oom_kill")?.parse()?))
+}
+
+/// What the kernel logs from now on.
+struct KernelLog(fs::File);
+
+impl KernelLog {
+    fn open() -> Option<Self> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut file = options.open("/dev/kmsg").ok()?;
+        file.seek(SeekFrom::End(0)).ok()?;
+        Some(Self(file))
+    }
+
+    /// The line of who was killed.
+    fn told_of(mut self, pid: u32) -> Option<String> {
+        let wanted = format!("Killed process {pid} ");
+        // One read is one line; one that was overwritten meanwhile is an error, and so is the end.
+        for _ in 0..10_000 {
+            let mut line = vec![0; 8 << 10];
+            match self.0.read(&mut line) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&line[..length]).into_owned();
+                    if text.contains(&wanted) {
+                        return Some(text);
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
 }
 
 /// Limits the memory of the cgroup, or makes a limited version 1 cgroup to be entered besides it.

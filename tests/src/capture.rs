@@ -23,6 +23,7 @@ use wellhead::daemon::{
 };
 use wellhead::events::{Event, decode};
 use wellhead::export::live::{Asked, EventFilter, Subscription};
+use wellhead::export::otlp::Queue;
 use wellhead::identity::scan::find_mount;
 use wellhead::identity::{PodUpdate, kube::KubeStatus};
 use wellhead::kernel::{
@@ -30,7 +31,7 @@ use wellhead::kernel::{
 };
 use wellhead::recording::Recorder;
 use wellhead::supervised::Tasks;
-use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot};
+use wellhead::telemetry::{handle::SnapshotHandle, snapshot::Snapshot, span::FinishedSpan};
 
 /// How often the kernel did not run a program, in all readers that are gone.
 static SKIPPED_RUNS: AtomicU64 = AtomicU64::new(0);
@@ -209,7 +210,21 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
     ) -> Result<Self> {
-        Self::launch(&Config::default(), probes, change, (None, None))
+        Self::launch(&Config::default(), probes, change, (None, None), None)
+    }
+
+    /// As [`Self::start`], with spans of processes.
+    ///
+    /// # Errors
+    /// Nothing can be attached.
+    pub fn start_with_spans(probes: ProbeSettings) -> Result<(Self, Queue<FinishedSpan>)> {
+        const ROOM: usize = 16 << 20;
+        let counters = Arc::new(Counters::default());
+        let spans = Queue::new(ROOM, counters, Arc::new(ExportStats::default()));
+        let mut config = Config::default();
+        config.traces.process = wellhead::config::Toggle::On;
+        let live = Self::launch(&config, probes, |_| {}, (None, None), Some(spans.clone()))?;
+        Ok((live, spans))
     }
 
     /// As [`Self::start`], on the node of a cluster whose pods the caller tells of.
@@ -235,6 +250,7 @@ impl Live {
             probes,
             change,
             (Some(PodInput { updates, status }), None),
+            None,
         )?;
         Ok((live, pods))
     }
@@ -251,7 +267,13 @@ impl Live {
         let (pods, updates) = mpsc::channel(1);
         let (_, status) = watch::channel(KubeStatus::default());
         let pod_input = PodInput { updates, status };
-        let live = Self::launch(config, probes, |_| {}, (Some(pod_input), Some(recorder)))?;
+        let live = Self::launch(
+            config,
+            probes,
+            |_| {},
+            (Some(pod_input), Some(recorder)),
+            None,
+        )?;
         Ok((live, pods))
     }
 
@@ -260,6 +282,7 @@ impl Live {
         probes: ProbeSettings,
         change: impl FnOnce(&mut PipelineSettings),
         (pods, recorder): (Option<PodInput>, Option<Recorder>),
+        spans: Option<Queue<FinishedSpan>>,
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -281,7 +304,7 @@ impl Live {
             facts: None,
             cluster: None,
             cluster_watches: None,
-            spans: None,
+            spans,
             logs: None,
             exports: Arc::new(ExportStats::default()),
             recorder,

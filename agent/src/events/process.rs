@@ -1,5 +1,8 @@
 //! What happens to processes.
 
+use std::borrow::Cow;
+
+use super::text::executable_name;
 use wellhead_common::maps::Signals;
 use wellhead_common::record::{STATUS_UNKNOWN, Usage};
 
@@ -88,6 +91,26 @@ pub struct Exec<'a> {
     pub arguments_truncated: bool,
     /// The arguments could not be read.
     pub arguments_unreadable: bool,
+}
+
+impl Exec<'_> {
+    /// The name the program was called by. One that was executed by a descriptor was called by none: it has that of its file.
+    pub fn name(&self) -> Cow<'_, str> {
+        let mut names = self.executable.names.split(|byte| *byte == 0);
+        match names.next().filter(|own| !own.is_empty()) {
+            Some(own) if is_descriptor(self.file_name) => String::from_utf8_lossy(own),
+            _ => executable_name(self.file_name, self.file_name_truncated, self.comm),
+        }
+    }
+}
+
+/// Whether a path is that of a descriptor: `/dev/fd/N`, as the kernel writes it for `fexecve(3)`, or a link of `/proc`.
+fn is_descriptor(path: &[u8]) -> bool {
+    let mut names = path.rsplit(|byte| *byte == b'/');
+    let number = names.next().unwrap_or_default();
+    let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    let is_there = path.starts_with(b"/dev/") || path.starts_with(b"/proc/");
+    is_number && is_there && names.next() == Some(b"fd")
 }
 
 /// A path as the kernel has it: from its last name to the first.
@@ -216,6 +239,28 @@ pub struct HitLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_are_no_names() {
+        let check = |file_name: &str, names: &[u8], expected| {
+            let exec = Exec {
+                file_name: file_name.as_bytes(),
+                executable: PathNames {
+                    names,
+                    is_cut: false,
+                },
+                comm: b"comm",
+                ..Exec::default()
+            };
+            assert_eq!(exec.name(), expected, "{file_name}");
+        };
+        check("/bin/sh", b"dash\0bin\0", "sh");
+        check("/dev/fd/7", b"app\0bin\0", "app");
+        check("/proc/self/fd/12", b"memfd:app\0", "memfd:app");
+        check("/dev/fd/7", b"", "7");
+        check("/dev/fd/7/app", b"x\0", "app");
+        check("/srv/fd/7", b"x\0", "7");
+    }
 
     #[test]
     fn paths_begin_at_the_root() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::events::{Exec, executable_name};
+use crate::events::Exec;
 use crate::hash::HashMap;
 
 /// Beyond so many it begins anew: a node executes a few hundred.
@@ -51,9 +51,8 @@ impl Programs {
 }
 
 fn program(exec: &Exec<'_>) -> Program {
-    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
     Program {
-        name: name.into(),
+        name: exec.name().into(),
         path: executable_path(exec).into(),
     }
 }

@@ -53,7 +53,7 @@ struct Shared<T> {
 
 impl<T: Finished> Queue<T> {
     /// For about `limit` bytes, one item at least.
-    pub(crate) fn new(limit: usize, counters: Arc<Counters>, stats: Arc<ExportStats>) -> Self {
+    pub fn new(limit: usize, counters: Arc<Counters>, stats: Arc<ExportStats>) -> Self {
         Self(Arc::new(Shared {
             items: SegQueue::new(),
             weight: AtomicUsize::new(0),
@@ -91,6 +91,11 @@ impl<T: Finished> Queue<T> {
     /// About how many bytes of memory what is in it takes.
     pub fn bytes(&self) -> usize {
         self.0.weight.load(Ordering::Relaxed)
+    }
+
+    /// Everything that is in it, for tests.
+    pub fn take_all(&self) -> Vec<T> {
+        std::iter::from_fn(|| self.pop()).collect()
     }
 
     /// Up to [`BATCH`] of the oldest items.

@@ -23,9 +23,7 @@ pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
 pub(super) fn executed(store: &mut Store, occurrence: &Occurrence<'_>, exec: &Exec<'_>) {
     let known = occurrence.process;
     let name = known.and_then(|process| process.executable.clone());
-    let name = name.unwrap_or_else(|| {
-        executable_name(exec.file_name, exec.file_name_truncated, exec.comm).into()
-    });
+    let name = name.unwrap_or_else(|| exec.name().into());
     let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name))]);
     let Occurrence {
         owner, unix_nano, ..

@@ -19,7 +19,7 @@ pub(super) fn executed(
     arguments: Arguments,
 ) -> Attributes {
     let known = occurrence.process;
-    let name = executable_name(exec.file_name, exec.file_name_truncated, exec.comm);
+    let name = exec.name();
     let path = known.and_then(|process| process.path.clone());
     let path = path.unwrap_or_else(|| executable_path(exec).into());
     let mut attributes = vec![("process.pid", number(exec.process.pid))];
