@@ -17,7 +17,7 @@ const INTRODUCTION: &str = "\
 
 (shortened). `resource` says whom the event belongs to, with the same attributes as the OTLP Resource of that container:
 [identity.md](identity.md). `--kind` takes a name whole (`wellhead.tcp.close`), without its first part (`tcp.close`) or
-the last part alone (`close`).
+the last part alone (`close`): of several kinds that end in it, the first below.
 
 With [`events.export`](configuration.md#events) they are exported over OTLP too, all of them or some kinds: as log records with the
 event's name as `event_name`, its severity, the same attributes and no body.

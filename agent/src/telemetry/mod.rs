@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod arguments;
 pub mod catalogue;
+pub mod container_events;
 pub mod event_reference;
 mod failure;
 pub mod handle;

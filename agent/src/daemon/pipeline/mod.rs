@@ -8,6 +8,7 @@ mod crossed;
 mod host_addresses;
 mod invariants;
 mod live;
+mod lives;
 mod marks;
 mod memory;
 mod outbox;

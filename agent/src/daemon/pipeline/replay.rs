@@ -295,3 +295,10 @@ impl Replay {
         drop(reply.send(self.state.read(told.as_deref())));
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
+mod container_tests;

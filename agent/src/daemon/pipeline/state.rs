@@ -1,6 +1,7 @@
 //! What the pipeline owns, and what it does with each record.
 
 mod admit;
+mod containers;
 mod dns;
 mod losses;
 mod memory;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use super::about::About;
 use super::crossed::Crossed;
 use super::invariants::Invariants;
+use super::lives::Lives;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::pressure::Pressure;
@@ -57,6 +59,7 @@ pub(super) struct State<S> {
     about: About<S>,
     identity: Identity,
     processes: ProcessTable,
+    lives: Lives,
     programs: Programs,
     aggregator: Aggregator,
     lookups: Lookups,
@@ -120,6 +123,7 @@ impl<S: Source> State<S> {
             own,
             about,
             identity,
+            lives: Lives::new(settings.cgroups, settings.waiting_items, &counters),
             programs: Programs::default(),
             processes: ProcessTable::new(settings.processes, Arc::clone(&counters)),
             aggregator: Aggregator::new(settings.connections),
@@ -285,11 +289,11 @@ impl<S: Source> State<S> {
     fn learn_cgroup(&mut self, event: &Event<'_>) {
         let (id, at) = (event.cgroup_id, event.boot_ns);
         match &event.body {
-            Body::CgroupMade(cgroup) => self.cgroup_seen(id, cgroup.path, at),
-            Body::CgroupRemoved(_) => self.identity.cgroup_removed(id, at),
+            Body::CgroupMade(cgroup) => self.cgroup_made(id, cgroup.path, at),
+            Body::CgroupRemoved(_) => self.cgroup_removed(id, at),
             // Usually known; if its making was lost, this tells of it.
             Body::CgroupEntered(cgroup) if self.identity.owner_of_cgroup(id).is_none() => {
-                self.cgroup_seen(id, cgroup.path, at);
+                self.cgroup_entered(id, cgroup.path, at);
             }
             _ => {}
         }
@@ -388,6 +392,7 @@ impl<S: Source> State<S> {
 
     /// Keeps the process table; returns what was known of a process that ended.
     fn follow_process(&mut self, event: &Event<'_>, owner: OwnerId) -> Option<Process> {
+        self.follow_container(event, owner);
         match &event.body {
             Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
             Body::Exec(exec) => self.follow_exec(exec, event.boot_ns, owner),
@@ -483,6 +488,7 @@ impl<S: Source> State<S> {
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());
         in_use.extend(self.aggregator.owners());
+        in_use.extend(self.expire_containers());
         let (store, now) = (&self.store, self.clock.now());
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
         self.identity.retain_owners(is_used, now);

@@ -177,6 +177,8 @@ metrics! {
     ProcessDuration = "wellhead.process.duration", Histogram Float "s", plain [ProcessExecutableName], LIFETIME;
     /// Processes the kernel killed for lack of memory.
     ProcessOomKills = "wellhead.process.oom_kills", Counter Int "{process}", plain [ProcessExecutableName];
+    /// Containers that ended: their main process did, or their cgroup was removed. Of a pod's, counted for the pod.
+    ContainerExits = "wellhead.container.exits", Counter Int "{container}", plain [K8sContainerName, ProcessExitCode, ContainerOomKilled, ProcessSignal];
     /// Kernel records read.
     AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
     /// Items discarded, by where and why.
