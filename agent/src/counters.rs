@@ -123,7 +123,7 @@ discards! {
     DecodeBadValue = Decode / "bad_value",
     /// The event's cgroup is not known; it is counted for the node instead of its workload.
     IdentityUnknownCgroup = Identity / "unknown_cgroup",
-    /// A table of cgroups, processes or pods was full; its oldest entry made room.
+    /// A table of cgroups, processes, containers or pods was full; its oldest entry made room.
     IdentityTableFull = Identity / "table_full",
     /// There is no room for another pod, Service, endpoint or node of the cluster: connections with it name its address only.
     IdentityClusterFull = Identity / "cluster_full",

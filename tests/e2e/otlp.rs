@@ -43,6 +43,7 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.process.exits", "{process}", Kind::Counter),
     ("wellhead.process.duration", "s", Kind::Histogram),
     ("wellhead.process.oom_kills", "{process}", Kind::Counter),
+    ("wellhead.container.exits", "{container}", Kind::Counter),
     ("wellhead.agent.records", "{record}", Kind::Counter),
     (
         "wellhead.agent.conntrack.lookups",

@@ -4,11 +4,12 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    bulk, classic, collisions, connections, conntrack, delays, dns, endings, executions, failures,
-    hanging, heartbeat, invariants, ladder, left_out, live, lost_ends, lost_handshakes, lost_opens,
-    many_live, missed_ends, missed_none, nested, oom, passive, pid_namespaces, pods, processes,
-    program_stats, recorded, resized, resolver, restart, services, sock_diag, socket_owner, spill,
-    storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp, usage, zoo,
+    bulk, classic, collisions, connections, conntrack, containers, delays, dns, endings,
+    executions, failures, hanging, heartbeat, invariants, ladder, left_out, live, lost_ends,
+    lost_handshakes, lost_opens, many_live, missed_ends, missed_none, nested, oom, passive,
+    pid_namespaces, pods, processes, program_stats, recorded, resized, resolver, restart, services,
+    sock_diag, socket_owner, spill, storm, tcp_closes, tcp_health, tcp_odd, tcp_script, udp, usage,
+    zoo,
 };
 
 /// What the test program does when it is asked to be a workload.
@@ -25,6 +26,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("attempt_and_wait", failures::attempt_and_wait),
     ("socket_owner", socket_owner::hand_over),
     ("sleep", pods::sleep),
+    ("become", containers::become_program),
     ("storm", storm::spawn),
     ("use_much", usage::use_much),
     ("burn", usage::burn),
@@ -181,6 +183,11 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pods_of_short_life", pods::of_short_life),
     ("pods_nobody_tells_of", pods::of_an_unknown_pod),
     ("pods_left_out_while_they_run", left_out::while_it_runs),
+    ("containers_start_and_end", containers::start_and_end),
+    (
+        "containers_killed_for_memory",
+        containers::killed_for_memory,
+    ),
     ("v1_ids_do_not_collide", collisions::of_hierarchies),
     (
         "recording_replays_to_the_same",

@@ -132,6 +132,7 @@ pub(crate) fn pod(container: &Container) -> PodInfo {
         finished: false,
         node_name: None,
         start_time: None,
+        ready_since: None,
         owners: Vec::new(),
         workload: Arc::new(workload),
         containers: vec![ContainerInfo {

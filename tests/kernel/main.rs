@@ -10,6 +10,7 @@ mod classic;
 mod collisions;
 mod connections;
 mod conntrack;
+mod containers;
 mod delays;
 mod dns;
 mod endings;

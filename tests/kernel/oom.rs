@@ -174,7 +174,7 @@ impl KernelLog {
 }
 
 /// Limits the memory of the cgroup, or makes a limited version 1 cgroup to be entered besides it.
-fn limit(cgroup: &CgroupGuard) -> Result<Option<CgroupGuard>> {
+pub(crate) fn limit(cgroup: &CgroupGuard) -> Result<Option<CgroupGuard>> {
     if let Some(memory) = own_version_1_memory()? {
         let limited = CgroupGuard::below(&memory, &unique_name())?;
         limited.write("memory.limit_in_bytes", LIMIT)?;

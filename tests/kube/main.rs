@@ -10,6 +10,8 @@ mod backends;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod crash_loop;
+#[cfg(test)]
 mod left_out;
 #[cfg(test)]
 mod names;
@@ -83,6 +85,7 @@ const TESTS: &[(&str, Test)] = &[
         "agent_leaves_namespaces_out",
         left_out::nothing_is_told_of_them,
     ),
+    ("agent_tells_a_crash_loop", crash_loop::is_told),
     ("agent_tells_backends_apart", backends::are_told_apart),
     ("agent_with_least_privilege", names::with_least_privilege),
     ("agent_told_over_mutual_tls", resolver_tls::names_both_ends),

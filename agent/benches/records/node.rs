@@ -82,6 +82,7 @@ fn pod(number: u16) -> PodInfo {
         finished: false,
         node_name: Some("node-a".into()),
         start_time: None,
+        ready_since: None,
         owners: Vec::new(),
         workload: workload(format!("checkout-{}", number % 50)),
         containers: vec![ContainerInfo {

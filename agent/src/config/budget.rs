@@ -10,8 +10,8 @@
 //! | peers of datagrams, reasons for drops, dropped handshakes (kernel maps) | 8 192 and 1 024 of ~192 bytes, 4 096 of ~96 | 2 MiB |
 //! | open connections and their flows | 65 536 of ~112 bytes + 8 192 of ~640 bytes | 12 MiB |
 //! | processes | 32 768 of ~256 bytes | 8 MiB |
-//! | cgroups | 8 192 of ~512 bytes | 4 MiB |
-//! | pods | 1 024 of ~2 KiB | 2 MiB |
+//! | cgroups, and the lives of containers in them | 8 192 of ~512 bytes | 4 MiB |
+//! | pods | 1 024 of ~2 300 bytes | 2 MiB |
 //! | containers, sandboxes, pods' slices, services of the host | 8 192 of ~1.3 KiB, most of it the Resource | 10 MiB |
 //! | labels and annotations of pods, if asked for | 2 048 pods of 4 KiB | 8 MiB |
 //! | what has an address in the cluster, if told of | 55 296 of ~320 bytes, with two addresses ~490 | 26 MiB |
@@ -53,7 +53,7 @@ pub enum Component {
     Connections,
     /// The process table.
     Processes,
-    /// The cgroup table.
+    /// The cgroup table, and that of containers.
     Cgroups,
     /// Pods of this node.
     Pods,
@@ -109,7 +109,7 @@ impl Component {
             Self::KernelMaps | Self::Connections => 192,
             Self::Processes => 256,
             Self::Cgroups => 512,
-            Self::Pods => 2 << 10,
+            Self::Pods => 2_300,
             Self::Owners => 1_331,
             Self::Cluster => 490,
             Self::Series => 1 << 10,

@@ -55,6 +55,12 @@ event_kinds! {
     ProcessExit = "process.exit",
     /// `wellhead.process.oom_kill`
     ProcessOomKill = "process.oom_kill",
+    /// `wellhead.container.start`
+    ContainerStart = "container.start",
+    /// `wellhead.container.exit`
+    ContainerExit = "container.exit",
+    /// `wellhead.container.crash_loop`
+    ContainerCrashLoop = "container.crash_loop",
     /// `wellhead.tcp.connect`
     TcpConnect = "tcp.connect",
     /// `wellhead.tcp.accept`

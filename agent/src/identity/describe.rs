@@ -138,7 +138,7 @@ impl Describer {
         self.pod_attributes(&mut draft, pod);
         draft.set_some(self.keys.get("container.id"), container_id);
         if let Some(container) = container {
-            self.container_attributes(&mut draft, container);
+            self.container_attributes(&mut draft, container, container_id);
         }
         draft.label("k8s_namespace_name", &pod.namespace);
         draft.label("k8s_pod_name", &pod.name);
@@ -187,13 +187,24 @@ impl Describer {
         }
     }
 
-    fn container_attributes(&mut self, draft: &mut Draft, container: &ContainerInfo) {
+    fn container_attributes(
+        &mut self,
+        draft: &mut Draft,
+        container: &ContainerInfo,
+        id: Option<&Arc<str>>,
+    ) {
         draft.set_text(self.keys.get("k8s.container.name"), &container.name);
         draft.set_text(self.keys.get("container.image.name"), &container.image.name);
         if let Some(tag) = &container.image.tag {
             draft.set(
                 self.keys.get("container.image.tags"),
                 Value::List([Arc::clone(tag)].into()),
+            );
+        }
+        if let Some(digest) = id.and_then(|id| container.digest_of(id)) {
+            draft.set(
+                self.keys.get("container.image.repo_digests"),
+                Value::List([Arc::clone(digest)].into()),
             );
         }
         draft.label("k8s_container_name", &container.name);

@@ -1,5 +1,6 @@
 //! The one owner of all identity state.
 
+mod containers;
 mod met;
 mod namespace;
 
@@ -8,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::containers::ContainerOf;
 use super::OwnerId;
 use super::cgroup_path::{self, CgroupOwner};
 use super::cgroups::CgroupTable;
@@ -261,10 +263,15 @@ impl Identity {
         let age = now.saturating_sub(owner.first_seen);
         let known = self.known(&whose);
         let (pod, depth) = (known.pod.map(Arc::clone), known.depth());
+        // What its pod says of a container that has ended is of its successor.
+        let is_past = known.container.is_some_and(|container| match &whose {
+            CgroupOwner::Container { id, .. } => !container.is_present_run(id),
+            CgroupOwner::Pod { .. } | CgroupOwner::Host { .. } => false,
+        });
         let index = id.0 as usize;
         if let Some(Some(written)) = self.written.get(index) {
             // What was known stays true when it is forgotten: a pod that is long gone, a container its pod lists no more.
-            let is_forgotten = depth < written.depth;
+            let is_forgotten = depth < written.depth || (is_past && depth == written.depth);
             if is_forgotten || same_pod(written.pod.as_ref(), pod.as_ref()) {
                 return Resolution::Ready(Arc::clone(&written.resource));
             }

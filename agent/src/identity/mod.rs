@@ -6,6 +6,8 @@
 pub mod cgroup_path;
 pub mod cgroups;
 pub mod cluster;
+mod container_status;
+pub mod containers;
 mod describe;
 mod facade;
 mod facts;
@@ -34,7 +36,9 @@ mod workload;
 mod workloads;
 
 pub use self::cgroup_path::{CgroupOwner, Runtime};
-pub use self::facade::{Identity, IdentitySizes};
+pub use self::container_status::{ContainerStatus, Terminated};
+pub use self::containers::Which;
+pub use self::facade::{ContainerOf, Identity, IdentitySizes};
 pub use self::facts::NodeFacts;
 pub use self::far_ends::{FarEnd, PeerKey};
 pub use self::glob::Glob;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cluster::{Address, ClusterObject, ClusterUpdate, ObjectKind};
+use super::container_status::ContainerStatus;
 use super::free_attributes::{MOST, ROOM, beginning, is_free};
 use super::image::ImageRef;
 use super::pods::PodUpdate;
@@ -33,6 +34,9 @@ pub struct PodInfo {
     pub node_name: Option<Arc<str>>,
     /// `status.startTime`.
     pub start_time: Option<Timestamp>,
+    /// `lastTransitionTime` of its condition `Ready`, while that is true.
+    #[serde(default)]
+    pub ready_since: Option<Timestamp>,
     /// Its owners, nearest first; empty for a pod of its own.
     pub owners: Vec<ObjectName>,
     /// The farthest owner, or the pod itself.
@@ -89,6 +93,12 @@ pub struct ContainerInfo {
     pub image: ImageRef,
     /// What its environment tells its own OpenTelemetry SDK.
     pub env: ServiceEnv,
+    /// `<image>@<algorithm>:<digest>` of what its present run was started from, where the runtime has it from a registry.
+    #[serde(default)]
+    pub image_digest: Option<Arc<str>>,
+    /// How its runs go.
+    #[serde(default)]
+    pub status: ContainerStatus,
 }
 
 /// `OTEL_SERVICE_NAME`, and what `OTEL_RESOURCE_ATTRIBUTES` says.

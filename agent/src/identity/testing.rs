@@ -17,6 +17,7 @@ pub(super) fn pod(namespace: &str, name: &str) -> PodInfo {
         finished: false,
         node_name: None,
         start_time: None,
+        ready_since: None,
         owners: Vec::new(),
         workload: Arc::new(Workload {
             namespace: namespace.into(),

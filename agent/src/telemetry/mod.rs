@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod arguments;
 mod capabilities;
 pub mod catalogue;
+pub mod container_events;
 pub mod event_reference;
 mod failure;
 pub mod handle;

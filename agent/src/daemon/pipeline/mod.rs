@@ -9,6 +9,7 @@ mod departing;
 mod host_addresses;
 mod invariants;
 mod live;
+mod lives;
 mod marks;
 mod memory;
 mod outbox;

@@ -297,4 +297,10 @@ impl Replay {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_raw_string_hashes,
+    reason = "expect-test writes its strings so"
+)]
+mod container_tests;
+#[cfg(test)]
 mod tests;

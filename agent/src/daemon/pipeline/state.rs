@@ -1,6 +1,7 @@
 //! What the pipeline owns, and what it does with each record.
 
 mod admit;
+mod containers;
 mod deliver;
 mod dns;
 mod losses;
@@ -19,6 +20,7 @@ use super::about::About;
 use super::crossed::Crossed;
 use super::departing::Departing;
 use super::invariants::Invariants;
+use super::lives::Lives;
 use super::outbox::{Item, Outbox};
 use super::own::OwnProcess;
 use super::pressure::Pressure;
@@ -63,6 +65,7 @@ pub(super) struct State<S> {
     identity: Identity,
     processes: ProcessTable,
     departing: Departing,
+    lives: Lives,
     programs: Programs,
     aggregator: Aggregator,
     lookups: Lookups,
@@ -127,6 +130,7 @@ impl<S: Source> State<S> {
             own,
             about,
             identity,
+            lives: Lives::new(settings.cgroups, settings.waiting_items, &counters),
             programs: Programs::default(),
             processes: ProcessTable::new(settings.processes, clock.now(), Arc::clone(&counters)),
             departing: Departing::new(settings.processes / DEPARTING_SHARE),
@@ -296,11 +300,11 @@ impl<S: Source> State<S> {
     fn learn_cgroup(&mut self, event: &Event<'_>) {
         let (id, at) = (event.cgroup_id, event.boot_ns);
         match &event.body {
-            Body::CgroupMade(cgroup) => self.cgroup_seen(id, cgroup.path, at),
-            Body::CgroupRemoved(_) => self.identity.cgroup_removed(id, at),
+            Body::CgroupMade(cgroup) => self.cgroup_made(id, cgroup.path, at),
+            Body::CgroupRemoved(_) => self.cgroup_removed(id, at),
             // Usually known; if its making was lost, this tells of it.
             Body::CgroupEntered(cgroup) if self.identity.owner_of_cgroup(id).is_none() => {
-                self.cgroup_seen(id, cgroup.path, at);
+                self.cgroup_entered(id, cgroup.path, at);
             }
             _ => {}
         }
@@ -402,6 +406,7 @@ impl<S: Source> State<S> {
         in_use.extend(self.outbox.owners());
         in_use.extend(self.departing.owners());
         in_use.extend(self.aggregator.owners());
+        in_use.extend(self.expire_containers());
         let (store, now) = (&self.store, self.clock.now());
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
         self.identity.retain_owners(is_used, now);

@@ -38,13 +38,14 @@ Where names and values depart from OpenTelemetry's conventions on purpose is lis
 ";
 
 /// Tables of metrics, and how the names in each begin.
-const GROUPS: [(&str, &str); 8] = [
+const GROUPS: [(&str, &str); 9] = [
     ("TCP", "wellhead.tcp."),
     ("UDP", "wellhead.udp."),
     ("DNS", "dns."),
     ("Dropped packets", "wellhead.packet."),
     ("Processes", "wellhead.process."),
     ("What processes use", "process."),
+    ("Containers", "wellhead.container."),
     ("The agent itself", "wellhead.agent."),
     ("The resolver", "wellhead.resolver."),
 ];

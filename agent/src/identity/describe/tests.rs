@@ -54,6 +54,7 @@ fn web() -> PodInfo {
 fn app() -> ContainerInfo {
     ContainerInfo {
         image: ImageRef::parse("r:5000/web:7"),
+        image_digest: Some("r:5000/web@sha256:11".into()),
         ..container("app", "c1")
     }
 }
@@ -79,6 +80,7 @@ fn a_container_of_a_pod() {
             k8s.container.name = "app"
             container.image.name = "r:5000/web"
             container.image.tags = "7"
+            container.image.repo_digests = "r:5000/web@sha256:11"
             host.name = "node-a"
             telemetry.distro.name = "wellhead"
             telemetry.distro.version = "(version)"

@@ -1,5 +1,7 @@
 //! A pod as the watch reads it: only the fields identity needs are ever allocated.
 
+mod container_status;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
 
+use self::container_status::SlimContainerStatus;
 use super::allow_list::AllowList;
 use super::resource_annotations::resource_annotations;
 use crate::identity::cluster::ObjectKind;
@@ -73,37 +76,27 @@ struct Status {
     #[serde(rename = "podIPs")]
     pod_ips: Option<Vec<PodIp>>,
     start_time: Option<Timestamp>,
-    init_container_statuses: Option<Vec<ContainerStatus>>,
-    container_statuses: Option<Vec<ContainerStatus>>,
-    ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
+    conditions: Option<Vec<Condition>>,
+    init_container_statuses: Option<Vec<SlimContainerStatus>>,
+    container_statuses: Option<Vec<SlimContainerStatus>>,
+    ephemeral_container_statuses: Option<Vec<SlimContainerStatus>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    last_transition_time: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct PodIp {
     #[serde(default)]
     ip: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerStatus {
-    name: String,
-    #[serde(rename = "containerID", default)]
-    container_id: Option<String>,
-    #[serde(default)]
-    last_state: Option<LastState>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct LastState {
-    #[serde(default)]
-    terminated: Option<Terminated>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Terminated {
-    #[serde(rename = "containerID", default)]
-    container_id: Option<String>,
 }
 
 impl SlimPod {
@@ -132,6 +125,7 @@ impl SlimPod {
             host_network: spec.host_network == Some(true),
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             start_time: status.start_time,
+            ready_since: ready_since(&status),
             workload: Arc::new(workload(&namespace, &name, &owners)),
             owners,
             labels: service_labels(&labels),
@@ -198,6 +192,14 @@ fn ips(status: &Status) -> Vec<std::net::IpAddr> {
     found
 }
 
+/// Since when the pod is ready, if it is.
+fn ready_since(status: &Status) -> Option<Timestamp> {
+    let conditions = status.conditions.iter().flatten();
+    let mut ready = conditions.filter(|condition| condition.kind == "Ready");
+    let is_true = |condition: &&Condition| condition.status.as_deref() == Some("True");
+    ready.find(is_true)?.last_transition_time
+}
+
 fn service_labels(labels: &BTreeMap<String, String>) -> ServiceLabels {
     let label = |name: &str| {
         let value = labels.get(&format!("app.kubernetes.io/{name}"));
@@ -233,11 +235,15 @@ fn containers(spec: &Spec, status: &Status) -> Vec<ContainerInfo> {
         let env = container.env.iter().flatten();
         ContainerInfo {
             name: container.name.as_str().into(),
-            ids: status.map(container_ids).unwrap_or_default(),
+            ids: status
+                .map(SlimContainerStatus::container_ids)
+                .unwrap_or_default(),
             image: ImageRef::parse(container.image.as_deref().unwrap_or_default()),
             env: ServiceEnv::from_env(
                 env.filter_map(|var| Some((var.name.as_str(), var.value.as_deref()?))),
             ),
+            image_digest: status.and_then(SlimContainerStatus::image_digest),
+            status: status.map(SlimContainerStatus::of_runs).unwrap_or_default(),
         }
     };
     specified
@@ -246,19 +252,6 @@ fn containers(spec: &Spec, status: &Status) -> Vec<ContainerInfo> {
         .flatten()
         .map(info)
         .collect()
-}
-
-/// The id of the run before comes first: a crashed container is often met before its successor is reported.
-fn container_ids(status: &ContainerStatus) -> Vec<Arc<str>> {
-    let before = status
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
-    let before = before.and_then(|run| run.container_id.as_deref());
-    let all = before.into_iter().chain(status.container_id.as_deref());
-    // `containerd://<id>`; empty until the container was started once.
-    let ids = all.map(|id| id.rsplit_once("://").map_or(id, |(_, id)| id));
-    ids.filter(|id| !id.is_empty()).map(Into::into).collect()
 }
 
 #[cfg(test)]

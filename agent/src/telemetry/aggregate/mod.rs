@@ -1,6 +1,7 @@
 //! From events to measurements in the store.
 
 mod balance;
+mod containers;
 mod ends;
 mod flows;
 mod hanging;
@@ -23,6 +24,7 @@ use self::listeners::Listeners;
 use crate::counters::Discard;
 use crate::events::dns::lookups::Lookup;
 use crate::events::{Body, Connection, Event, Role, Spilled, executable_name};
+use crate::identity::containers::Ended;
 use crate::identity::{FarEnd, Grown, Identity, OwnerId, Process, Value};
 use crate::kernel::{Dropped, TcpState, UdpFlow};
 use crate::telemetry::catalogue::Attr;
@@ -257,6 +259,16 @@ impl Aggregator {
     /// Counts a look-up that ended at this time, nanoseconds since the Unix epoch; with the name that was asked for, if that is wanted.
     pub fn count_lookup(store: &mut Store, owner: OwnerId, lookup: &Lookup, how: (u64, bool)) {
         lookups::ended(store, owner, lookup, how);
+    }
+
+    /// Counts a container that ended, for whoever outlives it: of a pod's, `name` says which one.
+    pub fn count_container(
+        store: &mut Store,
+        owner: OwnerId,
+        name: Option<&Arc<str>>,
+        (ended, now): (&Ended, u64),
+    ) {
+        containers::ended(store, owner, name, ended, now);
     }
 
     /// Counts packets that were dropped.

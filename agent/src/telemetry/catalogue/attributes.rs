@@ -51,6 +51,8 @@ attributes! {
     /// `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`; of exports:
     /// listed under "Export failures".
     ErrorType = "error.type" / "error_type",
+    /// Name of a container in its pod, where what is counted is the pod's.
+    K8sContainerName = "k8s.container.name" / "k8s_container_name",
     /// Namespace of the pods whose telemetry it was; none for others.
     K8sNamespaceName = "k8s.namespace.name" / "k8s_namespace_name",
     /// State of a connection (RFC 9293): `syn_sent`, `close_wait`, `fin_wait_1`, `fin_wait_2`, `last_ack` or `closing`.
@@ -80,6 +82,8 @@ attributes! {
     SourceWorkload = "source.k8s.workload.name" / "source_k8s_workload_name",
     /// Part of the agent that takes memory: `rings`, `kernel_maps` (which the kernel measures, and may take a few per cent more than it is given), `connections`, `processes`, `cgroups`, `pods`, `owners`, `cluster`, `series`, `spans`, `logs`; `total` is the whole process.
     Component = "wellhead.component" / "wellhead_component",
+    /// `true` of a container in which the kernel killed a process for lack of memory; otherwise absent.
+    ContainerOomKilled = "wellhead.container.oom_killed" / "wellhead_container_oom_killed",
     /// Why packets were dropped, as the kernel calls it (`enum skb_drop_reason` without its prefix, since Linux 5.17; before, the function
     /// that dropped them, if `/proc/kallsyms` tells); `SUBSYS_N` of a subsystem whose reasons have no names, else `_OTHER`.
     DropReason = "wellhead.drop.reason" / "wellhead_drop_reason",

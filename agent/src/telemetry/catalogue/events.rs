@@ -127,6 +127,58 @@ pub const EVENTS: &[Telling] = &[
         ],
     },
     Telling {
+        name: "wellhead.container.start",
+        meaning: "A container started: its main process executes its program. Of containers that were made while the agent \
+                  watched.",
+        severity: "INFO",
+        always: &[
+            "process.pid",
+            "process.executable.name",
+            "wellhead.duration",
+        ],
+        sometimes: &[
+            "k8s.container.restart_count",
+            "wellhead.container.previous.exit.code",
+            "wellhead.container.previous.signal",
+            "wellhead.container.downtime",
+        ],
+    },
+    Telling {
+        name: "wellhead.container.exit",
+        meaning: "A container ended: its main process did. Where that was not seen, its cgroup was removed; then there are no \
+                  code, signal and duration.",
+        severity: "INFO; WARN if its code is not 0 or a signal ended it; ERROR if the kernel killed a process in it for lack of \
+                   memory",
+        always: &[],
+        sometimes: &[
+            "process.pid",
+            "process.executable.name",
+            "process.exit.code",
+            "wellhead.process.signal",
+            "wellhead.duration",
+            "wellhead.container.oom_killed",
+            "wellhead.container.oom_kills",
+        ],
+    },
+    Telling {
+        name: "wellhead.container.crash_loop",
+        meaning: "A container ends over and over: badly (code, signal or out of memory) three times within ten minutes as seen \
+                  here, or its pod's status says `CrashLoopBackOff`. Told once; again only after it ran for ten minutes, or nothing \
+                  told of a loop for as long. Code, signal, out of memory and duration are those of its last run.",
+        severity: "ERROR",
+        always: &[
+            "wellhead.container.crash_loop.source",
+            "wellhead.container.crash_loop.bad_ends",
+        ],
+        sometimes: &[
+            "k8s.container.restart_count",
+            "process.exit.code",
+            "wellhead.process.signal",
+            "wellhead.container.oom_killed",
+            "wellhead.duration",
+        ],
+    },
+    Telling {
         name: "wellhead.tcp.connect",
         meaning: "A connection that was opened from here reached ESTABLISHED.",
         severity: "INFO",
@@ -262,6 +314,7 @@ attributes! {
     "dns.answers", "string[]", "Addresses in the answer, as far as it was captured (its first 512 bytes).";
     "dns.question.name", "string", "The name that was asked for, in lower case and without the dot at its end; what is not printable as `\\DDD`.";
     "error.type", "string", "Of a look-up: `nxdomain`, `servfail`, `refused`, `formerr`, `notimp`, `timeout` or `_OTHER`. Otherwise the class of the failure: `connection_refused`, `timed_out`, `connection_reset`, `host_unreachable`, `network_unreachable`, `address_not_available`, `aborted` or `_OTHER`. Of processes (spans only): the exit code or the signal.";
+    "k8s.container.restart_count", "int", "Runs of the container before this one: as the pod's status has it, or as far as they were seen.";
     "network.local.address", "string", "IP address of this end, as the socket has it.";
     "network.local.port", "int", "Port of this end.";
     "network.peer.address", "string", "IP address of the other end, as the socket has it. What address translation makes of it on the way does not show.";
@@ -270,20 +323,27 @@ attributes! {
     "process.command_args", "string[]", "Arguments of the process, the first 4096 bytes of them, shown as `process.args` says.";
     "process.executable.name", "string", "Name the program was called by: the base name of the executed path; where that was a descriptor, of the file. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
     "process.executable.path", "string", "Path of the file that is executed, as the process sees it: of a script its interpreter's, of a link what it leads to. The last 256 bytes at least; what is missing before them is `…`. Where the kernel has no BTF, the path given to `execve(2)`.";
-    "process.exit.code", "int", "Exit status of a process that exited by itself.";
+    "process.exit.code", "int", "Exit status of a process that exited by itself. Of a crash loop that was not seen here, what the pod's status says: often 128 and the number of a signal.";
     "process.parent_pid", "int", "Process id of its parent, in the initial PID namespace.";
     "process.pid", "int", "Process id in the initial PID namespace. Of a connection: the process that called `connect(2)`, or the last that called `listen(2)` on the port.";
     "process.real_user.id", "int", "Real user id.";
     "process.user.id", "int", "Effective user id.";
     "process.vpid", "int", "Process id in the innermost PID namespace.";
     "process.working_directory", "string", "Working directory when it executed the program.";
+    "wellhead.container.crash_loop.bad_ends", "int", "Bad ends of the container that were seen here within ten minutes.";
+    "wellhead.container.crash_loop.source", "string", "What tells of it: `observed` (its ends, as seen here) or `status` (its pod's).";
+    "wellhead.container.downtime", "int", "Nanoseconds since the run before ended.";
+    "wellhead.container.oom_killed", "boolean", "`true` where the kernel killed a process in the container for lack of memory. Of a crash loop: in its last run.";
+    "wellhead.container.oom_kills", "int", "Processes in the container that were killed so.";
+    "wellhead.container.previous.exit.code", "int", "Exit status of the main process of the run before, where its end was seen.";
+    "wellhead.container.previous.signal", "string", "Signal that ended it.";
     "wellhead.dns.after_truncation", "boolean", "`true` where it was asked over TCP because an answer over UDP was truncated.";
     "wellhead.dns.question.type", "string", "Type of the records that were asked for, such as `AAAA`.";
     "wellhead.dns.retries", "int", "How many times the same was asked before in vain, within ten seconds.";
     "wellhead.dns.search", "boolean", "`true` where it follows the answer that another name does not exist, as going through a search list does (`ndots`, resolv.conf(5)).";
     "wellhead.dns.truncated", "boolean", "`true` where the answer had no room for all there was.";
     "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
-    "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of an exit: since the process started. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
+    "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of a process's exit: since it started. Of a container's start: since its cgroup was made. Of its exit: how long it ran. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
     "wellhead.oom.limit", "int", "Memory limit of the cgroup that was hit, bytes.";
     "wellhead.oom.scope", "string", "Whose limit was hit: `cgroup` (the victim's own), `parent` (one above it, such as the pod's) or `node` (none: the machine had no memory left). A limit counts as hit when less than 1 % or 256 KiB of it were left.";
     "wellhead.oom.usage", "int", "Bytes charged to that cgroup then.";

@@ -183,6 +183,8 @@ metrics! {
     ProcessMemoryUsage = "process.memory.usage", UpDownCounter Int "By", plain [ProcessExecutableName];
     /// Bytes that processes had read from storage, and that they caused to be written there.
     ProcessDiskIo = "process.disk.io", Counter Int "By", plain [DiskIoDirection, ProcessExecutableName];
+    /// Containers that ended: their main process did, or their cgroup was removed. Of a pod's, counted for the pod.
+    ContainerExits = "wellhead.container.exits", Counter Int "{container}", plain [K8sContainerName, ProcessExitCode, ContainerOomKilled, ProcessSignal];
     /// Kernel records read.
     AgentRecords = "wellhead.agent.records", Counter Int "{record}", plain [RecordKind];
     /// Items discarded, by where and why.

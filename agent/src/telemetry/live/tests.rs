@@ -14,6 +14,7 @@ use crate::events::{
     Event, Exec, Exit, Fork, HitLimit, OomKill, PathNames, ProcessId, SocketOwner, Totals,
     VictimMemory,
 };
+use crate::identity::containers::{Before, CrashLoop, End, Ended, LoopSource, Started};
 use crate::identity::{OwnerId, Process, ProcessTable, Program};
 use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
 use crate::telemetry::spans::SpanBuilder;
@@ -181,6 +182,63 @@ fn lookup(known: Known) -> Lookup {
 /// A name, and keys that were made under it.
 type Sample = (String, Vec<&'static str>);
 
+/// Every event of containers, with all there can be known and with the least.
+fn of_containers() -> Vec<Sample> {
+    let last = |status| End {
+        at: 1_000,
+        status: Some(status),
+        oom_killed: true,
+        ran_ns: Some(10),
+    };
+    let (code, signal) = (ExitStatus::Code(1), ExitStatus::Signal(9));
+    let started = Started {
+        at: 2_000,
+        process: ID,
+        executable: "sh".into(),
+        made_ns: 1_500,
+    };
+    let after = |status| Before {
+        end: Some(last(status)),
+        downtime_ns: Some(10),
+        restarts: 1,
+    };
+    let ended = |known: Known, status| Ended {
+        at: 2_000,
+        status,
+        process: (known == Everything).then_some(ID),
+        executable: (known == Everything).then(|| "sh".into()),
+        ran_ns: (known == Everything).then_some(10),
+        oom_kills: u32::from(known == Everything),
+    };
+    let found = CrashLoop {
+        source: LoopSource::Observed,
+        bad_ends: 3,
+        last: None,
+    };
+    let start = |before, count| LiveEvent::of_container_start(&started, &before, count, 0);
+    let exit = |known, status| LiveEvent::of_container_exit(&ended(known, status), 0);
+    let looping = |last: Option<End>| {
+        let count = last.map(|_| 1);
+        LiveEvent::of_crash_loop(&found, last.as_ref(), count, 0)
+    };
+    let events = [
+        start(after(code), Some(1)),
+        start(after(signal), Some(1)),
+        start(Before::default(), None),
+        exit(Everything, Some(code)),
+        exit(Everything, Some(signal)),
+        exit(Nothing, None),
+        looping(Some(last(code))),
+        looping(Some(last(signal))),
+        looping(None),
+    ];
+    let sample = |event: LiveEvent| {
+        let keys = event.attributes.into_iter().map(|(key, _)| key);
+        (event.name.to_owned(), keys.collect())
+    };
+    events.map(sample).into()
+}
+
 fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
     let event = Event {
         boot_ns: 3_000,
@@ -287,7 +345,8 @@ fn events_are_as_catalogued() {
         let keys = event.attributes.into_iter().map(|(key, _)| key);
         (event.name.to_owned(), keys.collect())
     });
-    check(EVENTS, &all.chain(least).chain(lookups).collect::<Vec<_>>());
+    let others = lookups.into_iter().chain(of_containers());
+    check(EVENTS, &all.chain(least).chain(others).collect::<Vec<_>>());
 }
 
 #[test]

@@ -55,8 +55,13 @@ impl<S: Source> State<S> {
         self.empty_outbox();
     }
 
-    /// Handles the records that need not wait any longer.
+    /// Handles the records that need not wait any longer, and tells of containers what waited likewise.
     pub(super) fn release_waiting(&mut self) {
+        self.release_records();
+        self.close_containers();
+    }
+
+    fn release_records(&mut self) {
         if self.waiting.is_empty() {
             return;
         }

@@ -15,11 +15,13 @@ impl<S: Source> State<S> {
     /// The pods of this node changed.
     pub(in super::super) fn pods_changed(&mut self, update: PodUpdate) {
         let note = self.copy(|| Told::Pods(update.clone()));
+        let said = Self::said_of_containers(&update);
         let now = self.moment();
         for lag in self.identity.apply(update, now) {
             self.about.kube_lag.observe(lag.as_secs_f64());
         }
         self.names_changed();
+        self.take_in_said(said);
         self.note_copy(note);
     }
 
@@ -63,6 +65,7 @@ impl<S: Source> State<S> {
     pub(in super::super) fn cgroups_scanned(&mut self, scanned: &Scanned, started: u64) {
         self.identity
             .cgroups_scanned(scanned, started, self.clock.now());
+        self.containers_scanned(scanned, started);
         self.note(|| Told::Cgroups {
             started_ns: started,
             complete: scanned.complete,

@@ -18,6 +18,7 @@ use crate::telemetry::store::Observed;
 impl<S: Source> State<S> {
     /// Keeps the process table.
     pub(super) fn follow_process(&mut self, event: &Event<'_>, owner: OwnerId) {
+        self.follow_container(event, owner);
         match &event.body {
             Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
             Body::Exec(exec) => {
@@ -93,6 +94,7 @@ impl<S: Source> State<S> {
 
     /// Counts the end of a process and what it used until then, and tells of it: now, or once all of that is known.
     pub(super) fn take_in_exit(&mut self, event: &Event<'_>, exit: &Exit, owner: OwnerId) {
+        self.follow_container(event, owner);
         let ended = self.processes.exited(exit.process);
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         let occurrence = Occurrence {

@@ -42,12 +42,22 @@ fn full() -> Value {
         "status": {
             "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}, {"ip": "x"}],
             "startTime": "2026-01-02T03:04:05Z",
+            "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-02T03:04:00Z"},
+                {"type": "Ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:09Z"},
+            ],
             "initContainerStatuses": [{"name": "init", "containerID": "cri-o://c0"}],
             "containerStatuses": [{
-                "name": "app", "containerID": "containerd://c2",
-                "lastState": {"terminated": {"containerID": "containerd://c1", "exitCode": 1}},
+                "name": "app", "containerID": "containerd://c2", "ready": true, "restartCount": 1,
+                "imageID": "r:5000/web@sha256:11", "state": {"running": {"startedAt": "2026-01-02T03:04:08Z"}},
+                "lastState": {"terminated": {
+                    "containerID": "containerd://c1", "exitCode": 137, "reason": "OOMKilled",
+                    "startedAt": "2026-01-02T03:04:06Z", "finishedAt": "2026-01-02T03:04:07Z",
+                }},
             }],
-            "ephemeralContainerStatuses": [{"name": "debug", "containerID": ""}],
+            "ephemeralContainerStatuses": [{
+                "name": "debug", "containerID": "", "imageID": "r/debug@sha256:22", "state": {"waiting": {"reason": "ErrImagePull"}},
+            }],
         },
     })
 }
@@ -64,6 +74,7 @@ fn every_field() {
         finished,
         node_name,
         start_time,
+        ready_since,
         ..
     } = &pod;
     let PodInfo {
@@ -75,7 +86,7 @@ fn every_field() {
         ..
     } = &pod;
     let mut text = format!(
-        "{uid} {namespace}/{name} {ips:?} {node_name:?} {start_time:?}\n\
+        "{uid} {namespace}/{name} {ips:?} {node_name:?} {start_time:?} ready {ready_since:?}\n\
          host network {host_network}, finished {finished}, hash {config_hash:?}\n\
          {workload:?}\n{labels:?}\n{resource_annotations:?}\n",
     );
@@ -87,12 +98,15 @@ fn every_field() {
         ids,
         image,
         env,
+        image_digest,
+        status,
     } in &pod.containers
     {
         writeln!(text, "{name} {ids:?} {image:?} {:?}", env.name).unwrap();
+        writeln!(text, "  {image_digest:?} {status:?}").unwrap();
     }
     expect![[r#"
-        u1 shop/web-abc-x [10.0.0.1, fd00::1] Some("node-a") Some(2026-01-02T03:04:05Z)
+        u1 shop/web-abc-x [10.0.0.1, fd00::1] Some("node-a") Some(2026-01-02T03:04:05Z) ready Some(2026-01-02T03:04:09Z)
         host network false, finished false, hash None
         Workload { namespace: "shop", name: "web", kind: "Deployment" }
         ServiceLabels { instance: None, name: Some("web"), part_of: None, version: None }
@@ -100,8 +114,11 @@ fn every_field() {
         ObjectName { kind: "ReplicaSet", name: "web-abc" }
         ObjectName { kind: "Deployment", name: "web" }
         init ["c0"] ImageRef { name: "busybox", tag: None, digest: None } None
+          None ContainerStatus { restart_count: None, waiting: None, running_since: None, last_end: None }
         app ["c1", "c2"] ImageRef { name: "r:5000/web", tag: Some("7"), digest: Some("sha256:00") } Some("cart")
+          Some("r:5000/web@sha256:11") ContainerStatus { restart_count: Some(1), waiting: None, running_since: Some(2026-01-02T03:04:08Z), last_end: Some(Terminated { exit_code: 137, signal: None, reason: Some("OOMKilled"), started_at: Some(2026-01-02T03:04:06Z), finished_at: Some(2026-01-02T03:04:07Z) }) }
         debug [] ImageRef { name: "", tag: None, digest: None } None
+          None ContainerStatus { restart_count: None, waiting: Some("ErrImagePull"), running_since: None, last_end: None }
     "#]].assert_eq(&text);
 }
 
@@ -167,6 +184,52 @@ fn static_pods_carry_their_hash() {
     assert_eq!(hash(&["hash"], "Node"), None);
     assert_eq!(hash(&["hash", "source"], "Node"), None);
     assert_eq!(hash(&mirror, "ReplicaSet"), None);
+}
+
+#[test]
+fn digests_of_images() {
+    let check = |image: Value, expected: Option<&str>| {
+        let status = json!({"name": "app", "containerID": "x://c1", "imageID": image});
+        let pod = json!({
+            "metadata": {"uid": "u", "name": "n", "namespace": "s"},
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"containerStatuses": [status]},
+        });
+        let pod = read(pod).unwrap();
+        let digest = pod.containers[0].digest_of("c1");
+        assert_eq!(digest.map(|digest| &**digest), expected, "{image}");
+        assert_eq!(pod.containers[0].digest_of("c0"), None);
+    };
+    let name = "docker.io/library/nginx@sha256:ab";
+    check(json!(name), Some(name));
+    check(json!(format!("docker-pullable://{name}")), Some(name));
+    // Not from a registry.
+    check(json!("sha256:ab"), None);
+    check(json!("docker://sha256:ab"), None);
+    check(json!("@sha256:ab"), None);
+    check(json!("a@b"), None);
+    check(json!(""), None);
+    check(Value::Null, None);
+    check(json!(format!("a@sha256:{}", "b".repeat(600))), None);
+}
+
+#[test]
+fn a_pod_is_ready_while_its_condition_says_so() {
+    let ready = |conditions: Value| {
+        let metadata = json!({"uid": "u", "name": "n", "namespace": "s"});
+        let pod = json!({"metadata": metadata, "status": {"conditions": conditions}});
+        read(pod).unwrap().ready_since.map(|time| time.to_string())
+    };
+    let time = "2026-01-02T03:04:09Z";
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": time});
+    assert_eq!(
+        ready(json!([condition("Ready", "True")])).as_deref(),
+        Some(time)
+    );
+    assert_eq!(ready(json!([condition("Ready", "False")])), None);
+    assert_eq!(ready(json!([condition("ContainersReady", "True")])), None);
+    assert_eq!(ready(json!([{"type": "Ready", "status": "True"}])), None);
+    assert_eq!(ready(Value::Null), None);
 }
 
 #[test]
