@@ -170,9 +170,11 @@ fn check_process(events: &[Value], program: &Program) {
             "wellhead"
         );
         assert_eq!(attribute(event, "process.parent_pid"), process::id());
+        // What the link leads to.
+        let file = program.path.canonicalize().expect("a file");
         assert_eq!(
             attribute(event, "process.executable.path"),
-            program.path.to_str().expect("UTF-8")
+            file.to_str().expect("UTF-8")
         );
         assert!(attribute(event, "process.user.id").is_u64());
     }

@@ -44,6 +44,9 @@ const CATALOGUE: &[(&str, &str, Kind)] = &[
     ("wellhead.process.duration", "s", Kind::Histogram),
     ("wellhead.process.oom_kills", "{process}", Kind::Counter),
     ("wellhead.container.exits", "{container}", Kind::Counter),
+    ("process.cpu.time", "s", Kind::Counter),
+    ("process.memory.usage", "By", Kind::UpDownCounter),
+    ("process.disk.io", "By", Kind::Counter),
     ("wellhead.agent.records", "{record}", Kind::Counter),
     (
         "wellhead.agent.conntrack.lookups",
