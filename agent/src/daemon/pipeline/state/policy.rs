@@ -29,7 +29,11 @@ impl<S: Source> State<S> {
         // The others only tell how things are.
         if !matches!(
             event.body,
-            Body::Found(_) | Body::TcpSnapshot(_) | Body::TcpAttempt(_) | Body::TcpListener(_)
+            Body::Found(_)
+                | Body::TcpSnapshot(_)
+                | Body::TcpAttempt(_)
+                | Body::TcpListener(_)
+                | Body::TcpListen(_)
         ) {
             self.counters.discard(Discard::PolicyNamespace, 1);
         }
