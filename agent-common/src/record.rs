@@ -49,11 +49,13 @@ pub enum Kind {
     Dns = 14,
     /// [`Freed`]: the kernel let go of a process that ended.
     Freed = 15,
+    /// [`TcpListener`]: a socket begins to listen.
+    TcpListen = 16,
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 17;
 
     /// The kind with this number.
     pub const fn from_number(number: u32) -> Option<Self> {
@@ -74,6 +76,7 @@ impl Kind {
             13 => Self::TcpListener,
             14 => Self::Dns,
             15 => Self::Freed,
+            16 => Self::TcpListen,
             _ => return None,
         })
     }
@@ -198,7 +201,7 @@ pub struct TcpClose {
     pub reserved: u32,
 }
 
-/// A socket that listens.
+/// A socket that listens. As it begins to, nobody waits there yet: the last four are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpListener {

@@ -12,7 +12,7 @@ use wellhead_common::{
         Connection, Limited, ListenerKey, Process, Retransmits, SPILL_SHUT_DOWN, SpillKey,
         SpillValue, Traffic,
     },
-    record::{Kind, Socket, TcpClose, TcpOpen, role, tcp_flag},
+    record::{Kind, Socket, TcpClose, TcpListener, TcpOpen, role, tcp_flag},
 };
 
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
     output::{NETWORK, count, write_header},
     retransmits,
     socket::{
-        Ends, current_process, id, is_shut_down, listener_key, local_port, min_rtt_us,
-        remote_address, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+        Ends, current_process, id, is_shut_down, listener_key, local_address, local_port,
+        min_rtt_us, remote_address, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
     },
     spill::spill,
     state,
@@ -138,7 +138,7 @@ impl Change {
         };
         match (old, new) {
             (_, TCP_SYN_SENT) => begun(sock),
-            (_, TCP_LISTEN) => listening(sock),
+            (_, TCP_LISTEN) => listening(sock, family),
             (TCP_SYN_SENT | TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, old, family),
             (TCP_LISTEN, TCP_CLOSE) => listening_ended(sock),
             (_, TCP_CLOSE) => ended(sock, old, family),
@@ -169,18 +169,36 @@ fn begun(sock: Struct) {
 }
 
 #[inline(always)]
-fn listening(sock: Struct) {
-    if state::working().is_none() {
-        return;
-    }
+fn listening(sock: Struct, family: u16) {
+    let Some(now) = state::working() else { return };
     // SAFETY: `sock` is a `struct sock`.
     let port: u16 = unsafe { field(sock, &offset::SOCK_NUM) };
     // The map gives up its oldest entry for a new one; should that fail, the owner stays unknown.
-    let _owner_known = LISTENERS.insert(
-        &listener_key(sock, port),
-        &current_process(),
-        u64::from(BPF_ANY),
-    );
+    let owner = current_process();
+    let key = listener_key(sock, port);
+    let _owner_known = LISTENERS.insert(&key, &owner, u64::from(BPF_ANY));
+    let (cgroup_id, kind) = (sock_cgroup_id(sock), Kind::TcpListen);
+    if !captured(cgroup_id) {
+        return;
+    }
+    let Some(mut room) = NETWORK.room::<TcpListener>() else {
+        count(counts::lost(kind));
+        return;
+    };
+    let record = room.record();
+    let about = (now, cgroup_id);
+    write_header(&mut record.header, kind, size_of::<TcpListener>(), about);
+    record.id = id(sock);
+    record.netns = key.netns;
+    record.family = family;
+    record.port = port;
+    record.address = local_address(sock, family);
+    record.owner = owner;
+    record.queue = 0;
+    record.limit = 0;
+    record.drops = 0;
+    record.syn_ack_retransmits = 0;
+    NETWORK.send(room, kind);
 }
 
 #[inline(always)]

@@ -174,6 +174,8 @@ discards! {
     PolicyMemory = Policy / "memory",
     /// An event that is not exported because its workload has more of them than `events.rate_limit` allows.
     PolicyEventRate = Policy / "event_rate",
+    /// The span of a process that ended well and soon, in a trace that `traces.sampling.process` leaves out.
+    PolicySpanSampling = Policy / "span_sampling",
     /// Lines of the agent's own log beyond twenty of the same kind within ten seconds; a line that sums them up follows.
     PolicyLogLines = Policy / "log_lines",
 }

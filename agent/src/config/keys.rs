@@ -12,7 +12,7 @@ use super::{
     kubernetes::{Kubernetes, Resolver},
     otlp::{Otlp, Signal},
     tls::ServerTls,
-    value::{ByteSize, Cidr, Duration, ListenAddress, Port, Toggle},
+    value::{ByteSize, Cidr, Duration, ListenAddress, Port, Ratio, Toggle},
 };
 
 /// Configuration of the Wellhead agent.
@@ -327,6 +327,28 @@ pub struct Traces {
     pub agent: Toggle,
     /// From what connect time on a TCP connection counts as slow. `0` makes a span of every connection opened from here.
     pub slow_connection: Duration,
+    /// Of which processes spans are exported.
+    pub sampling: TraceSampling,
+}
+
+/// Of which processes spans are exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraceSampling {
+    /// The share of traces of which every span is exported, from 0 to 1. Whatever it is, spans are exported of processes that failed, were killed or took long,
+    /// of connections, and of all processes that these descend from.
+    pub process: Ratio,
+    /// From what life on the span of a process is always exported. `0` exports all.
+    pub slow_process: Duration,
+}
+
+impl Default for TraceSampling {
+    fn default() -> Self {
+        Self {
+            process: Ratio::ALL,
+            slow_process: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Default for Traces {
@@ -337,6 +359,7 @@ impl Default for Traces {
             l7: Toggle::Off,
             agent: Toggle::Off,
             slow_connection: Duration::from_secs(1),
+            sampling: TraceSampling::default(),
         }
     }
 }

@@ -54,5 +54,5 @@ pub use reference::{example_yaml, reference_markdown};
 pub use tls::{ClientTls, ServerTls};
 pub use value::{
     ByteSize, Cidr, Duration, InvalidValue, ListenAddress, NamePattern, NamespacePattern, Port,
-    Rate, Secret, Toggle,
+    Rate, Ratio, Secret, Toggle,
 };

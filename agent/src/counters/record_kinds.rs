@@ -34,5 +34,6 @@ record_kinds! {
     Task = "task",
     TcpReset = "tcp_reset",
     TcpListener = "tcp_listener",
+    TcpListen = "tcp_listen",
     Dns = "dns",
 }

@@ -26,6 +26,7 @@ use crate::kernel::{Feature, HookError, Hooks, ProbeSettings, WantConntrack, emb
 use crate::policy::Namespaces;
 use crate::recording::Start;
 use crate::telemetry::arguments::Arguments;
+use crate::telemetry::sampling::Sampler;
 use crate::telemetry::spans::SpanBuilder;
 use crate::telemetry::store::Buckets;
 use crate::tls::{ClientFiles, Pair};
@@ -254,10 +255,13 @@ fn namespaces(config: &Config) -> Namespaces {
     )
 }
 
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn pipeline(config: &Config, sizes: &Sizes, boot_id: &str) -> PipelineSettings {
     let spans = config.traces.process.is_on() || config.traces.tcp.is_on();
-    let slow = config.traces.slow_connection.get().as_nanos();
-    let slow = u64::try_from(slow).unwrap_or(u64::MAX);
+    let slow = nanoseconds(config.traces.slow_connection.get());
     let budget = config.memory_budget.bytes();
     PipelineSettings {
         drain_interval: config.rings.drain_interval.get(),
@@ -272,7 +276,9 @@ fn pipeline(config: &Config, sizes: &Sizes, boot_id: &str) -> PipelineSettings {
         waiting_items: entries(sizes.outbox),
         spans: spans.then(|| {
             let tcp = config.traces.tcp.is_on().then_some(slow);
-            SpanBuilder::new(boot_id, config.traces.process.is_on(), tcp)
+            let slow_process = nanoseconds(config.traces.sampling.slow_process.get());
+            let sampler = Sampler::new(config.traces.sampling.process.get(), slow_process);
+            SpanBuilder::new(boot_id, config.traces.process.is_on(), tcp).with_sampler(sampler)
         }),
         program_stats: config.program_stats.is_on(),
         buckets: match config.otlp.metrics.histogram_aggregation {

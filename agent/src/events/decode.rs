@@ -100,6 +100,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         Kind::TcpReset => Body::TcpReset(connection(&read::<record::TcpOpen>(bytes)?.socket)?),
         Kind::Dns => Body::Dns(dns(bytes)?),
         Kind::TcpListener => Body::TcpListener(listener(&read(bytes)?)),
+        Kind::TcpListen => Body::TcpListen(listener(&read(bytes)?)),
     };
     Ok(Event {
         boot_ns: header.boot_ns,

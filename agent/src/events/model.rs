@@ -39,6 +39,7 @@ impl Event<'_> {
             Body::Found(_) => RecordKind::Task,
             Body::TcpReset(_) => RecordKind::TcpReset,
             Body::TcpListener(_) => RecordKind::TcpListener,
+            Body::TcpListen(_) => RecordKind::TcpListen,
             Body::Dns(_) => RecordKind::Dns,
         }
     }
@@ -77,6 +78,8 @@ pub enum Body<'a> {
     TcpReset(Connection),
     /// A socket listens, and this is who waits there.
     TcpListener(Listener),
+    /// A socket begins to listen.
+    TcpListen(Listener),
     /// An attempt to open a connection is under way.
     TcpAttempt(Connection),
     /// A packet to or from a server of DNS.

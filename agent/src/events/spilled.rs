@@ -87,6 +87,7 @@ impl Spilled {
             | Kind::Freed
             | Kind::TcpReset
             | Kind::TcpListener
+            | Kind::TcpListen
             | Kind::Dns => return None,
         };
         Some(Self {

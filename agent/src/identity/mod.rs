@@ -48,7 +48,9 @@ pub use self::peers::{Peer, PeerNames};
 pub use self::pod_info::{ContainerInfo, PodInfo, ServiceEnv, ServiceLabels};
 pub use self::pods::{PodTable, PodUpdate};
 pub use self::proc_cgroup::parse_proc_cgroup;
-pub use self::processes::{Ancestor, Grown, Process, ProcessTable, processor_time};
+pub use self::processes::{
+    Ancestor, Ends, Grown, Note, Noted, Notes, Process, ProcessTable, SpanState, processor_time,
+};
 pub use self::programs::{Program, Programs, executable_path};
 pub use self::resource::{Resolution, Resource, Value};
 pub use self::service::{Service, UNKNOWN_SERVICE};

@@ -1,6 +1,8 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
 mod line;
+mod notes;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod used;
@@ -9,6 +11,8 @@ use std::sync::Arc;
 
 pub use self::line::Ancestor;
 use self::line::Line;
+pub use self::notes::{Ends, Note, Noted, Notes};
+pub use self::spans::SpanState;
 use self::used::Used;
 pub use self::used::{Grown, processor_time};
 
@@ -22,6 +26,9 @@ use crate::hash::HashMap;
 
 /// One in this many of the processes remembered may be one that has ended.
 const ENDED_SHARE: usize = 4;
+
+/// One in this many may have notes.
+const NOTED_SHARE: usize = 8;
 
 /// What is known of a live process.
 #[derive(Clone, Debug)]
@@ -46,6 +53,10 @@ pub struct Process {
     pub gained: u64,
     /// Bytes that its connections sent and received.
     pub network: (u64, u64),
+    /// What is known already of its span.
+    pub span: SpanState,
+    /// What its span tells of, if there is anything.
+    pub notes: Option<Box<Notes>>,
     line: Line,
     used: Used,
     /// Whether it was there when all were looked at.
@@ -87,6 +98,8 @@ impl Process {
             privileges: None,
             gained: 0,
             network: (0, 0),
+            span: SpanState::Open,
+            notes: None,
             line: Line::default(),
             used: Used::unknown(),
             was_there: false,
@@ -108,6 +121,8 @@ pub struct ProcessTable {
     ended: AgedMap<u32, (ProcessId, Process)>,
     /// Boot clock when it began: who started before that used something before.
     since_ns: u64,
+    /// Live processes with notes, and how many there may be.
+    noted: (usize, usize),
     counters: Arc<Counters>,
 }
 
@@ -119,6 +134,7 @@ impl ProcessTable {
             newest_by_pid: HashMap::default(),
             ended: AgedMap::new(capacity / ENDED_SHARE),
             since_ns,
+            noted: (0, capacity / NOTED_SHARE),
             counters,
         }
     }
@@ -275,6 +291,7 @@ impl ProcessTable {
     pub fn exited(&mut self, process: ProcessId) -> Option<Process> {
         self.forget_pid(process);
         let known = self.processes.remove(&process)?;
+        self.forget_noted(&known);
         self.ended.insert(process.pid, (process, known.clone()));
         Some(known)
     }
@@ -301,6 +318,7 @@ impl ProcessTable {
     pub fn named_by(&self, event: &Event<'_>) -> Option<(ProcessId, &Process)> {
         let connection = match &event.body {
             Body::OomKill(kill) => return self.by_pid(kill.pid),
+            Body::TcpListen(listener) => return self.by_pid(listener.owner?.pid),
             Body::TcpOpen(connection) => connection,
             Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
             _ => return None,
@@ -331,7 +349,8 @@ impl ProcessTable {
 
     fn insert(&mut self, id: ProcessId, process: Process) {
         self.newest_by_pid.insert(id.pid, id);
-        if let Some((evicted, _)) = self.processes.insert(id, process) {
+        if let Some((evicted, known)) = self.processes.insert(id, process) {
+            self.forget_noted(&known);
             self.counters.discard(Discard::IdentityTableFull, 1);
             self.forget_pid(evicted);
         }

@@ -402,6 +402,7 @@ const KINDS: &[(Kind, RecordKind, InRing)] = &[
     (Kind::Dns, RecordKind::Dns, InRing::Payload),
     (Kind::TcpReset, RecordKind::TcpReset, InRing::Network),
     (Kind::TcpListener, RecordKind::TcpListener, InRing::Network),
+    (Kind::TcpListen, RecordKind::TcpListen, InRing::Network),
 ];
 
 /// What the kernel knows about one of our programs (`struct bpf_prog_info`).

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
+use super::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPAN_EVENTS, SPANS, Telling};
 
 const INTRODUCTION: &str = "\
 # Events and spans
@@ -74,7 +74,38 @@ const SPANS_INTRODUCTION: &str = "
 Spans are exported over OTLP where [`traces.process` and `traces.tcp`](configuration.md#traces) ask for them and traces
 have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process that
 executed a program there while the agent watched. Ids are derived from the machine's boot id and the process: the same
-process has the same span id whichever agent tells of it. Spans have no severity: a failure is their status.
+process has the same span id whichever agent tells of it. An agent that is started anew goes on with the traces of all
+processes whose ancestors are alive. Spans have no severity: a failure is their status.
+";
+
+const SPAN_EVENTS_INTRODUCTION: &str = "
+The span of a process has as events what happened to it. Of a process that only forked, its connections are told by the
+span of the ancestor whose program it runs, which stands for it. One process in eight can have such events at the same
+time; of others, signals alone are told.
+";
+
+const SAMPLING: &str = "
+### Which spans are exported
+
+All, unless [`traces.sampling`](configuration.md#tracessampling) says otherwise. Then spans of processes are exported
+
+- of this share of traces (`traces.sampling.process`), which is decided by the last 56 bits of the trace id, so that whoever else goes
+  by OpenTelemetry's consistent probability sampling decides alike;
+- of each process that failed (a code other than 0, or a signal), was chosen to be killed for lack of memory, or ran for `traces.sampling.slow_process`,
+  whatever its trace;
+- of all processes that such a process, or a connection that has a span, descends from. One that ended before that, without a span, is left out of the line: the next above
+  it is the parent. So every span's parent is exported as well, or it has none.
+
+Spans of connections and of containers that start are never left out. What is left out counts as the discard `policy`, `span_sampling`, and is
+not missing from metrics, which count everything.
+
+`tracestate` says what a span stands for: `ot=th:…`, with the threshold that the random part of the trace id has to reach, in hexadecimal
+digits without zeros at the end. A span that is there because its trace is sampled has that of the share: with a quarter of all traces `ot=th:c`, and stands for four. A
+span that would be there whatever its trace id (the second and third kind above, and all connections and starts) has `ot=th:0` and stands for itself, also where its trace is
+sampled. So, counted by what they stand for, there are as many spans of each kind as there would be without sampling, on average.
+
+An agent that ends takes with it which processes it meant to export for the sake of others: after a restart a parent can be missing that the
+earlier agent had told of. So it can where records were lost.
 ";
 
 /// The text of `docs/events.md`.
@@ -85,6 +116,9 @@ pub fn events_markdown() -> String {
     page.push_str("\n## Spans\n");
     page.push_str(SPANS_INTRODUCTION);
     tellings(&mut page, SPANS);
+    page.push_str(SPAN_EVENTS_INTRODUCTION);
+    tellings(&mut page, SPAN_EVENTS);
+    page.push_str(SAMPLING);
     page.push_str("\n## Attributes\n\n| Attribute | Type | Meaning |\n|---|---|---|\n");
     for attribute in EVENT_ATTRIBUTES {
         let (key, kind, meaning) = (attribute.key, attribute.kind, attribute.meaning);

@@ -14,7 +14,7 @@ use super::verdict;
 use crate::events::dns::Transport;
 use crate::events::dns::lookups::{Lookup, LookupEnd};
 use crate::events::dns::message::type_name;
-use crate::events::{Body, Connection, ConnectionEnd, ExitStatus, Role};
+use crate::events::{Body, Connection, ConnectionEnd, Exit, ExitStatus, OomKill, Role};
 use crate::identity::{Resource, Value};
 use crate::printable;
 
@@ -96,6 +96,7 @@ impl LiveEvent {
             | Body::TcpSnapshot(_)
             | Body::TcpReset(_)
             | Body::TcpListener(_)
+            | Body::TcpListen(_)
             | Body::TcpAttempt(_)
             | Body::Dns(_)
             | Body::Freed(_)
@@ -251,6 +252,18 @@ pub(super) fn verdict(
         _ => verdict::of_end(end),
     };
     Some(("wellhead.tcp.verdict", Value::Static(verdict?)))
+}
+
+/// Attributes of the end of a process, which its span has as well.
+pub(super) fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
+    process::exited(occurrence, exit)
+}
+
+/// What the kernel tells of why it chose to kill a process.
+pub(super) fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
+    let mut attributes = process::killed_for_memory(occurrence, kill);
+    attributes.retain(|(key, _)| key.starts_with("wellhead."));
+    attributes
 }
 
 fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes {

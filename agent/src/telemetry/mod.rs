@@ -10,6 +10,7 @@ mod failure;
 pub mod handle;
 pub mod histogram;
 pub mod live;
+pub mod sampling;
 pub(crate) mod signals;
 pub mod snapshot;
 pub mod span;

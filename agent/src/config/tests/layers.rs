@@ -82,6 +82,9 @@ fn the_defaults_are_those_of_the_contract() {
           l7: off
           agent: off
           slow_connection: 1s
+          sampling:
+            process: 1.0
+            slow_process: 10s
         events:
           kinds: []
           rate_limit: 100

@@ -7,6 +7,7 @@ mod net;
 mod pattern;
 mod port;
 mod rate;
+mod ratio;
 mod secret;
 mod size;
 mod toggle;
@@ -17,6 +18,7 @@ pub use net::{Cidr, ListenAddress};
 pub use pattern::{NamePattern, NamespacePattern};
 pub use port::Port;
 pub use rate::Rate;
+pub use ratio::Ratio;
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use toggle::Toggle;
@@ -68,6 +70,10 @@ macro_rules! read_from_text {
                     }
 
                     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$type, E> {
+                        self.visit_str(&number.to_string())
+                    }
+
+                    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<$type, E> {
                         self.visit_str(&number.to_string())
                     }
 

@@ -82,6 +82,7 @@ fn subject(event: &Event<'_>) -> Option<u64> {
         Body::OomKill(kill) => hash(kill.pid),
         Body::TcpOpen(connection) | Body::TcpReset(connection) => of_connection(connection),
         Body::TcpClose(end) | Body::TcpConnectFailed(end) => of_connection(&end.connection),
+        Body::TcpListen(listener) => hash((listener.socket_id, listener.local)),
         // Told by iterators, which only the new agent runs, or not counted.
         Body::TcpSnapshot(_)
         | Body::TcpListener(_)

@@ -12,6 +12,7 @@ mod processes;
 mod reading;
 mod reconcile;
 mod recorded;
+mod spans;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::recording::{Recorder, Ring, Told};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
 use crate::telemetry::span::FinishedSpan;
+use crate::telemetry::spans::Tracer;
 use crate::telemetry::store::Store;
 
 /// Id of the root of every hierarchy (`cgroup_setup_root`, kernel/cgroup/cgroup.c).
@@ -74,6 +76,8 @@ pub(super) struct State<S> {
     outbox: Outbox,
     subscribers: Subscribers,
     spans: Option<Queue<FinishedSpan>>,
+    /// If spans are made.
+    tracer: Option<Tracer>,
     logs: Option<Queue<OwnedEvent>>,
     event_rates: EventRates,
     scan_wanted: bool,
@@ -123,6 +127,7 @@ impl<S: Source> State<S> {
         } = beginning;
         // Where only version 1 is mounted, everybody is in the root of the hierarchy that is not.
         identity.cgroup_created(ROOT_CGROUP, "/", clock.now());
+        let builder = settings.spans.clone().filter(|_| spans.is_some());
         // What attaching the programs took is not needed any more.
         release_freed();
         Self {
@@ -145,6 +150,7 @@ impl<S: Source> State<S> {
             outbox: Outbox::new(settings.waiting_items, Arc::clone(&counters)),
             subscribers: Subscribers::new(Arc::clone(&counters)),
             spans,
+            tracer: builder.map(|builder| Tracer::new(builder, settings.processes)),
             logs,
             event_rates: EventRates::new(Arc::clone(&counters)),
             scan_wanted: false,
@@ -176,7 +182,7 @@ impl<S: Source> State<S> {
 
     /// Whether spans are made; those of connections are children of their process's.
     pub(super) fn makes_spans(&self) -> bool {
-        self.settings.spans.is_some() && self.spans.is_some()
+        self.tracer.is_some()
     }
 
     /// A record of any other ring. `learn_more` drains that of identity again if the record's cgroup is not known: it may
@@ -256,6 +262,7 @@ impl<S: Source> State<S> {
             .tell_hanging(&mut self.store, boot_ns, unix_nano);
         self.release_waiting();
         self.tell_overdue_ends();
+        self.tell_overdue_starts();
         self.empty_outbox();
         self.subscribers.sweep();
         self.warn_of_overflow();
@@ -301,7 +308,10 @@ impl<S: Source> State<S> {
         let (id, at) = (event.cgroup_id, event.boot_ns);
         match &event.body {
             Body::CgroupMade(cgroup) => self.cgroup_made(id, cgroup.path, at),
-            Body::CgroupRemoved(_) => self.cgroup_removed(id, at),
+            Body::CgroupRemoved(_) => {
+                self.trace_cgroup_removed(id, at);
+                self.cgroup_removed(id, at);
+            }
             // Usually known; if its making was lost, this tells of it.
             Body::CgroupEntered(cgroup) if self.identity.owner_of_cgroup(id).is_none() => {
                 self.cgroup_entered(id, cgroup.path, at);
@@ -348,6 +358,8 @@ impl<S: Source> State<S> {
         let event = corrected.as_ref().unwrap_or(event);
         self.forget_unmet(event);
         self.follow_process(event, owner);
+        self.trace(event, owner);
+        let place = self.place_connection(event);
         let backend = self.backend(event);
         let drop_reason = self.drop_reason(event);
         let is_told = self.is_told(event);
@@ -374,7 +386,7 @@ impl<S: Source> State<S> {
             return;
         }
         let observed = self.store.observed().to_vec();
-        let items = self.items(&occurrence, process, observed);
+        let items = self.items(&occurrence, (process, place), observed);
         self.deliver_all(owner, items);
     }
 
@@ -407,9 +419,13 @@ impl<S: Source> State<S> {
         in_use.extend(self.departing.owners());
         in_use.extend(self.aggregator.owners());
         in_use.extend(self.expire_containers());
+        in_use.extend(self.tracer.iter().flat_map(Tracer::owners));
         let (store, now) = (&self.store, self.clock.now());
         let is_used = |owner| in_use.contains(&owner) || store.is_owner_used(owner);
         self.identity.retain_owners(is_used, now);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.retain_owners(|owner| self.identity.owner(owner).whose.is_some());
+        }
         // What a burst took is not kept for the next one.
         release_freed();
     }

@@ -30,6 +30,10 @@ impl Line {
         self.above.as_deref().unwrap_or_default()
     }
 
+    pub(super) fn share_above(&self) -> Option<Arc<[Ancestor]>> {
+        self.above.clone()
+    }
+
     /// The process is called something else from now on.
     pub(super) fn forget_own(&mut self) {
         self.below = None;

@@ -127,6 +127,7 @@ impl Aggregator {
             | Body::CgroupEntered(_)
             | Body::Dns(_)
             | Body::TcpAttempt(_)
+            | Body::TcpListen(_)
             | Body::Freed(_)
             | Body::Found(_) => {}
         }

@@ -262,12 +262,34 @@ pub const SPANS: &[Telling] = &[
         always: &[
             "process.pid",
             "process.parent_pid",
+            "process.user.id",
             "process.executable.name",
+            "wellhead.duration",
+            "wellhead.process.cpu.user",
+            "wellhead.process.cpu.system",
+            "wellhead.process.memory.peak",
+            "wellhead.process.faults.minor",
+            "wellhead.process.faults.major",
+            "wellhead.process.switches.voluntary",
+            "wellhead.process.switches.forced",
+            "wellhead.process.disk.read",
+            "wellhead.process.disk.written",
+            "wellhead.process.network.sent",
+            "wellhead.process.network.received",
         ],
         sometimes: &[
             "process.executable.path",
             "process.exit.code",
             "wellhead.process.signal",
+            "wellhead.process.core_dumped",
+            "wellhead.process.signal.sender.pid",
+            "wellhead.process.signal.sender.name",
+            "wellhead.process.signal.sender.user.id",
+            "wellhead.process.asked.signal",
+            "wellhead.process.asked.sender.pid",
+            "wellhead.process.asked.sender.name",
+            "wellhead.process.asked.ago",
+            "wellhead.session.kind",
             "error.type",
         ],
     },
@@ -298,6 +320,30 @@ pub const SPANS: &[Telling] = &[
             "process.executable.name",
             "wellhead.tcp.verdict",
         ],
+    },
+    Telling {
+        name: "container start-up",
+        meaning: "With `traces.process`: the start of a container, a trace of its own. INTERNAL, from the making of its \
+                  cgroup until its pod is ready; or until the container ended, which is an error if its first process \
+                  failed; or, if neither has happened within five minutes, until the last that it came to.",
+        severity: "–",
+        always: &["wellhead.startup.outcome"],
+        sometimes: &[
+            "wellhead.startup.first_exec",
+            "wellhead.startup.first_listen",
+            "wellhead.startup.first_accept",
+            "wellhead.startup.ready",
+            "error.type",
+        ],
+    },
+    Telling {
+        name: "cgroup to first exec",
+        meaning: "A phase of that start, and its child: from one thing it came to until the next, as in `first exec to \
+                  first listen`, `first listen to first accept` and `first accept to ready`. INTERNAL. The first is \
+                  what the container runtime needs to set the container up.",
+        severity: "–",
+        always: &[],
+        sometimes: &[],
     },
 ];
 
@@ -343,7 +389,7 @@ attributes! {
     "wellhead.dns.search", "boolean", "`true` where it follows the answer that another name does not exist, as going through a search list does (`ndots`, resolv.conf(5)).";
     "wellhead.dns.truncated", "boolean", "`true` where the answer had no room for all there was.";
     "wellhead.drop.reason", "string", "Why this node dropped a SYN or SYN-ACK of the attempt, in whichever network namespace, where it did: as in the metric's attribute.";
-    "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of a process's exit: since it started. Of a container's start: since its cgroup was made. Of its exit: how long it ran. Of a connect, and of spans: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
+    "wellhead.duration", "int", "Nanoseconds. Of a look-up: from the query to its answer. Of a process's exit, and of its span: since it started. Of a container's start: since its cgroup was made. Of its exit: how long it ran. Of a connect, and of the span of a connection: from `connect(2)` to ESTABLISHED. Of a close: since ESTABLISHED. Of a failed connect: since `connect(2)`.";
     "wellhead.oom.limit", "int", "Memory limit of the cgroup that was hit, bytes.";
     "wellhead.oom.scope", "string", "Whose limit was hit: `cgroup` (the victim's own), `parent` (one above it, such as the pod's) or `node` (none: the machine had no memory left). A limit counts as hit when less than 1 % or 256 KiB of it were left.";
     "wellhead.oom.usage", "int", "Bytes charged to that cgroup then.";
@@ -378,6 +424,12 @@ attributes! {
     "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
     "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";
     "wellhead.process.switches.voluntary", "int", "Times it gave it up.";
+    "wellhead.session.kind", "string", "What kind of process tree it is the root of: `container` (the first of a container), `exec` (started in a container later, as by `kubectl exec` or a probe), `cronjob` (the first of a container of a CronJob) or `host`.";
+    "wellhead.startup.first_accept", "int", "Likewise until the first connection was opened to it.";
+    "wellhead.startup.first_exec", "int", "Nanoseconds from the making of its cgroup until it executed its first program.";
+    "wellhead.startup.first_listen", "int", "Likewise until it began to listen on a port of TCP.";
+    "wellhead.startup.outcome", "string", "How the start ended: `ready`, `ended` (the container did) or `unready` (after five minutes).";
+    "wellhead.startup.ready", "int", "Nanoseconds from the making of its cgroup until its pod was ready.";
     "wellhead.tcp.bytes_received", "int", "Bytes the application could read, over the whole life of the connection.";
     "wellhead.tcp.bytes_sent", "int", "Bytes the application wrote and the kernel sent, each once, over the whole life of the connection.";
     "wellhead.tcp.retransmits", "int", "Segments sent again.";

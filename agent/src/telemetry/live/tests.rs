@@ -16,8 +16,13 @@ use crate::events::{
 };
 use crate::identity::containers::{Before, CrashLoop, End, Ended, LoopSource, Started};
 use crate::identity::{OwnerId, Process, ProcessTable, Program};
+use crate::telemetry::catalogue::SPAN_EVENTS;
 use crate::telemetry::catalogue::{EVENT_ATTRIBUTES, EVENTS, SPANS, Telling};
-use crate::telemetry::spans::SpanBuilder;
+use crate::telemetry::span::Span;
+use crate::telemetry::spans::{
+    Place, SpanBuilder,
+    startup::{Startups, Step},
+};
 
 const ID: ProcessId = ProcessId {
     pid: 7,
@@ -277,8 +282,16 @@ fn span(body: Body<'_>, process: &Process) -> Sample {
         drop_reason: has_failed.then_some(&reason),
     };
     let builder = SpanBuilder::new("boot", true, Some(0));
-    let span = builder.span(&occurrence, |boot_ns| boot_ns, Some((ID, process)));
-    let span = span.expect("a span");
+    let place = Place {
+        parent: None,
+        trace_state: "ot=th:0".into(),
+        session: process.path.is_some().then_some("host"),
+    };
+    let span = builder.span(&occurrence, Some((ID, process)), place);
+    sample(span.expect("a span"))
+}
+
+fn sample(span: Span) -> Sample {
     // The exporter adds it where nothing else says so.
     let error = span.error.map(|_| "error.type");
     let keys = span.attributes.into_iter().map(|(key, _)| key).chain(error);
@@ -349,6 +362,30 @@ fn events_are_as_catalogued() {
     check(EVENTS, &all.chain(least).chain(others).collect::<Vec<_>>());
 }
 
+/// Starts of containers: one that came to everything, one that came to nothing and failed.
+fn starts() -> Vec<Sample> {
+    let builder = SpanBuilder::new("boot", true, None);
+    let mut startups = Startups::default();
+    let mut samples = Vec::new();
+    startups.made(OwnerId(1), 1, Some("uid".into()), 1_000);
+    startups.made(OwnerId(2), 2, None, 1_000);
+    startups.stepped(OwnerId(2), Step::Exec, Some(ID), 1_000);
+    for step in [Step::Exec, Step::Listen, Step::Accept] {
+        startups.stepped(OwnerId(1), step, None, 1_000);
+    }
+    let failed = startups.exited(OwnerId(2), ID, ExitStatus::Code(1), 2_000);
+    startups.made(OwnerId(2), 3, None, 1_000);
+    let removed = startups.removed(3, 2_000);
+    let ready = startups.pod_became_ready("uid", 2_000);
+    for ended in failed.into_iter().chain(removed).chain(ready) {
+        let spans = ended.spans(&builder, |boot_ns| boot_ns);
+        let named =
+            |span: &Span| ["container start-up", "cgroup to first exec"].contains(&&*span.name);
+        samples.extend(spans.into_iter().filter(named).map(sample));
+    }
+    samples
+}
+
 #[test]
 fn spans_are_as_catalogued() {
     let begun = |known, role| {
@@ -384,7 +421,13 @@ fn spans_are_as_catalogued() {
             &process(Some("/bin/sh")),
         ),
         span(
-            exited(ExitStatus::Signal(9), Signals::default()),
+            exited(
+                ExitStatus::Signal(9),
+                Signals {
+                    asked: sent(15),
+                    forced: sent(9),
+                },
+            ),
             &process(Some("/bin/sh")),
         ),
         span(
@@ -395,6 +438,7 @@ fn spans_are_as_catalogued() {
         span(Body::TcpClose(slow), &process(None)),
         span(failed, &process(None)),
     ];
+    samples.extend(starts());
     // In the catalogue, the spans of processes go by the attribute they are named after.
     for (name, _) in &mut samples {
         if name == "sh" {
@@ -410,6 +454,7 @@ fn attributes_are_explained_once_and_in_key_order() {
     let used: BTreeSet<_> = EVENTS
         .iter()
         .chain(SPANS)
+        .chain(SPAN_EVENTS)
         .flat_map(|telling| telling.always.iter().chain(telling.sometimes))
         .collect();
     let explained: BTreeSet<_> = EVENT_ATTRIBUTES

@@ -31,6 +31,7 @@ impl<S: Source> State<S> {
         if let Some(owner) = self.identity.container_of_cgroup(id) {
             self.lives.containers.made(owner, id, at);
         }
+        self.trace_cgroup(id, at);
     }
 
     /// A process entered a cgroup that is not known.

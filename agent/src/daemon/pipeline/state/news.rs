@@ -16,6 +16,7 @@ impl<S: Source> State<S> {
     pub(in super::super) fn pods_changed(&mut self, update: PodUpdate) {
         let note = self.copy(|| Told::Pods(update.clone()));
         let said = Self::said_of_containers(&update);
+        self.trace_pods(&update);
         let now = self.moment();
         for lag in self.identity.apply(update, now) {
             self.about.kube_lag.observe(lag.as_secs_f64());

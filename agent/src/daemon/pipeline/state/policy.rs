@@ -34,6 +34,7 @@ impl<S: Source> State<S> {
                 | Body::TcpSnapshot(_)
                 | Body::TcpAttempt(_)
                 | Body::TcpListener(_)
+                | Body::TcpListen(_)
         ) {
             self.counters.discard(Discard::PolicyNamespace, 1);
         }

@@ -12,7 +12,7 @@ use crate::kernel::ProcessUsage;
 use crate::recording::Told;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::LiveEvent;
-use crate::telemetry::span::Span;
+use crate::telemetry::spans::Place;
 use crate::telemetry::store::Observed;
 
 impl<S: Source> State<S> {
@@ -97,6 +97,7 @@ impl<S: Source> State<S> {
         self.follow_container(event, owner);
         let ended = self.processes.exited(exit.process);
         let unix_nano = self.clock.unix_nano(event.boot_ns);
+        self.trace_exit(event, exit, (owner, ended.as_ref()));
         let occurrence = Occurrence {
             event,
             unix_nano,
@@ -153,6 +154,8 @@ impl<S: Source> State<S> {
         let event = departed.event();
         let latest = self.processes.ended(departed.exit.process).cloned();
         let process = latest.or(departed.process);
+        let about = (departed.owner, process.as_ref());
+        let place = self.place_process(&departed.exit, about, departed.boot_ns);
         let occurrence = Occurrence {
             event: &event,
             unix_nano: departed.unix_nano,
@@ -161,7 +164,7 @@ impl<S: Source> State<S> {
             backend: None,
             drop_reason: None,
         };
-        let items = self.items(&occurrence, None, departed.observed);
+        let items = self.items(&occurrence, (None, place), departed.observed);
         self.deliver_all(departed.owner, items);
     }
 
@@ -169,10 +172,10 @@ impl<S: Source> State<S> {
     pub(super) fn items(
         &self,
         occurrence: &Occurrence<'_>,
-        process: Option<(ProcessId, &Process)>,
+        (process, place): (Option<(ProcessId, &Process)>, Option<Place>),
         observed: Vec<Observed>,
     ) -> [Option<Item>; 2] {
-        let span = self.finished_span(occurrence, process);
+        let span = self.finished_span(occurrence, process, place);
         let live = self
             .is_told(occurrence.event)
             .then(|| LiveEvent::new(occurrence, self.settings.live.arguments));
@@ -190,15 +193,5 @@ impl<S: Source> State<S> {
         for item in items.into_iter().flatten() {
             self.deliver(owner, item);
         }
-    }
-
-    fn finished_span(
-        &self,
-        occurrence: &Occurrence<'_>,
-        process: Option<(ProcessId, &Process)>,
-    ) -> Option<Span> {
-        self.spans.as_ref()?;
-        let builder = self.settings.spans.as_ref()?;
-        builder.span(occurrence, |boot_ns| self.clock.unix_nano(boot_ns), process)
     }
 }

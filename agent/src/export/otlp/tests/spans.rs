@@ -19,7 +19,7 @@ use crate::{
     identity::Value,
     telemetry::{
         live::Severity,
-        span::{FinishedSpan, SpanKind},
+        span::{FinishedSpan, SpanEvent, SpanKind, SpanLink},
     },
 };
 
@@ -111,6 +111,42 @@ fn fields_of_a_span() {
     assert_eq!(
         (status.code(), status.message.as_str()),
         (status::StatusCode::Error, "")
+    );
+}
+
+#[test]
+fn events_links_and_how_it_was_sampled() {
+    let mut finished = support::span(6);
+    finished.span.trace_state = Some("ot=th:c".into());
+    for number in 0..40 {
+        finished.span.events.push(SpanEvent {
+            name: "signal",
+            unix_nano: number,
+            attributes: vec![("wellhead.process.signal", Value::Static("SIGTERM"))],
+        });
+        finished.span.links.push(SpanLink {
+            trace_id: [1; 16],
+            span_id: [2; 8],
+        });
+    }
+    let heavy = finished.weight();
+    assert!(heavy > support::span(6).weight() + 32 * size_of::<SpanEvent>());
+    let span = convert(finished);
+    assert_eq!(span.trace_state, "ot=th:c");
+    // Sampled, a random trace id, no remote parent.
+    assert_eq!(span.flags, 0x103);
+    assert_eq!((span.events.len(), span.dropped_events_count), (32, 8));
+    assert_eq!((span.links.len(), span.dropped_links_count), (8, 32));
+    let event = &span.events[7];
+    assert_eq!((event.time_unix_nano, event.name.as_str()), (7, "signal"));
+    assert_eq!(
+        text(&event.attributes[0]),
+        ("wellhead.process.signal", "SIGTERM")
+    );
+    let link = &span.links[0];
+    assert_eq!(
+        (&*link.trace_id, &*link.span_id),
+        (&[1; 16][..], &[2; 8][..])
     );
 }
 

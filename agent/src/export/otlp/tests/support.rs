@@ -19,7 +19,7 @@ use crate::{
         catalogue::{Attr, Metric},
         live::{LiveEvent, OwnedEvent, Severity},
         snapshot::{Family, Point, PointValue, Snapshot},
-        span::{FinishedSpan, Span, SpanKind},
+        span::{FinishedSpan, Span, SpanEvents, SpanKind, SpanLinks},
         store::SeriesId,
     },
 };
@@ -77,12 +77,15 @@ pub(super) fn span(number: u64) -> FinishedSpan {
             trace_id: [1; 16],
             span_id: (number + 1).to_be_bytes(),
             parent_span_id: None,
+            trace_state: None,
             name: "sh".into(),
             kind: SpanKind::Internal,
             start_unix_nano: 10,
             end_unix_nano: 20,
             attributes: Vec::new(),
             error: None,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
         },
     }
 }
