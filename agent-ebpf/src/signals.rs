@@ -83,7 +83,8 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     let (pid, cgroup_id): (u32, u64) =
         unsafe { (field(task, &offset::TASK_TGID), task_cgroup_id(task)) };
     // SAFETY: as above.
-    if result == IGNORED && unsafe { is_ending(task) } {
+    let end = unsafe { decided_end(task) };
+    if end.is_some_and(|signal| result == IGNORED || signal != number) {
         return 0;
     }
     let Some(now) = state::working() else {
@@ -112,16 +113,19 @@ fn is_among(set: u64, number: u64) -> bool {
     number < LAST && set >> number & 1 == 1
 }
 
-/// Whether it is decided how a process ends: what comes then is ignored, and nobody asked for it.
+/// The signal that ends a process, 0 if it ends by itself; `None` if its end is not decided. What comes then changes nothing: newer
+/// kernels ignore it, older ones (before 5.17) queue it all the same. The signal that decides it is told of when it has.
 ///
 /// # Safety
 /// `task` must be a `struct task_struct`.
 #[inline(always)]
-unsafe fn is_ending(task: Struct) -> bool {
+unsafe fn decided_end(task: Struct) -> Option<u64> {
     // SAFETY: field types are checked by the verifier.
     unsafe {
         let signal: Struct = field(task, &offset::TASK_SIGNAL);
-        field::<u32>(signal, &offset::SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0
+        let flags: u32 = field(signal, &offset::SIGNAL_FLAGS);
+        let status: u32 = field(signal, &offset::SIGNAL_EXIT_CODE);
+        (flags & SIGNAL_GROUP_EXIT != 0).then_some(u64::from(status & 0x7f))
     }
 }
 

@@ -110,6 +110,11 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape("stopped, then killed", stopped, "A(R) !SIGKILL by R"),
     Shape("SIGKILL while it dies", twice, "A(R) !SIGKILL by R"),
     Shape(
+        "SIGTERM again while it dies",
+        terminated_twice,
+        "A(R) !SIGTERM by R; B(R) =0",
+    ),
+    Shape(
         "asked, and then it faults",
         asked_then_fault,
         "A(R) !SIGSEGV asked SIGTERM by R",
@@ -346,6 +351,14 @@ fn twice(stage: &mut Stage) -> Result<()> {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGKILL] {
         calls::kill(child, signal)?;
     }
+    stage.reap(child).map(drop)
+}
+
+/// Others that ask for the same come too late.
+fn terminated_twice(stage: &mut Stage) -> Result<()> {
+    let child = stage.ready(|| ())?;
+    calls::kill(child, libc::SIGTERM)?;
+    stage.run(|| i32::from(calls::kill(child, libc::SIGTERM).is_err()))?;
     stage.reap(child).map(drop)
 }
 

@@ -278,6 +278,8 @@ impl Pipeline {
                     }
                 }
                 _ = housekeeping.tick(), if !self.closed => {
+                    // Whoever is waited with in vain may have come meanwhile: this loop may not have run for a while.
+                    self.drain_all().await;
                     self.account_for_losses().await;
                     self.look_after_tables();
                 }
