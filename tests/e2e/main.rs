@@ -61,3 +61,5 @@ mod support;
 mod temporality;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod trees;

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::support::{
-    Agent, Need, Program, Programs, Receiver, attribute, ready, refused, text, until,
+    Agent, Container, Need, Program, Programs, Receiver, attribute, ready, refused, text, until,
 };
 
 #[test]
 fn processes_make_a_tree() {
-    if !ready(&[Need::Python]) {
+    if !ready(&[Need::Python, Need::Cgroups]) {
         return;
     }
     let receiver = Receiver::start();
@@ -25,14 +25,13 @@ fn processes_make_a_tree() {
     // One child fails and has a child of its own.
     let script = r#""$1"; "$2" -c '"$0"; exit 3' "$1"; "$3" -c 'kill -9 $$'; exit 0"#;
     let path = |program: &Program| program.path.to_str().expect("UTF-8").to_owned();
-    root.run(&[
-        "-c",
-        script,
-        "sh",
-        &path(&well),
-        &path(&ill),
-        &path(&killed),
-    ]);
+    // In a container, where nobody that the agent found is above them.
+    let container = Container::new();
+    let arguments = ["-c", script, "sh"];
+    let programs = [path(&well), path(&ill), path(&killed)];
+    let mut command = container.command(&root.path);
+    let status = command.args(arguments).args(programs).status();
+    assert!(status.expect("it runs").success());
 
     let spans = until("five spans", || {
         let spans: Vec<Value> = receiver.spans();

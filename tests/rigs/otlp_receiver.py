@@ -199,6 +199,15 @@ def spans(request):
                         "code": trace_pb2.Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
                         "message": span.status.message,
                     },
+                    "trace_state": span.trace_state,
+                    "events": [
+                        {
+                            "name": event.name,
+                            "time_unix_nano": event.time_unix_nano,
+                            "attributes": attributes(event.attributes),
+                        }
+                        for event in span.events
+                    ],
                 }
 
 

@@ -1,5 +1,6 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
+mod adopt;
 mod line;
 mod notes;
 mod spans;
@@ -9,6 +10,7 @@ mod used;
 
 use std::sync::Arc;
 
+use self::adopt::{MOST_AWAITED, Orphan};
 pub use self::line::Ancestor;
 use self::line::Line;
 pub use self::notes::{Ends, Note, Noted, Notes};
@@ -40,7 +42,7 @@ pub struct Process {
     pub path: Option<Arc<str>>,
     /// Whose it is.
     pub owner: OwnerId,
-    /// Boot clock of its first `execve(2)`; `None` if it only forked. Of a process older than the agent: when it started.
+    /// Boot clock of its first `execve(2)` in this container or slice; `None` if it only forked. Of a process older than the agent: when it started.
     pub executed_ns: Option<u64>,
     /// The nearest ancestor in the same container or slice that executed a program.
     pub parent: Option<ProcessId>,
@@ -121,6 +123,8 @@ pub struct ProcessTable {
     ended: AgedMap<u32, (ProcessId, Process)>,
     /// Boot clock when it began: who started before that used something before.
     since_ns: u64,
+    /// Parents that are not known, and their children.
+    awaited: AgedMap<ProcessId, Vec<Orphan>>,
     /// Live processes with notes, and how many there may be.
     noted: (usize, usize),
     counters: Arc<Counters>,
@@ -134,6 +138,7 @@ impl ProcessTable {
             newest_by_pid: HashMap::default(),
             ended: AgedMap::new(capacity / ENDED_SHARE),
             since_ns,
+            awaited: AgedMap::new(MOST_AWAITED),
             noted: (0, capacity / NOTED_SHARE),
             counters,
         }
@@ -143,6 +148,7 @@ impl ProcessTable {
     pub fn forked(&mut self, child: ProcessId, parent: ProcessId, owner: OwnerId) {
         let process = self.child_of(parent, child, owner, Used::nothing());
         self.insert(child, process);
+        self.await_parent(parent, child, false);
     }
 
     /// A process was there already.
@@ -164,6 +170,8 @@ impl ProcessTable {
             ..child
         };
         self.insert(id, process);
+        self.await_parent(found.parent, id, found.only_forked);
+        self.adopt(id);
     }
 
     /// A process executes a program.
@@ -178,6 +186,7 @@ impl ProcessTable {
             };
             let process = self.child_of(exec.parent, id, owner, used);
             self.insert(id, process);
+            self.await_parent(exec.parent, id, false);
         }
         let Some(known) = self.processes.get_mut(&id) else {
             return;
@@ -185,6 +194,7 @@ impl ProcessTable {
         if known.owner != owner {
             // Container runtimes fork first and enter the container's cgroup afterwards.
             known.owner = owner;
+            known.executed_ns = None;
             known.parent = None;
             known.root = id;
             known.line = Line::default();

@@ -3,6 +3,7 @@
 use crate::aged_map::AgedMap;
 use crate::events::{Body, Event, Exit, ProcessId};
 use crate::identity::{OwnerId, Process};
+use crate::telemetry::aggregate::Occurrence;
 use crate::telemetry::store::Observed;
 
 /// How long their parents are waited for: only when they have asked, the kernel adds everything up.
@@ -18,11 +19,28 @@ pub(super) struct Departed {
     pub(super) exit: Exit,
     /// What was known of it.
     pub(super) process: Option<Process>,
+    /// Its event was told, but not its span.
+    pub(super) has_event: bool,
     /// Where its end was counted.
     pub(super) observed: Vec<Observed>,
 }
 
 impl Departed {
+    pub(super) fn occurrence<'a>(
+        &self,
+        event: &'a Event<'a>,
+        process: Option<&'a Process>,
+    ) -> Occurrence<'a> {
+        Occurrence {
+            event,
+            unix_nano: self.unix_nano,
+            owner: self.owner,
+            process,
+            backend: None,
+            drop_reason: None,
+        }
+    }
+
     pub(super) fn event(&self) -> Event<'static> {
         Event {
             boot_ns: self.boot_ns,

@@ -30,10 +30,12 @@ impl Process {
 }
 
 impl ProcessTable {
-    /// Something happened to a process that its span is to tell of. Where too many have notes, it is not remembered.
+    /// Something happened to a process that its span is to tell of, which may have ended meanwhile. Where too many have notes, it is not remembered.
     pub fn note(&mut self, id: ProcessId, boot_ns: u64, what: Noted) {
         let has_room = self.noted.0 < self.noted.1;
-        let Some(known) = self.processes.get_mut(&id) else {
+        let is_alive = self.processes.get(&id).is_some();
+        let known = self.live_or_ended(id);
+        let Some(known) = known.filter(|known| known.span != SpanState::Told) else {
             return;
         };
         match &mut known.notes {
@@ -42,7 +44,7 @@ impl ProcessTable {
                 let mut notes = Notes::default();
                 notes.add(Note { boot_ns, what });
                 known.notes = Some(Box::new(notes));
-                self.noted.0 += 1;
+                self.noted.0 += usize::from(is_alive);
             }
             Some(_) | None => {}
         }
@@ -92,6 +94,7 @@ mod tests {
         assert!(ended.notes.is_some());
         table.note(id(3), 6, listened());
         assert!(has_notes(&table, 3));
+        table.note(id(1), 7, Noted::Listened(([127, 0, 0, 1], 81).into()));
         table.span_told(id(1));
         let ended = table.ended(id(1)).expect("remembered");
         assert_eq!((ended.span, &ended.notes), (SpanState::Told, &None));

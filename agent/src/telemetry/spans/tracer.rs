@@ -76,7 +76,7 @@ impl Tracer {
             return;
         };
         // One that only forked has no span of its own.
-        let known = processes.get(process);
+        let known = processes.live_or_ended(process);
         let teller = known.and_then(|known| match known.makes_span() {
             true => Some(process),
             false => known.parent,

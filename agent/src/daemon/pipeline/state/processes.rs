@@ -121,6 +121,7 @@ impl<S: Source> State<S> {
             cgroup_id: event.cgroup_id,
             exit: exit.clone(),
             process: ended,
+            has_event: false,
             observed,
         };
         let has_to_go = if exit.process.started_ns().is_none() {
@@ -137,8 +138,16 @@ impl<S: Source> State<S> {
     /// The kernel let go of a process.
     pub(super) fn freed(&mut self, freed: &Freed, unix_nano: u64) {
         self.count_used(freed.process, &freed.usage, 0, unix_nano);
-        if let Some(mut departed) = self.departing.take(freed.process) {
-            departed.exit.usage = freed.usage;
+        let Some(mut departed) = self.departing.take(freed.process) else {
+            return;
+        };
+        departed.exit.usage = freed.usage;
+        self.tell_event_of_end(&mut departed);
+        if !self.makes_spans() {
+            return;
+        }
+        // What its last connections did is told after it, and belongs to its span.
+        if let Some(departed) = self.departing.push(departed) {
             self.tell_end(departed);
         }
     }
@@ -150,22 +159,36 @@ impl<S: Source> State<S> {
         }
     }
 
-    fn tell_end(&mut self, departed: Departed) {
-        let event = departed.event();
-        let latest = self.processes.ended(departed.exit.process).cloned();
-        let process = latest.or(departed.process);
+    fn tell_end(&mut self, mut departed: Departed) {
+        self.tell_event_of_end(&mut departed);
+        let process = self.latest_of(&mut departed);
         let about = (departed.owner, process.as_ref());
         let place = self.place_process(&departed.exit, about, departed.boot_ns);
-        let occurrence = Occurrence {
-            event: &event,
-            unix_nano: departed.unix_nano,
-            owner: departed.owner,
-            process: process.as_ref(),
-            backend: None,
-            drop_reason: None,
-        };
-        let items = self.items(&occurrence, (None, place), departed.observed);
-        self.deliver_all(departed.owner, items);
+        let event = departed.event();
+        let occurrence = departed.occurrence(&event, process.as_ref());
+        let span = self.finished_span(&occurrence, None, place);
+        let span = span.map(|span| Item::Span(span, departed.observed));
+        self.deliver_all(departed.owner, [span, None]);
+    }
+
+    fn tell_event_of_end(&mut self, departed: &mut Departed) {
+        let event = departed.event();
+        if departed.has_event || !self.is_told(&event) {
+            return;
+        }
+        departed.has_event = true;
+        let process = self.latest_of(departed);
+        let occurrence = departed.occurrence(&event, process.as_ref());
+        let live = LiveEvent::new(&occurrence, self.settings.live.arguments);
+        self.deliver_all(departed.owner, [None, live.map(Item::Event)]);
+    }
+
+    /// What is known by now of a process that ended.
+    fn latest_of(&self, departed: &mut Departed) -> Option<Process> {
+        if let Some(latest) = self.processes.ended(departed.exit.process) {
+            departed.process = Some(latest.clone());
+        }
+        departed.process.clone()
     }
 
     /// What is told of an event.

@@ -133,6 +133,16 @@ fn signals_are_told_with_their_senders_and_their_own_time() {
 }
 
 #[test]
+fn connections_are_told_of_after_the_end_of_their_process() {
+    let mut rig = Rig::new(1.0, 0);
+    rig.run(10, 1);
+    rig.exit(10, ExitStatus::Code(0));
+    rig.note(10, Body::TcpListen(listener(10)));
+    rig.tell_all();
+    assert_eq!(events(rig.span(10)), ["tcp.listen"]);
+}
+
+#[test]
 fn who_only_forked_tells_it_to_whose_program_it_runs() {
     let mut rig = Rig::new(1.0, 0);
     rig.run(10, 1);
