@@ -8,6 +8,7 @@ mod spans;
 mod tests;
 mod used;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use self::adopt::{MOST_AWAITED, Orphan};
@@ -225,20 +226,20 @@ impl ProcessTable {
 
     /// Live processes that were there when all were looked at before, and are not now. Nobody told of their end.
     pub fn gone(&mut self, there: &[ProcessId]) -> Vec<ProcessId> {
-        let mut gone: HashMap<ProcessId, ()> = self
+        let mut gone: HashSet<ProcessId> = self
             .processes
             .iter()
             .filter(|(_, known)| known.was_there)
-            .map(|(id, _)| (*id, ()))
+            .map(|(id, _)| *id)
             .collect();
         for id in there {
-            if gone.remove(id).is_none()
+            if !gone.remove(id)
                 && let Some(known) = self.processes.get_mut(id)
             {
                 known.was_there = true;
             }
         }
-        gone.into_keys().collect()
+        gone.into_iter().collect()
     }
 
     /// A connection of a process carried so many more bytes.

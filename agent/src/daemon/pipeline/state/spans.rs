@@ -1,5 +1,7 @@
 //! Spans: who has one, where it belongs, and what it tells of.
 
+use jiff::Timestamp;
+
 use super::super::outbox::Item;
 use super::super::source::Source;
 use super::State;
@@ -138,7 +140,7 @@ impl<S: Source> State<S> {
         };
         let mut started = Vec::new();
         for pod in pods {
-            let since = pod.ready_since.map(|since| since.as_nanosecond());
+            let since = pod.ready_since.map(Timestamp::as_nanosecond);
             let Some(since) = since.and_then(|since| u64::try_from(since).ok()) else {
                 continue;
             };
