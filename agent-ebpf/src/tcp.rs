@@ -188,16 +188,12 @@ fn listening(sock: Struct, family: u16) {
     let record = room.record();
     let about = (now, cgroup_id);
     write_header(&mut record.header, kind, size_of::<TcpListener>(), about);
-    record.id = id(sock);
-    record.netns = key.netns;
-    record.family = family;
-    record.port = port;
+    (record.id, record.netns) = (id(sock), key.netns);
+    (record.family, record.port) = (family, port);
     record.address = local_address(sock, family);
     record.owner = owner;
-    record.queue = 0;
-    record.limit = 0;
-    record.drops = 0;
-    record.syn_ack_retransmits = 0;
+    (record.queue, record.limit) = (0, 0);
+    (record.drops, record.syn_ack_retransmits) = (0, 0);
     NETWORK.send(room, kind);
 }
 

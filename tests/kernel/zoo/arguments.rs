@@ -73,7 +73,7 @@ fn none(stage: &mut Stage) -> Result<()> {
     let program = execute::elf(&[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]);
     let path = quick(stage, "p")?;
     fs::write(&path, program)?;
-    let child = stage.start(|| calls::exec(&path, &[]))?;
+    let child = Stage::start(|| calls::exec(&path, &[]))?;
     until_executed(child, b"p")?;
     let has_one = fs::read(format!("/proc/{child}/cmdline"))? == b"\0";
     stage.note("ARGUMENTS", if has_one { "[]" } else { "" });

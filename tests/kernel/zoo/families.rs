@@ -1,5 +1,6 @@
 //! Who is whose child: orphans, those nobody waits for, namespaces of process ids.
 
+use std::io::Read as _;
 use std::{fs, io, ptr};
 
 use anyhow::{Result, ensure};
@@ -95,7 +96,6 @@ fn daemon(stage: &mut Stage) -> Result<()> {
     })?;
     drop(tell);
     // It has the other end until it ends.
-    use std::io::Read as _;
     told.read_to_end(&mut Vec::new())?;
     calls::sleep_ms(100);
     Ok(())
@@ -216,7 +216,7 @@ fn bomb(stage: &mut Stage) -> Result<()> {
 }
 
 fn crowd(stage: &mut Stage) -> Result<()> {
-    let children = (0..300).map(|_| stage.start(|| 0));
+    let children = (0..300).map(|_| Stage::start(|| 0));
     let children: Vec<i32> = children.collect::<Result<_>>()?;
     children
         .into_iter()
@@ -231,14 +231,14 @@ fn reused(stage: &mut Stage) -> Result<()> {
             "process ids cannot be chosen (CONFIG_CHECKPOINT_RESTORE)",
         ));
     }
-    let first = stage.start(|| 1)?;
+    let first = Stage::start(|| 1)?;
     stage.reap(first)?;
     let mut others = String::new();
     for role in ('B'..'Z').filter(|role| *role != 'R') {
         fs::write(LAST, (first - 1).to_string()).map_err(skip)?;
         let program = own_program()?;
         // Only if it has the id it does something.
-        let child = stage.start(|| {
+        let child = Stage::start(|| {
             if calls::own_pid() != first {
                 return 0;
             }
@@ -249,7 +249,7 @@ fn reused(stage: &mut Stage) -> Result<()> {
             stage.note("REST", format!("{others}{role}(R) me[exit|2] =2"));
             return Ok(());
         }
-        others.push_str(&format!("{role}(R) =0; "));
+        others = format!("{others}{role}(R) =0; ");
     }
     Err(skip("somebody else got the process id again and again"))
 }
@@ -275,7 +275,7 @@ fn leave_child() -> i32 {
 /// The first process of a PID namespace gets no signals that it has no handler for.
 fn deaf_first(stage: &mut Stage) -> Result<()> {
     calls::unshare(libc::CLONE_NEWPID).map_err(skip)?;
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     calls::kill(child, libc::SIGTERM)?;
     calls::sleep_ms(20);
     calls::kill(child, libc::SIGKILL)?;

@@ -262,7 +262,7 @@ fn deleted_after(stage: &mut Stage) -> Result<()> {
     let program = execute::elf(&[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]);
     let path = quick(stage, "p")?;
     fs::write(&path, program)?;
-    let child = stage.start(|| calls::exec(&path, &[b"p"]))?;
+    let child = Stage::start(|| calls::exec(&path, &[b"p"]))?;
     until_executed(child, b"p")?;
     fs::remove_file(&path)?;
     calls::kill(child, libc::SIGKILL)?;

@@ -127,13 +127,13 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 fn killed(stage: &mut Stage, signal: i32) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     calls::kill(child, signal)?;
     stage.reap(child).map(drop)
 }
 
 fn queued(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     let value = libc::sigval {
         sival_ptr: ptr::null_mut(),
     };
@@ -143,7 +143,7 @@ fn queued(stage: &mut Stage) -> Result<()> {
 }
 
 fn by_descriptor(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     // SAFETY: numbers alone.
     let sent = unsafe {
         let descriptor = libc::syscall(libc::SYS_pidfd_open, child, 0);
@@ -157,7 +157,7 @@ fn killed_program(stage: &mut Stage) -> Result<()> {
     use std::io::Read as _;
     let (mut told, tell) = io::pipe()?;
     let program = own_program()?;
-    let child = stage.start(|| {
+    let child = Stage::start(|| {
         // SAFETY: the number is nobody's; it outlives the exec.
         unsafe { libc::dup2(tell.as_raw_fd(), super::act::TELL) };
         calls::exec(&program, &acting(&[b"pause"]))
@@ -171,7 +171,7 @@ fn killed_program(stage: &mut Stage) -> Result<()> {
 fn by_odd_sibling(stage: &mut Stage) -> Result<()> {
     const ODD: &[u8] = b"\xff\x1b[31m \n\"\\\xc3\xa9 x";
     stage.note("ODD", format!("{:?}", String::from_utf8_lossy(ODD)));
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     stage.run(|| {
         calls::set_comm(ODD);
         i32::from(calls::kill(child, libc::SIGTERM).is_err())
@@ -181,7 +181,7 @@ fn by_odd_sibling(stage: &mut Stage) -> Result<()> {
 
 fn by_other_user(stage: &mut Stage) -> Result<()> {
     const OTHER: u32 = 54_321;
-    let child = stage.ready(|| calls::become_user(OTHER).unwrap_or(()))?;
+    let child = Stage::ready(|| calls::become_user(OTHER).unwrap_or(()))?;
     stage.run(|| {
         if calls::become_user(OTHER).is_err() {
             return FAILED;
@@ -193,7 +193,7 @@ fn by_other_user(stage: &mut Stage) -> Result<()> {
 
 fn from_outside(stage: &mut Stage) -> Result<()> {
     let elsewhere = find_mount()?.path.join("cgroup.procs");
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     stage.run(|| {
         let sent = fs::write(elsewhere, "0").map(|()| calls::kill(child, libc::SIGKILL));
         i32::from(!matches!(sent, Ok(Ok(()))))
@@ -204,8 +204,8 @@ fn from_outside(stage: &mut Stage) -> Result<()> {
 fn parents_death(stage: &mut Stage) -> Result<()> {
     calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     let (told, tell) = io::pipe()?;
-    let parent = stage.start(|| {
-        let child = stage.ready(|| calls::prctl(libc::PR_SET_PDEATHSIG, 9));
+    let parent = Stage::start(|| {
+        let child = Stage::ready(|| calls::prctl(libc::PR_SET_PDEATHSIG, 9));
         tell_pids(&tell, &[child.unwrap_or(-1)])
     })?;
     stage.reap(parent)?;
@@ -238,7 +238,7 @@ fn whole_group(stage: &mut Stage) -> Result<()> {
     use std::io::Read as _;
     let (mut told, tell) = io::pipe()?;
     let number = tell.as_raw_fd();
-    let leader = stage.ready_then(
+    let leader = Stage::ready_then(
         || {
             enter_group(0);
             // SAFETY: the parent has it too, and the child does not use it.
@@ -252,7 +252,7 @@ fn whole_group(stage: &mut Stage) -> Result<()> {
     )?;
     let mut members = vec![leader];
     for _ in 0..2 {
-        members.push(stage.ready(|| {
+        members.push(Stage::ready(|| {
             enter_group(leader);
             // SAFETY: as above.
             unsafe { libc::close(number) };
@@ -265,8 +265,8 @@ fn whole_group(stage: &mut Stage) -> Result<()> {
 }
 
 fn process_group(stage: &mut Stage) -> Result<()> {
-    let leader = stage.ready(|| enter_group(0))?;
-    let other = stage.ready(|| enter_group(leader))?;
+    let leader = Stage::ready(|| enter_group(0))?;
+    let other = Stage::ready(|| enter_group(leader))?;
     calls::kill(-leader, libc::SIGKILL)?;
     stage.reap(leader)?;
     stage.reap(other).map(drop)
@@ -288,19 +288,19 @@ fn on(signal: i32, handler: extern "C" fn(i32)) {
 }
 
 fn answered(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| on(libc::SIGTERM, exit_well))?;
+    let child = Stage::ready(|| on(libc::SIGTERM, exit_well))?;
     calls::kill(child, libc::SIGTERM)?;
     stage.reap(child).map(drop)
 }
 
 fn answered_otherwise(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| on(libc::SIGINT, exit_130))?;
+    let child = Stage::ready(|| on(libc::SIGINT, exit_130))?;
     calls::kill(child, libc::SIGINT)?;
     stage.reap(child).map(drop)
 }
 
 fn then_killed(stage: &mut Stage, prepare: impl FnOnce()) -> Result<()> {
-    let child = stage.ready(prepare)?;
+    let child = Stage::ready(prepare)?;
     calls::kill(child, libc::SIGTERM)?;
     calls::sleep_ms(20);
     calls::kill(child, libc::SIGKILL)?;
@@ -328,7 +328,7 @@ fn blocked(stage: &mut Stage) -> Result<()> {
 }
 
 fn harmless(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     for signal in [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT] {
         calls::kill(child, signal)?;
     }
@@ -337,7 +337,7 @@ fn harmless(stage: &mut Stage) -> Result<()> {
 }
 
 fn stopped(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     calls::kill(child, libc::SIGSTOP)?;
     calls::sleep_ms(10);
     calls::kill(child, libc::SIGKILL)?;
@@ -346,7 +346,7 @@ fn stopped(stage: &mut Stage) -> Result<()> {
 
 /// The first kills it; what comes later finds a process that is dead already.
 fn twice(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     calls::kill(child, libc::SIGKILL)?;
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGKILL] {
         calls::kill(child, signal)?;
@@ -356,7 +356,7 @@ fn twice(stage: &mut Stage) -> Result<()> {
 
 /// Others that ask for the same come too late.
 fn terminated_twice(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| ())?;
+    let child = Stage::ready(|| ())?;
     calls::kill(child, libc::SIGTERM)?;
     stage.run(|| i32::from(calls::kill(child, libc::SIGTERM).is_err()))?;
     stage.reap(child).map(drop)
@@ -366,7 +366,7 @@ fn asked_then_fault(stage: &mut Stage) -> Result<()> {
     extern "C" fn fault(_signal: i32) {
         super::endings::fault();
     }
-    let child = stage.ready(|| on(libc::SIGTERM, fault))?;
+    let child = Stage::ready(|| on(libc::SIGTERM, fault))?;
     calls::kill(child, libc::SIGTERM)?;
     stage.reap(child).map(drop)
 }
@@ -375,7 +375,7 @@ fn before_exec(stage: &mut Stage) -> Result<()> {
     use std::io::Read as _;
     let (mut told, tell) = io::pipe()?;
     let number = tell.as_raw_fd();
-    let child = stage.ready_then(
+    let child = Stage::ready_then(
         || {
             on(libc::SIGHUP, do_nothing);
             // SAFETY: the parent has it too, and the child does not use it.

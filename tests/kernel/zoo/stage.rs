@@ -52,7 +52,7 @@ impl Stage {
     }
 
     /// Forks; the child does `life` and exits with what that returns.
-    pub(crate) fn start(&self, life: impl FnOnce() -> i32) -> Result<i32> {
+    pub(crate) fn start(life: impl FnOnce() -> i32) -> Result<i32> {
         let child = execute::fork(|| {
             calls::as_new();
             life()
@@ -61,18 +61,14 @@ impl Stage {
     }
 
     /// Forks; returns once the child has prepared itself. It then waits for what comes.
-    pub(crate) fn ready(&self, prepare: impl FnOnce()) -> Result<i32> {
-        self.ready_then(prepare, calls::pause)
+    pub(crate) fn ready(prepare: impl FnOnce()) -> Result<i32> {
+        Self::ready_then(prepare, calls::pause)
     }
 
     /// Likewise; it then does something else.
-    pub(crate) fn ready_then(
-        &self,
-        prepare: impl FnOnce(),
-        then: impl FnOnce() -> i32,
-    ) -> Result<i32> {
+    pub(crate) fn ready_then(prepare: impl FnOnce(), then: impl FnOnce() -> i32) -> Result<i32> {
         let (mut told, mut tell) = io::pipe()?;
-        let child = self.start(|| {
+        let child = Self::start(|| {
             prepare();
             if tell.write_all(b"r").is_err() {
                 return FAILED;
@@ -109,7 +105,7 @@ impl Stage {
 
     /// Forks, and waits for the end.
     pub(crate) fn run(&mut self, life: impl FnOnce() -> i32) -> Result<i32> {
-        let child = self.start(life)?;
+        let child = Self::start(life)?;
         self.reap(child)
     }
 

@@ -147,13 +147,13 @@ fn all_at_once() -> i32 {
 }
 
 fn many_killed(stage: &mut Stage, threads: usize) -> Result<()> {
-    let child = stage.ready(|| (0..threads).for_each(|_| with_thread(calls::pause)))?;
+    let child = Stage::ready(|| (0..threads).for_each(|_| with_thread(calls::pause)))?;
     calls::kill(child, libc::SIGKILL)?;
     stage.reap(child).map(drop)
 }
 
 fn killed_running(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready(|| {
+    let child = Stage::ready(|| {
         with_thread(|| {
             act::burn(20_000);
             0
@@ -165,7 +165,7 @@ fn killed_running(stage: &mut Stage) -> Result<()> {
 }
 
 fn killed_without_first(stage: &mut Stage) -> Result<()> {
-    let child = stage.ready_then(|| with_thread(calls::pause), || calls::exit_thread(3))?;
+    let child = Stage::ready_then(|| with_thread(calls::pause), || calls::exit_thread(3))?;
     calls::sleep_ms(20);
     calls::kill(child, libc::SIGKILL)?;
     stage.reap(child).map(drop)

@@ -246,14 +246,14 @@ impl<'a> Writer<'a> {
             let own: &[&str] = &["zoo", "--workload", "act"];
             let texts = texts.strip_prefix(own).unwrap_or(&texts);
             let texts: Vec<String> = texts.iter().map(|text| self.plain(text)).collect();
-            line += &format!("[{}]", texts.join("|"));
+            line = format!("{line}[{}]", texts.join("|"));
         }
         let directory = text("process.working_directory");
         if directory != self.directory {
-            line += &format!(" in {}", self.plain(directory));
+            line = format!("{line} in {}", self.plain(directory));
         }
         if let Some(script) = attributes["wellhead.process.script"].as_str() {
-            line += &format!(" script={}", self.plain(script));
+            line = format!("{line} script={}", self.plain(script));
         }
         let flags = [
             ("wellhead.process.command_args.truncated", "cut"),
@@ -262,28 +262,28 @@ impl<'a> Writer<'a> {
             ("wellhead.process.executable.memfd", "memfd"),
         ];
         for (_, word) in flags.iter().filter(|(key, _)| attributes[*key] == true) {
-            line += &format!(" {word}");
+            line = format!("{line} {word}");
         }
         let own_pid = &attributes["process.vpid"];
         if own_pid.as_u64() != Some(told.pid) {
-            line += &format!(" vpid={own_pid}");
+            line = format!("{line} vpid={own_pid}");
         }
         let users = (
             &attributes["process.user.id"],
             &attributes["process.real_user.id"],
         );
         if *users.0 != 0 || *users.1 != 0 {
-            line += &format!(" uid={}/{}", users.0, users.1);
+            line = format!("{line} uid={}/{}", users.0, users.1);
         }
         if let Some(gained) = attributes["wellhead.process.capabilities.gained"].as_array() {
             let names: Vec<&str> = gained.iter().filter_map(Value::as_str).collect();
             let names = names.join(",");
             let few = gained.len() < 10;
-            line += &format!(" gains {}", if few { &*names } else { "all" });
+            line = format!("{line} gains {}", if few { &*names } else { "all" });
         }
         let now = self.role_of_pid(&attributes["process.parent_pid"]);
         if now != parent {
-            line += &format!(" of {now}");
+            line = format!("{line} of {now}");
         }
         line
     }
@@ -296,31 +296,31 @@ impl<'a> Writer<'a> {
         };
         let sender = key("wellhead.process.signal.sender.pid");
         if !sender.is_null() {
-            line += &format!(" by {}", self.role_of_pid(sender));
+            line = format!("{line} by {}", self.role_of_pid(sender));
             let name = key("wellhead.process.signal.sender.name")
                 .as_str()
                 .unwrap_or("?");
             let usual = self.own.rsplit('/').next().unwrap_or_default();
             // `comm` has room for 15 bytes.
             if !usual.starts_with(name) {
-                line += &format!(" called {name:?}");
+                line = format!("{line} called {name:?}");
             }
             let user = key("wellhead.process.signal.sender.user.id");
             if *user != 0 {
-                line += &format!(" as {user}");
+                line = format!("{line} as {user}");
             }
         }
         if let Some(signal) = key("wellhead.process.asked.signal").as_str() {
             let by = self.role_of_pid(key("wellhead.process.asked.sender.pid"));
-            line += &format!(" asked {signal} by {by}");
+            line = format!("{line} asked {signal} by {by}");
         }
         let user = key("process.user.id");
         if *user != 0 {
-            line += &format!(" as {user}");
+            line = format!("{line} as {user}");
         }
         let now = self.role_of_pid(key("process.parent_pid"));
         if now != parent {
-            line += &format!(" under {now}");
+            line = format!("{line} under {now}");
         }
         line
     }
@@ -336,7 +336,7 @@ impl<'a> Writer<'a> {
                 other => other.to_string(),
             };
             if run.len() > 12 {
-                plain += &format!("{escaped}*{}", run.len());
+                plain = format!("{plain}{escaped}*{}", run.len());
             } else {
                 plain += &escaped.repeat(run.len());
             }
