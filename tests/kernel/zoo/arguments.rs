@@ -74,7 +74,7 @@ fn none(stage: &mut Stage) -> Result<()> {
     let path = quick(stage, "p")?;
     fs::write(&path, program)?;
     let child = Stage::start(|| calls::exec(&path, &[]))?;
-    until_executed(child, b"p")?;
+    until_executed(child, "p")?;
     let has_one = fs::read(format!("/proc/{child}/cmdline"))? == b"\0";
     stage.note("ARGUMENTS", if has_one { "[]" } else { "" });
     calls::kill(child, libc::SIGKILL)?;

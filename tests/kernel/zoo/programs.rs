@@ -263,17 +263,18 @@ fn deleted_after(stage: &mut Stage) -> Result<()> {
     let path = quick(stage, "p")?;
     fs::write(&path, program)?;
     let child = Stage::start(|| calls::exec(&path, &[b"p"]))?;
-    until_executed(child, b"p")?;
+    until_executed(child, "p")?;
     fs::remove_file(&path)?;
     calls::kill(child, libc::SIGKILL)?;
     stage.reap(child).map(drop)
 }
 
-/// Returns once a child's name is this: that of what it executes.
-pub(super) fn until_executed(child: i32, comm: &[u8]) -> Result<()> {
+/// Returns once a child executes what has this name, and sleeps.
+pub(super) fn until_executed(child: i32, comm: &str) -> Result<()> {
     for _ in 0..5_000 {
-        let now = fs::read(format!("/proc/{child}/comm"))?;
-        if now.strip_suffix(b"\n") == Some(comm) {
+        // It has the name before the exec is done.
+        let now = fs::read_to_string(format!("/proc/{child}/stat"))?;
+        if now.contains(&format!(" ({comm}) S ")) {
             return Ok(());
         }
         calls::sleep_ms(1);
