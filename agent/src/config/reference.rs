@@ -192,8 +192,7 @@ fn kind(entry: &Entry) -> String {
         (_, Some("wellhead-size")) => "size",
         (_, Some("wellhead-listen-address")) => "address",
         (_, Some("wellhead-rate")) => "number, `off`",
-        (_, Some("wellhead-ratio")) => "number",
-        (_, Some("uint32")) => "number",
+        (_, Some("wellhead-ratio" | "uint32")) => "number",
         _ => "text",
     };
     name.to_owned()

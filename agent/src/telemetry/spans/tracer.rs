@@ -77,9 +77,12 @@ impl Tracer {
         };
         // One that only forked has no span of its own.
         let known = processes.live_or_ended(process);
-        let teller = known.and_then(|known| match known.makes_span() {
-            true => Some(process),
-            false => known.parent,
+        let teller = known.and_then(|known| {
+            if known.makes_span() {
+                Some(process)
+            } else {
+                known.parent
+            }
         });
         if let Some(teller) = teller {
             processes.note(teller, event.boot_ns, what);

@@ -6,7 +6,9 @@ use wellhead_common::Sixteen;
 use wellhead_common::maps::{SignalSeen, Signals};
 
 use super::rig::{Rig, connection, end, id};
-use crate::events::{Body, ExitStatus, HitLimit, Listener, OomKill, Role, SocketOwner};
+use crate::events::{
+    Body, ExitStatus, HitLimit, Listener, OomKill, Role, SocketOwner, VictimMemory,
+};
 use crate::identity::Value;
 use crate::telemetry::span::Span;
 
@@ -50,7 +52,7 @@ fn a_span_tells_what_happened() {
     }
     let kill = OomKill {
         pid: 10,
-        memory: Some(Default::default()),
+        memory: Some(VictimMemory::default()),
         limit: Some(HitLimit::default()),
         ..OomKill::default()
     };
