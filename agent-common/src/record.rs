@@ -4,83 +4,15 @@
 //! `bpf_ktime_get_boot_ns` nanoseconds, process ids are those of the initial namespace, ports are in host byte order and
 //! IPv4 addresses are IPv4-mapped IPv6. Records that end in text are sent only as long as the text is.
 
+mod kind;
 mod process;
 
-pub use self::process::*;
+pub use self::{kind::Kind, process::*};
 use crate::{
     Sixteen,
     limits::{CGROUP_PATH, DNS_PAYLOAD},
     maps::{Process, Traffic},
 };
-
-/// What a record tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Kind {
-    /// [`Cgroup`]: a cgroup was made.
-    CgroupMkdir = 0,
-    /// [`Cgroup`]: a cgroup was removed.
-    CgroupRmdir = 1,
-    /// [`Cgroup`]: a process was moved into a cgroup.
-    CgroupAttach = 2,
-    /// [`Fork`].
-    Fork = 3,
-    /// [`Exec`].
-    Exec = 4,
-    /// [`Exit`].
-    Exit = 5,
-    /// [`OomKill`].
-    OomKill = 6,
-    /// [`TcpOpen`]: a connection reached ESTABLISHED.
-    TcpOpen = 7,
-    /// [`TcpClose`]: a connection ended.
-    TcpClose = 8,
-    /// [`TcpClose`]: a connection attempt ended before ESTABLISHED.
-    TcpConnectFailed = 9,
-    /// [`TcpClose`]: a connection that is open, as a snapshot found it.
-    TcpSnapshot = 10,
-    /// [`Task`]: a process that a snapshot found.
-    Task = 11,
-    /// [`TcpOpen`]: a connection, or what is left of one, was reset by this end.
-    TcpReset = 12,
-    /// [`TcpListener`]: a listening socket that a snapshot found.
-    TcpListener = 13,
-    /// [`Dns`]: a message of DNS, or a part of one.
-    Dns = 14,
-    /// [`Freed`]: the kernel let go of a process that ended.
-    Freed = 15,
-    /// [`TcpListener`]: a socket begins to listen.
-    TcpListen = 16,
-}
-
-impl Kind {
-    /// Number of kinds.
-    pub const COUNT: u32 = 17;
-
-    /// The kind with this number.
-    pub const fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            0 => Self::CgroupMkdir,
-            1 => Self::CgroupRmdir,
-            2 => Self::CgroupAttach,
-            3 => Self::Fork,
-            4 => Self::Exec,
-            5 => Self::Exit,
-            6 => Self::OomKill,
-            7 => Self::TcpOpen,
-            8 => Self::TcpClose,
-            9 => Self::TcpConnectFailed,
-            10 => Self::TcpSnapshot,
-            11 => Self::Task,
-            12 => Self::TcpReset,
-            13 => Self::TcpListener,
-            14 => Self::Dns,
-            15 => Self::Freed,
-            16 => Self::TcpListen,
-            _ => return None,
-        })
-    }
-}
 
 /// The part all records share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

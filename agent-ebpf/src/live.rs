@@ -16,6 +16,7 @@ use wellhead_common::{
 
 use crate::{
     kernel::{Struct, captured, field, offset, process_start, task_cgroup_id},
+    listeners::LISTENERS,
     output::{NETWORK, PROCESS, count, write_header},
     process::PF_KTHREAD,
     retransmits,
@@ -25,8 +26,8 @@ use crate::{
     },
     state as steering,
     tcp::{
-        CONNECTIONS, LISTENERS, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, UNREPORTED,
-        write_connection, write_totals,
+        CONNECTIONS, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, UNREPORTED, write_connection,
+        write_totals,
     },
 };
 

@@ -17,6 +17,7 @@ mod drops;
 mod exits;
 mod handshakes;
 mod kernel;
+mod listeners;
 mod live;
 mod nested;
 mod oom;

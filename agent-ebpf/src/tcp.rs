@@ -3,26 +3,26 @@
 use aya_ebpf::{
     bindings::BPF_ANY,
     macros::{btf_tracepoint, map},
-    maps::{HashMap, LruHashMap},
+    maps::HashMap,
     programs::BtfTracePointContext,
 };
 use wellhead_common::{
     Sixteen, counts,
     maps::{
-        Connection, Limited, ListenerKey, Process, Retransmits, SPILL_SHUT_DOWN, SpillKey,
-        SpillValue, Traffic,
+        Connection, Limited, Process, Retransmits, SPILL_SHUT_DOWN, SpillKey, SpillValue, Traffic,
     },
-    record::{Kind, Socket, TcpClose, TcpListener, TcpOpen, role, tcp_flag},
+    record::{Kind, Socket, TcpClose, TcpOpen, role, tcp_flag},
 };
 
 use crate::{
     kernel::{Struct, captured, field, offset},
+    listeners::{LISTENERS, listening, listening_ended},
     nested,
     output::{NETWORK, count, write_header},
     retransmits,
     socket::{
-        Ends, current_process, id, is_shut_down, listener_key, local_address, local_port,
-        min_rtt_us, remote_address, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
+        Ends, current_process, id, is_shut_down, listener_key, local_port, min_rtt_us,
+        remote_address, sock_cgroup_id, tcp_family, tcp_sock, traffic, write_ends,
     },
     spill::spill,
     state,
@@ -76,10 +76,6 @@ pub(crate) const UNREPORTED: Traffic = Traffic {
 /// Open connections, by [`id`]. The loader sets its size.
 #[map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(1, 0);
-
-/// Who listens on a port: the last that called `listen(2)`.
-#[map]
-pub(crate) static LISTENERS: LruHashMap<ListenerKey, Process> = LruHashMap::with_max_entries(1, 0);
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -166,42 +162,6 @@ fn begun(sock: Struct) {
     if !remember(id(sock), &connection) {
         count(counts::MAP_FULL);
     }
-}
-
-#[inline(always)]
-fn listening(sock: Struct, family: u16) {
-    let Some(now) = state::working() else { return };
-    // SAFETY: `sock` is a `struct sock`.
-    let port: u16 = unsafe { field(sock, &offset::SOCK_NUM) };
-    // The map gives up its oldest entry for a new one; should that fail, the owner stays unknown.
-    let owner = current_process();
-    let key = listener_key(sock, port);
-    let _owner_known = LISTENERS.insert(&key, &owner, u64::from(BPF_ANY));
-    let (cgroup_id, kind) = (sock_cgroup_id(sock), Kind::TcpListen);
-    if !captured(cgroup_id) {
-        return;
-    }
-    let Some(mut room) = NETWORK.room::<TcpListener>() else {
-        count(counts::lost(kind));
-        return;
-    };
-    let record = room.record();
-    let about = (now, cgroup_id);
-    write_header(&mut record.header, kind, size_of::<TcpListener>(), about);
-    (record.id, record.netns) = (id(sock), key.netns);
-    (record.family, record.port) = (family, port);
-    record.address = local_address(sock, family);
-    record.owner = owner;
-    (record.queue, record.limit) = (0, 0);
-    (record.drops, record.syn_ack_retransmits) = (0, 0);
-    NETWORK.send(room, kind);
-}
-
-#[inline(always)]
-fn listening_ended(sock: Struct) {
-    let Some(tcp) = tcp_sock(sock) else { return };
-    // Another socket may still listen on the port; then its owner is unknown until it listens again.
-    let _absent_is_fine = LISTENERS.remove(&listener_key(sock, local_port(tcp)));
 }
 
 /// The handshake is done. A client's connection is known, unless it was begun before the programs were attached or found
