@@ -11,7 +11,7 @@ mod used;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use self::adopt::{MOST_AWAITED, Orphan};
+use self::adopt::{MOST_AWAITING, Orphan};
 pub use self::line::Ancestor;
 use self::line::Line;
 pub use self::notes::{Ends, Note, Noted, Notes};
@@ -124,8 +124,8 @@ pub struct ProcessTable {
     ended: AgedMap<u32, (ProcessId, Process)>,
     /// Boot clock when it began: who started before that used something before.
     since_ns: u64,
-    /// Parents that are not known, and their children.
-    awaited: AgedMap<ProcessId, Vec<Orphan>>,
+    /// Processes whose parent is not known.
+    orphans: AgedMap<ProcessId, Orphan>,
     /// Live processes with notes, and how many there may be.
     noted: (usize, usize),
     counters: Arc<Counters>,
@@ -139,7 +139,7 @@ impl ProcessTable {
             newest_by_pid: HashMap::default(),
             ended: AgedMap::new(capacity / ENDED_SHARE),
             since_ns,
-            awaited: AgedMap::new(MOST_AWAITED),
+            orphans: AgedMap::new(MOST_AWAITING),
             noted: (0, capacity / NOTED_SHARE),
             counters,
         }

@@ -4,14 +4,13 @@
 use super::{Process, ProcessTable, Used};
 use crate::events::ProcessId;
 
-/// Parents that are awaited, and children of one.
-pub(super) const MOST_AWAITED: usize = 1_024;
-const MOST_CHILDREN: usize = 64;
+/// Processes whose parents are awaited. Of too many the oldest keeps the line that it has.
+pub(super) const MOST_AWAITING: usize = 1_024;
 
-/// A process whose parent is not known.
+/// What a process is that waits for its parent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Orphan {
-    process: ProcessId,
+    parent: ProcessId,
     /// It runs its parent's program, though that is not known yet.
     only_forked: bool,
 }
@@ -28,29 +27,32 @@ impl ProcessTable {
             return;
         }
         let orphan = Orphan {
-            process,
+            parent,
             only_forked,
         };
-        match self.awaited.get_mut(&parent) {
-            Some(orphans) if orphans.len() < MOST_CHILDREN => orphans.push(orphan),
-            Some(_) => {}
-            None => drop(self.awaited.insert(parent, vec![orphan])),
-        }
+        let _given_up = self.orphans.insert(process, orphan);
     }
 
-    /// A process is known now: it may be somebody's parent.
+    /// A process was found: it may be somebody's parent.
     pub(super) fn adopt(&mut self, parent: ProcessId) {
-        for orphan in self.awaited.remove(&parent).unwrap_or_default() {
-            self.adopt_one(parent, orphan);
+        let children: Vec<ProcessId> = self
+            .orphans
+            .iter()
+            .filter(|(_, orphan)| orphan.parent == parent)
+            .map(|(child, _)| *child)
+            .collect();
+        for child in children {
+            if let Some(orphan) = self.orphans.remove(&child) {
+                self.adopt_one(child, orphan);
+            }
         }
     }
 
-    fn adopt_one(&mut self, parent: ProcessId, orphan: Orphan) {
-        let id = orphan.process;
+    fn adopt_one(&mut self, id: ProcessId, orphan: Orphan) {
         let Some(owner) = self.processes.get(&id).map(|known| known.owner) else {
             return;
         };
-        let adopted = self.child_of(parent, id, owner, Used::nothing());
+        let adopted = self.child_of(orphan.parent, id, owner, Used::nothing());
         let Some(known) = self.processes.get_mut(&id) else {
             return;
         };
