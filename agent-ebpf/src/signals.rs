@@ -2,7 +2,10 @@
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_probe_read_kernel,
+    },
     macros::{btf_tracepoint, map},
     maps::LruHashMap,
     programs::BtfTracePointContext,
@@ -41,6 +44,8 @@ const PRIVILEGED: u64 = 1;
 const BY_KILL: i32 = 0;
 const BY_QUEUE: i32 = -1;
 const BY_TKILL: i32 = -6;
+/// What is none of these.
+const NOT_READ: i32 = i32::MAX;
 
 /// The last signals that processes got from others or themselves. What no process sent is not here.
 #[map]
@@ -72,9 +77,10 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     let code = if info == NO_INFO {
         BY_KILL
     } else {
-        let info: Struct = context.arg(1);
-        // SAFETY: `info` is a `struct kernel_siginfo`.
-        unsafe { field(info, &offset::SIGINFO_CODE) }
+        // By helper: as it may be no pointer, newer verifiers (6.12) take it for a number.
+        let at = info.wrapping_add(u64::from(offset::SIGINFO_CODE.load()));
+        // SAFETY: the helper reads nothing that is not there.
+        unsafe { bpf_probe_read_kernel(at as *const i32) }.unwrap_or(NOT_READ)
     };
     if code != BY_KILL && code != BY_QUEUE && code != BY_TKILL {
         return 0;
