@@ -9,7 +9,7 @@
 //! | what lost records were about (kernel map) | 8 192 of ~192 bytes | 2 MiB |
 //! | peers of datagrams, reasons for drops, dropped handshakes (kernel maps) | 8 192 and 1 024 of ~192 bytes, 4 096 of ~96 | 2 MiB |
 //! | open connections and their flows | 65 536 of ~112 bytes + 8 192 of ~640 bytes | 12 MiB |
-//! | processes | 16 384 of ~480 bytes | 8 MiB |
+//! | processes, and as many that ended | 10 240 of ~720 bytes | 7 MiB |
 //! | cgroups, and the lives of containers in them | 8 192 of ~512 bytes | 4 MiB |
 //! | pods | 1 024 of ~2 300 bytes | 2 MiB |
 //! | containers, sandboxes, pods' slices, services of the host | 8 192 of ~1.3 KiB, most of it the Resource | 10 MiB |
@@ -107,7 +107,7 @@ impl Component {
         match self {
             Self::Rings | Self::Spans | Self::Logs => 1,
             Self::KernelMaps | Self::Connections => 192,
-            Self::Processes => 480,
+            Self::Processes => 720,
             Self::Cgroups => 512,
             Self::Pods => 2_300,
             Self::Owners => 1_331,
@@ -187,7 +187,7 @@ impl Sizes {
             udp_flows: table(budget, 8_192, 1_024..=262_144),
             drops: table(budget, 1_024, 512..=16_384),
             lookups: table(budget, 4_096, 1_024..=262_144),
-            processes: table(budget, 16_384, 2_048..=4_194_304),
+            processes: table(budget, 10_240, 2_048..=4_194_304),
             cgroups: table(budget, 8_192, 2_048..=262_144),
             pods: table(budget, 1_024, 512..=16_384),
             owners: table(budget, 8_192, 2_048..=262_144),
@@ -360,7 +360,7 @@ mod tests {
                 udp_flows: 8192,
                 lookups: 4096,
                 drops: 1024,
-                processes: 16384,
+                processes: 10240,
                 cgroups: 8192,
                 pods: 1024,
                 owners: 8192,

@@ -27,9 +27,6 @@ use crate::counters::{Counters, Discard};
 use crate::events::{Body, Event, Exec, Found, ProcessId};
 use crate::hash::HashMap;
 
-/// One in this many of the processes remembered may be one that has ended.
-const ENDED_SHARE: usize = 4;
-
 /// One in this many may have notes.
 const NOTED_SHARE: usize = 8;
 
@@ -115,7 +112,8 @@ impl Process {
     }
 }
 
-/// Live processes seen since the agent started. Bounded: the oldest entry makes room and is counted.
+/// Live processes seen since the agent started, and as many that ended: of a burst of short ones the kernel tells only a while later what
+/// they used. Bounded: the oldest entry makes room and is counted.
 #[derive(Debug)]
 pub struct ProcessTable {
     processes: AgedMap<ProcessId, Process>,
@@ -137,7 +135,7 @@ impl ProcessTable {
         Self {
             processes: AgedMap::new(capacity),
             newest_by_pid: HashMap::default(),
-            ended: AgedMap::new(capacity / ENDED_SHARE),
+            ended: AgedMap::new(capacity),
             since_ns,
             orphans: AgedMap::new(MOST_AWAITING),
             noted: (0, capacity / NOTED_SHARE),

@@ -93,7 +93,7 @@ mod tests {
             let share = shares.iter().find(|share| share.component == name);
             share.and_then(|share| share.usage)
         };
-        assert_eq!(of("processes"), Some(10 * 480));
+        assert_eq!(of("processes"), Some(10 * 720));
         assert_eq!(of("series"), Some(12_345));
         assert_eq!(of("spans"), Some(7));
         assert_eq!(of("rings"), Some(2 * sizes.rings().bytes()));
