@@ -449,7 +449,7 @@ pub enum ProcessArgs {
     /// not at all
     #[serde(alias = "false")]
     Off,
-    /// with the values of secret-looking flags and assignments replaced
+    /// with what looks like a secret replaced by `[redacted]` (docs/redaction.md)
     #[default]
     Redacted,
     /// as they are
