@@ -50,6 +50,9 @@ const FEWEST: usize = 55;
 /// What is looked at.
 const KINDS: [&str; 3] = ["process.fork", "process.exec", "process.exit"];
 
+/// One of so many ends may be told before the kernel lets go of the process.
+const FEW: usize = 20;
+
 /// Seconds after which a shape that is not done is given up.
 const PATIENCE: u32 = 60;
 
@@ -115,7 +118,7 @@ pub(crate) fn is_told_exactly() -> Result<()> {
     // Of whom nobody asks, is told a second later.
     calls::sleep_ms(2_500);
     live.ensure_nothing_lost()?;
-    let lines = live.stop(events)?;
+    let lines = live.stop_timed(events)?;
     let forest = Forest::of(&lines)?;
     check_spans(&spans.take_all(), &forest)?;
     let made = made.as_array().context("a list")?;
@@ -131,6 +134,17 @@ pub(crate) fn is_told_exactly() -> Result<()> {
             wrong.push(format!("{name}: {error:#}"));
         }
     }
+    // Of the zombie, whom nobody asks for, it must be.
+    let late = forest
+        .all
+        .iter()
+        .filter(|told| usage::is_late(told))
+        .count();
+    say(format_args!(
+        "zoo: {late} of {} ends told before all was known",
+        forest.all.len()
+    ));
+    ensure!(late <= forest.all.len() / FEW, "too many");
     let ran = made.len() - skipped;
     say(format_args!(
         "zoo: {ran} shapes, {skipped} skipped, {} wrong",

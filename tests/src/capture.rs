@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -400,7 +400,7 @@ impl Live {
         Ok(LiveEvents(self.runtime.spawn(async move {
             let mut all = Vec::new();
             while let Some(line) = lines.recv().await {
-                all.push(line.to_string());
+                all.push((SystemTime::now(), line.to_string()));
             }
             all
         })))
@@ -428,7 +428,16 @@ impl Live {
     ///
     /// # Errors
     /// The task that collects them died.
-    pub fn stop(mut self, events: LiveEvents) -> Result<Vec<String>> {
+    pub fn stop(self, events: LiveEvents) -> Result<Vec<String>> {
+        let timed = self.stop_timed(events)?;
+        Ok(timed.into_iter().map(|(_, line)| line).collect())
+    }
+
+    /// As [`Self::stop`], with the time when each came.
+    ///
+    /// # Errors
+    /// The task that collects them died.
+    pub fn stop_timed(mut self, events: LiveEvents) -> Result<Vec<(SystemTime, String)>> {
         self.stop_capture();
         Ok(self.runtime.block_on(events.0)?)
     }
@@ -458,7 +467,7 @@ impl Live {
 }
 
 /// Live events being collected.
-pub struct LiveEvents(JoinHandle<Vec<String>>);
+pub struct LiveEvents(JoinHandle<Vec<(SystemTime, String)>>);
 
 impl Drop for Live {
     fn drop(&mut self) {

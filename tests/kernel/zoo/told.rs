@@ -5,7 +5,10 @@
 //! out of the ordinary about it; how it ended: `=CODE` or `!SIGNAL`, by whom, who asked it to before, and whose child it was
 //! by then if no longer its first parent's; `gone` if its end was not told. `$D` is the directory of the shape.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -23,6 +26,8 @@ pub(super) struct Told {
     /// Which of all events its fork and its exit were.
     pub(super) forked_at: usize,
     pub(super) exited_at: usize,
+    /// How long after its end that was told.
+    pub(super) late: Duration,
     /// Name and path of the program that it runs.
     pub(super) program: Option<(String, String)>,
 }
@@ -47,17 +52,20 @@ const MOST_ANCESTORS: usize = 16;
 
 impl Forest {
     /// Puts together what lines of events tell.
-    pub(super) fn of(lines: &[String]) -> Result<Self> {
+    pub(super) fn of(lines: &[(SystemTime, String)]) -> Result<Self> {
         let mut forest = Self::default();
-        for (at, line) in lines.iter().enumerate() {
+        for (at, (arrived, line)) in lines.iter().enumerate() {
             let mut event: Value = serde_json::from_str(line)?;
             let name = event["name"].as_str().context("a name")?.to_owned();
+            let time = event["time_unix_nano"].as_u64().context("a time")?;
+            let late = arrived.duration_since(UNIX_EPOCH)?;
+            let late = late.saturating_sub(Duration::from_nanos(time));
             let attributes = event["attributes"].take();
             let pid = attributes["process.pid"].as_u64().context("a pid")?;
             match &*name {
                 "wellhead.process.fork" => forest.forked(at, pid, &attributes),
                 "wellhead.process.exec" => forest.executed(pid, attributes),
-                "wellhead.process.exit" => forest.exited(at, pid, attributes)?,
+                "wellhead.process.exit" => forest.exited((at, late), pid, attributes)?,
                 other => anyhow::bail!("what is {other}?"),
             }
         }
@@ -101,12 +109,13 @@ impl Forest {
     }
 
     /// What is told late is of whoever had the process id first.
-    fn exited(&mut self, at: usize, pid: u64, attributes: Value) -> Result<()> {
+    fn exited(&mut self, (at, late): (usize, Duration), pid: u64, attributes: Value) -> Result<()> {
         let mut having = self.all.iter_mut();
         let told = having.find(|told| told.pid == pid && told.exit.is_none());
         let told = told.with_context(|| format!("an end too many: {attributes}"))?;
         told.exit = Some(attributes);
         told.exited_at = at;
+        told.late = late;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What processes used: as `wait4(2)` tells it, or less.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use wellhead_tests::require;
@@ -40,22 +42,34 @@ pub(super) fn check(forest: &Forest, index: usize, fact: &Value) -> Result<()> {
         ("wellhead.process.switches.voluntary", by_wait("voluntary")?),
         ("wellhead.process.switches.forced", by_wait("forced")?),
     ];
+    // Where the kernel takes longer to let go of a process than it is waited for, not all is known.
+    let is_whole = !is_late(told);
     // What wait4(2) tells includes the children that the process has waited for itself.
     let has_children = forest.all.iter().any(|other| other.parent == Some(index));
     for (key, waited) in counts {
-        let told = of(key)?;
+        let figure = of(key)?;
         // The last switch of all is made while its parent already asks, or just before.
         let late = u64::from(key.contains("switches"));
-        let is_right = told <= waited + late && (has_children || told >= waited);
-        ensure!(is_right, "{key}: {told}, not {waited}");
+        let is_right = figure <= waited + late && (has_children || !is_whole || figure >= waited);
+        ensure!(
+            is_right,
+            "{key}: {figure}, not {waited}, told {:?} late",
+            told.late
+        );
     }
-    if !has_children {
+    if !has_children && is_whole {
         ensure!(
             cpu_ns.max(waited_ns) - cpu_ns <= waited_ns / 50 + 2_000,
             "processor: {cpu_ns} ns, not {waited_ns}"
         );
     }
     Ok(())
+}
+
+/// Whether its end was told without waiting any longer until the kernel let go of it.
+pub(super) fn is_late(told: &Told) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    told.late >= PATIENCE
 }
 
 fn check_status(exit: &Value, fact: &Value) -> Result<()> {
