@@ -49,7 +49,8 @@ pub use self::pod_info::{ContainerInfo, PodInfo, ServiceEnv, ServiceLabels};
 pub use self::pods::{PodTable, PodUpdate};
 pub use self::proc_cgroup::parse_proc_cgroup;
 pub use self::processes::{
-    Ancestor, Ends, Grown, Note, Noted, Notes, Process, ProcessTable, SpanState, processor_time,
+    Ancestor, Ends, Grown, MemoryLeft, Note, Noted, Notes, Process, ProcessTable, SpanState,
+    processor_time,
 };
 pub use self::programs::{Program, Programs, executable_path};
 pub use self::resource::{Resolution, Resource, Value};

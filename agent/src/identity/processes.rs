@@ -63,6 +63,17 @@ pub struct Process {
     was_there: bool,
 }
 
+/// Memory that was told of a process under a name that it does not have any more.
+#[derive(Clone, Debug)]
+pub struct MemoryLeft {
+    /// Whose it was.
+    pub owner: OwnerId,
+    /// The name its program was called by.
+    pub executable: Option<Arc<str>>,
+    /// How much.
+    pub bytes: u64,
+}
+
 /// What a process may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Privileges {
@@ -174,7 +185,14 @@ impl ProcessTable {
     }
 
     /// A process executes a program.
-    pub fn executed(&mut self, exec: &Exec<'_>, boot_ns: u64, owner: OwnerId, program: Program) {
+    /// Returns the memory it had as what it was before, if that was told.
+    pub fn executed(
+        &mut self,
+        exec: &Exec<'_>,
+        boot_ns: u64,
+        owner: OwnerId,
+        program: Program,
+    ) -> Option<MemoryLeft> {
         let id = exec.process;
         if self.processes.get(&id).is_none() {
             // Nobody told that it was forked: it is older than the agent, or that was lost.
@@ -187,8 +205,12 @@ impl ProcessTable {
             self.insert(id, process);
             self.await_parent(exec.parent, id, false);
         }
-        let Some(known) = self.processes.get_mut(&id) else {
-            return;
+        let known = self.processes.get_mut(&id)?;
+        let bytes = known.used.forget_memory();
+        let left = MemoryLeft {
+            owner: known.owner,
+            executable: known.executable.clone(),
+            bytes,
         };
         if known.owner != owner {
             // Container runtimes fork first and enter the container's cgroup afterwards.
@@ -208,6 +230,7 @@ impl ProcessTable {
         };
         known.gained = privileges.gained(known.privileges);
         known.privileges = Some(privileges);
+        (bytes > 0).then_some(left)
     }
 
     /// A process used so much until now; returns what is new of it, and whose it is.

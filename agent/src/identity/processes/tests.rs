@@ -253,3 +253,30 @@ fn who_is_not_there_any_more_has_gone() {
     table.exited(id(2));
     assert!(table.gone(&[]).is_empty());
 }
+
+#[test]
+fn memory_goes_with_the_name() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 5, HOST, "sh");
+    table.used(id(1), &Usage::default(), 4_096);
+    let exec = Exec {
+        process: id(1),
+        ..Exec::default()
+    };
+    let program = Program {
+        name: "app".into(),
+        path: "/app".into(),
+    };
+    let left = table.executed(&exec, 6, CONTAINER, program.clone());
+    let left = left.map(|left| {
+        (
+            left.owner,
+            left.executable.as_deref() == Some("sh"),
+            left.bytes,
+        )
+    });
+    assert_eq!(left, Some((HOST, true, 4_096)));
+    assert!(table.executed(&exec, 7, CONTAINER, program).is_none());
+    let again = table.used(id(1), &Usage::default(), 8_192);
+    assert_eq!(again.map(|(grown, _)| grown.resident_bytes), Some(8_192));
+}

@@ -15,6 +15,8 @@ pub struct Grown {
     pub write_bytes: u64,
     /// Memory it has, bytes: more or less.
     pub resident_bytes: i64,
+    /// Whether it has any, or had when that was told before.
+    pub has_memory: bool,
 }
 
 /// What was told.
@@ -48,9 +50,11 @@ impl Used {
         let before = std::mem::replace(self, self.with(usage, resident_bytes));
         let memory = i64::try_from(resident_bytes).unwrap_or(i64::MAX)
             - i64::try_from(before.resident_bytes).unwrap_or(i64::MAX);
+        let has_memory = resident_bytes > 0 || before.resident_bytes > 0;
         if !before.is_known {
             return Grown {
                 resident_bytes: memory,
+                has_memory,
                 ..Grown::default()
             };
         }
@@ -60,7 +64,13 @@ impl Used {
             read_bytes: self.read_bytes - before.read_bytes,
             write_bytes: self.write_bytes - before.write_bytes,
             resident_bytes: memory,
+            has_memory,
         }
+    }
+
+    /// What it has now is told anew. Returns what was told.
+    pub(super) fn forget_memory(&mut self) -> u64 {
+        std::mem::take(&mut self.resident_bytes)
     }
 
     fn with(&self, usage: &Usage, resident_bytes: u64) -> Self {

@@ -25,7 +25,7 @@ use crate::counters::Discard;
 use crate::events::dns::lookups::Lookup;
 use crate::events::{Body, Connection, Event, Role, Spilled, executable_name};
 use crate::identity::containers::Ended;
-use crate::identity::{FarEnd, Grown, Identity, OwnerId, Process, Value};
+use crate::identity::{FarEnd, Grown, Identity, MemoryLeft, OwnerId, Process, Value};
 use crate::kernel::{Dropped, TcpState, UdpFlow};
 use crate::telemetry::catalogue::Attr;
 use crate::telemetry::store::Store;
@@ -136,6 +136,11 @@ impl Aggregator {
     /// Counts what a process used since that was counted last.
     pub fn count_used(store: &mut Store, about: (OwnerId, u64), process: &Process, grown: &Grown) {
         process::used(store, about, process, grown);
+    }
+
+    /// Takes off the memory that a process had as what it was before it executed a program.
+    pub fn left_memory(store: &mut Store, left: &MemoryLeft, unix_nano: u64) {
+        process::left_memory(store, left, unix_nano);
     }
 
     /// Takes notice of connections and attempts in a state that does not last.

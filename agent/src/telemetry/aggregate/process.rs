@@ -2,7 +2,7 @@
 
 use super::{Occurrence, seconds};
 use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
-use crate::identity::{Grown, OwnerId, Process, Value};
+use crate::identity::{Grown, MemoryLeft, OwnerId, Process, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
 use crate::telemetry::signals::signal_name;
 use crate::telemetry::store::{AttributesId, Store};
@@ -102,13 +102,20 @@ pub(super) fn used(
         }
     }
     // Also where nothing changed: the series of what is there is not idle.
-    let attributes = store.intern(std::slice::from_ref(&name));
-    let memory = grown.resident_bytes;
-    store.add(
-        Metric::ProcessMemoryUsage,
-        owner,
-        attributes,
-        memory,
-        unix_nano,
-    );
+    if grown.has_memory {
+        let attributes = store.intern(std::slice::from_ref(&name));
+        let memory = grown.resident_bytes;
+        let metric = Metric::ProcessMemoryUsage;
+        store.add(metric, owner, attributes, memory, unix_nano);
+    }
+}
+
+/// Takes off the memory that a process had as what it was before it executed a program.
+pub(super) fn left_memory(store: &mut Store, left: &MemoryLeft, unix_nano: u64) {
+    let name = left.executable.clone();
+    let name = name.unwrap_or_else(|| executable_name(&[], false, &[]).into());
+    let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name))]);
+    let bytes = i64::try_from(left.bytes).unwrap_or(i64::MAX);
+    let metric = Metric::ProcessMemoryUsage;
+    store.add(metric, left.owner, attributes, -bytes, unix_nano);
 }

@@ -23,7 +23,11 @@ impl<S: Source> State<S> {
             Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
             Body::Exec(exec) => {
                 let program = self.programs.of(exec);
-                self.processes.executed(exec, event.boot_ns, owner, program);
+                let left = self.processes.executed(exec, event.boot_ns, owner, program);
+                if let Some(left) = left.filter(|left| !self.is_left_out(left.owner)) {
+                    let now = self.clock.unix_nano(event.boot_ns);
+                    Aggregator::left_memory(&mut self.store, &left, now);
+                }
             }
             Body::Exit(exit) => drop(self.processes.exited(exit.process)),
             Body::Found(found) => {
