@@ -84,13 +84,12 @@ pub(crate) fn names_its_victim() -> Result<()> {
         anyhow::bail!("{} events", told.len());
     };
     check_event(event, victim.id(), &name)?;
-    match log.and_then(|log| log.told_of(victim.id())) {
-        Some(line) => check_figures(event, &line),
-        None => {
-            require::say("note: the kernel's log tells nothing, so the figures were not compared");
-            Ok(())
-        }
+    if let Some(logged) = log.and_then(|log| log.told_of(victim.id())) {
+        check_figures(event, &logged)?;
+    } else {
+        require::say("note: the kernel's log tells nothing, so the figures were not compared");
     }
+    Ok(())
 }
 
 fn check_event(event: &Value, pid: u32, name: &OsStr) -> Result<()> {

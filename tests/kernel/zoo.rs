@@ -87,8 +87,8 @@ pub(crate) fn all(arguments: &[String]) -> Result<Value> {
         let runner = execute::fork(|| {
             // SAFETY: has no memory to get wrong.
             unsafe { libc::alarm(PATIENCE) };
-            let make = || stage::make(shape, &place, Path::new(cgroup));
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(make)) {
+            let attempt = || stage::make(shape, &place, Path::new(cgroup));
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt)) {
                 Ok(Ok(())) => 0,
                 _ => 1,
             }

@@ -34,10 +34,9 @@ impl Programs {
             return program(exec);
         }
         self.key.clear();
-        let parts = [exec.file_name, b"\0", exec.executable.names];
-        parts
-            .iter()
-            .for_each(|part| self.key.extend_from_slice(part));
+        for part in [exec.file_name, b"\0", exec.executable.names] {
+            self.key.extend_from_slice(part);
+        }
         if let Some(known) = self.by_path.get(&*self.key) {
             return known.clone();
         }

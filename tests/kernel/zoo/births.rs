@@ -46,7 +46,7 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     Shape(
         "clone by vfork with CLONE_PARENT",
-        |s| by_vfork_parent(s),
+        by_vfork_parent,
         "A(R) =0; B(A) true[vforked] of R =0 under R",
     ),
     Shape(

@@ -97,8 +97,7 @@ pub(crate) fn sleep_ms(milliseconds: u64) {
 pub(crate) fn clone_with(flags: i32) -> i64 {
     let flags = i64::from(flags | libc::SIGCHLD);
     // SAFETY: without a stack of its own the child goes on on a copy of this one.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-    pid
+    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
 }
 
 /// `clone3(2)`, likewise; into a cgroup if there is a descriptor of one.

@@ -58,7 +58,7 @@ pub(super) const SHAPES: &[Shape] = &[
         |s| s.run(strict).map(drop),
         "A(R) !SIGKILL",
     ),
-    Shape("alarm", |s| s.run(|| alarm()).map(drop), "A(R) !SIGALRM"),
+    Shape("alarm", |s| s.run(alarm).map(drop), "A(R) !SIGALRM"),
     Shape("POSIX timer", |s| s.run(timer).map(drop), "A(R) !SIGUSR1"),
     Shape(
         "too much processor time",

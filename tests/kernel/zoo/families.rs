@@ -70,6 +70,7 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 fn daemon(stage: &mut Stage) -> Result<()> {
+    use std::io::Read as _;
     let (mut told, tell) = io::pipe()?;
     stage.run(|| {
         let first = execute::fork(|| {
@@ -95,7 +96,6 @@ fn daemon(stage: &mut Stage) -> Result<()> {
     })?;
     drop(tell);
     // It has the other end until it ends.
-    use std::io::Read as _;
     told.read_to_end(&mut Vec::new())?;
     calls::sleep_ms(100);
     Ok(())
@@ -249,7 +249,7 @@ fn reused(stage: &mut Stage) -> Result<()> {
             stage.note("REST", format!("{others}{role}(R) me[exit|2] =2"));
             return Ok(());
         }
-        others.push_str(&format!("{role}(R) =0; "));
+        others = format!("{others}{role}(R) =0; ");
     }
     Err(skip("somebody else got the process id again and again"))
 }

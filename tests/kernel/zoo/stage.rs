@@ -52,6 +52,7 @@ impl Stage {
     }
 
     /// Forks; the child does `life` and exits with what that returns.
+    #[expect(clippy::unused_self, reason = "makers do everything by their stage")]
     pub(crate) fn start(&self, life: impl FnOnce() -> i32) -> Result<i32> {
         let child = execute::fork(|| {
             calls::as_new();
