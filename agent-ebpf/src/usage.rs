@@ -96,7 +96,7 @@ unsafe fn optional(base: Struct, at: &Global<u32>) -> u64 {
 }
 
 /// Memory of a kind that a process has, in bytes: one number, or since 6.2 one with what single CPUs did not add yet left out, as in
-/// the kernel's own log. Read by helper: before 5.11 the verifier refuses arrays of structures.
+/// the kernel's own log (which has that too in 7.2). Read by helper: before 5.11 the verifier refuses arrays of structures.
 ///
 /// # Safety
 /// None of its own: the helper checks the address.
