@@ -29,6 +29,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use wellhead::counters::Discard;
 use wellhead::telemetry::span::FinishedSpan;
 use wellhead_tests::{
     capture::{Live, settings},
@@ -117,10 +118,18 @@ pub(crate) fn is_told_exactly() -> Result<()> {
     let made = workload::run(&cgroup, "zoo", &[place, path])?;
     // Of whom nobody asks, is told a second later.
     calls::sleep_ms(2_500);
-    live.ensure_nothing_lost()?;
+    // Since Linux 7.0 programs may be preempted, and are then skipped for whoever preempts. Each may spoil a shape.
+    let missed = live.counters.discards(Discard::KernelRecursion);
+    if missed == 0 {
+        live.ensure_nothing_lost()?;
+    } else {
+        say(format_args!("zoo: {missed} runs of programs were skipped"));
+    }
     let lines = live.stop_timed(events)?;
     let forest = Forest::of(&lines)?;
-    check_spans(&spans.take_all(), &forest)?;
+    if missed == 0 {
+        check_spans(&spans.take_all(), &forest)?;
+    }
     let made = made.as_array().context("a list")?;
     let (mut wrong, mut skipped) = (Vec::new(), 0);
     for one in made {
@@ -151,7 +160,7 @@ pub(crate) fn is_told_exactly() -> Result<()> {
         wrong.len()
     ));
     ensure!(
-        wrong.is_empty(),
+        wrong.len() as u64 <= missed,
         "{} shapes:\n{}",
         wrong.len(),
         wrong.join("\n")

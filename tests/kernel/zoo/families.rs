@@ -71,7 +71,6 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 fn daemon(stage: &mut Stage) -> Result<()> {
-    use std::io::Read as _;
     let (mut told, tell) = io::pipe()?;
     stage.run(|| {
         let first = execute::fork(|| {

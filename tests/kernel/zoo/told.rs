@@ -5,11 +5,6 @@
 //! out of the ordinary about it; how it ended: `=CODE` or `!SIGNAL`, by whom, who asked it to before, and whose child it was
 //! by then if no longer its first parent's; `gone` if its end was not told. `$D` is the directory of the shape.
 
-#![expect(
-    clippy::format_push_string,
-    reason = "a line is put together from parts that may be missing"
-)]
-
 use std::{
     collections::HashMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
