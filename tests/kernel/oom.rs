@@ -85,10 +85,9 @@ pub(crate) fn names_its_victim() -> Result<()> {
     };
     check_event(event, victim.id(), &name)?;
     if let Some(line) = log.and_then(|log| log.told_of(victim.id())) {
-        check_figures(event, &line)
+        check_figures(event, &line)?;
     } else {
         require::say("note: the kernel's log tells nothing, so the figures were not compared");
-        Ok(())
     }
     Ok(())
 }
