@@ -47,9 +47,10 @@ fn a_receiver_that_dies_gets_everything_when_it_is_back() {
 
     receiver.kill();
     program.run_times(6, &[]);
-    until("failures", || {
-        (failures(&agent.metrics()) > 0).then_some(())
-    });
+    let complaints = || agent.log().matches("OTLP export fails").count();
+    // Of metrics and, a second or two after their processes ended, of spans.
+    eventually("failures of both signals", &2, complaints);
+    assert!(failures(&agent.metrics()) > 0);
     assert_eq!(execs(&agent.metrics()), 11);
     assert_eq!(agent.get("/readyz").status, 200);
 
@@ -67,11 +68,11 @@ fn a_receiver_that_dies_gets_everything_when_it_is_back() {
             .filter(|span| text(span, "name") == program.name);
         ours.count()
     });
-    let log = agent.log();
     assert_eq!(
-        log.matches("OTLP export fails").count(),
+        complaints(),
         2,
-        "said once for each signal: {log}"
+        "said once for each signal: {}",
+        agent.log()
     );
 }
 
