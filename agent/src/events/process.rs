@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::text::executable_name;
 use wellhead_common::maps::Signals;
 use wellhead_common::record::{STATUS_UNKNOWN, Usage};
+
+use super::text::executable_name;
 
 /// A process, unambiguous while the machine is up: process ids are reused, start times are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -193,9 +194,9 @@ impl ExitStatus {
         }
     }
 
-    /// Whether it ended well.
-    pub fn is_success(self) -> bool {
-        self == Self::Code(0)
+    /// Whether it is known to have ended badly.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Code(1..) | Self::Signal(_))
     }
 }
 

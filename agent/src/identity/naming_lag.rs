@@ -28,12 +28,8 @@ impl NamingLag {
 
     /// How long each container took that this update is the first to name.
     pub(super) fn named(&mut self, update: &PodUpdate, now: u64) -> Vec<Duration> {
-        let pods = match update {
-            PodUpdate::Applied(pod) => std::slice::from_ref(&**pod),
-            PodUpdate::Deleted { .. } => &[],
-            PodUpdate::Restarted(pods) => pods.as_slice(),
-        };
-        let ids = pods
+        let ids = update
+            .pods()
             .iter()
             .flat_map(|pod| &pod.containers)
             .flat_map(|container| &container.ids);

@@ -26,6 +26,17 @@ pub enum PodUpdate {
     Restarted(Vec<PodInfo>),
 }
 
+impl PodUpdate {
+    /// The pods that it tells of, as they are now.
+    pub fn pods(&self) -> &[PodInfo] {
+        match self {
+            Self::Applied(pod) => std::slice::from_ref(&**pod),
+            Self::Deleted { .. } => &[],
+            Self::Restarted(pods) => pods,
+        }
+    }
+}
+
 /// Bounded table of pods.
 #[derive(Debug)]
 pub struct PodTable {

@@ -11,6 +11,8 @@ mod used;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use wellhead_common::record::Usage;
+
 use self::adopt::{MOST_AWAITING, Orphan};
 pub use self::line::Ancestor;
 use self::line::Line;
@@ -18,9 +20,6 @@ pub use self::notes::{Ends, Note, Noted, Notes};
 pub use self::spans::SpanState;
 use self::used::Used;
 pub use self::used::{Grown, processor_time};
-
-use wellhead_common::record::Usage;
-
 use super::{OwnerId, Program};
 use crate::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
@@ -135,8 +134,10 @@ pub struct ProcessTable {
     since_ns: u64,
     /// Processes whose parent is not known.
     orphans: AgedMap<ProcessId, Orphan>,
-    /// Live processes with notes, and how many there may be.
-    noted: (usize, usize),
+    /// Live processes with notes.
+    noted: usize,
+    /// How many there may be.
+    most_noted: usize,
     counters: Arc<Counters>,
 }
 
@@ -149,7 +150,8 @@ impl ProcessTable {
             ended: AgedMap::new(capacity),
             since_ns,
             orphans: AgedMap::new(MOST_AWAITING),
-            noted: (0, capacity / NOTED_SHARE),
+            noted: 0,
+            most_noted: capacity / NOTED_SHARE,
             counters,
         }
     }
@@ -184,8 +186,7 @@ impl ProcessTable {
         self.adopt(id);
     }
 
-    /// A process executes a program.
-    /// Returns the memory it had as what it was before, if that was told.
+    /// A process executes a program. Returns the memory it had as what it was before, if that was told.
     pub fn executed(
         &mut self,
         exec: &Exec<'_>,

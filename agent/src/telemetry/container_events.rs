@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::live::{LiveEvent, Severity};
-use super::signals::signal_name;
+use super::live::process::ENDED_AS;
+use super::live::{Attributes, LiveEvent, Severity, nanoseconds, number};
+use super::signals::outcome;
 use crate::events::ExitStatus;
 use crate::identity::Value;
 use crate::identity::containers::{Before, CrashLoop, End, Ended, LoopSource, Started};
@@ -17,8 +18,6 @@ pub const CRASH_LOOP: &str = "wellhead.container.crash_loop";
 
 const OOM_KILLED: (&str, Value) = ("wellhead.container.oom_killed", Value::Bool(true));
 
-type Attributes = Vec<(&'static str, Value)>;
-
 impl LiveEvent {
     /// The event of a container that started at this time, after what came before. `restarts` is how many runs there were, where
     /// that is known.
@@ -30,11 +29,11 @@ impl LiveEvent {
     ) -> Self {
         let name = Value::Str(Arc::clone(&started.executable));
         let mut attributes = vec![
-            ("process.pid", Value::Int(i64::from(started.process.pid))),
+            ("process.pid", number(started.process.pid)),
             ("process.executable.name", name),
             (
                 "wellhead.duration",
-                large(started.at.saturating_sub(started.made_ns)),
+                nanoseconds(started.at.saturating_sub(started.made_ns)),
             ),
         ];
         attributes.extend(restart_count(restarts));
@@ -42,9 +41,9 @@ impl LiveEvent {
             "wellhead.container.previous.exit.code",
             "wellhead.container.previous.signal",
         );
-        attributes.extend(outcome(before.end.and_then(|end| end.status), keys));
+        attributes.extend(ended_as(before.end.and_then(|end| end.status), keys));
         if let Some(downtime) = before.downtime_ns {
-            attributes.push(("wellhead.container.downtime", large(downtime)));
+            attributes.push(("wellhead.container.downtime", nanoseconds(downtime)));
         }
         Self {
             time_unix_nano,
@@ -58,23 +57,23 @@ impl LiveEvent {
     pub fn of_container_exit(ended: &Ended, time_unix_nano: u64) -> Self {
         let mut attributes = Attributes::new();
         if let Some(process) = ended.process {
-            attributes.push(("process.pid", Value::Int(i64::from(process.pid))));
+            attributes.push(("process.pid", number(process.pid)));
         }
         if let Some(name) = &ended.executable {
             attributes.push(("process.executable.name", Value::Str(Arc::clone(name))));
         }
-        attributes.extend(outcome(ended.status, ENDED_AS));
+        attributes.extend(ended_as(ended.status, ENDED_AS));
         if let Some(ran) = ended.ran_ns {
-            attributes.push(("wellhead.duration", large(ran)));
+            attributes.push(("wellhead.duration", nanoseconds(ran)));
         }
         if ended.oom_kills > 0 {
-            let kills = Value::Int(i64::from(ended.oom_kills));
+            let kills = number(ended.oom_kills);
             attributes.extend([OOM_KILLED, ("wellhead.container.oom_kills", kills)]);
         }
         let severity = match ended.status {
             _ if ended.oom_kills > 0 => Severity::Error,
-            Some(ExitStatus::Code(0) | ExitStatus::Unknown) | None => Severity::Info,
-            Some(ExitStatus::Code(_) | ExitStatus::Signal(_)) => Severity::Warn,
+            Some(status) if status.is_failure() => Severity::Warn,
+            _ => Severity::Info,
         };
         Self {
             time_unix_nano,
@@ -108,12 +107,12 @@ impl LiveEvent {
         ];
         attributes.extend(restart_count(restarts));
         if let Some(last) = last {
-            attributes.extend(outcome(last.status, ENDED_AS));
+            attributes.extend(ended_as(last.status, ENDED_AS));
             if last.oom_killed {
                 attributes.push(OOM_KILLED);
             }
             if let Some(ran) = last.ran_ns {
-                attributes.push(("wellhead.duration", large(ran)));
+                attributes.push(("wellhead.duration", nanoseconds(ran)));
             }
         }
         Self {
@@ -125,27 +124,15 @@ impl LiveEvent {
     }
 }
 
-/// Keys of how a main process ended: its code, or its signal.
-const ENDED_AS: (&str, &str) = ("process.exit.code", "wellhead.process.signal");
-
-fn outcome(
+fn ended_as(
     status: Option<ExitStatus>,
-    (code, signal): (&'static str, &'static str),
+    keys: (&'static str, &'static str),
 ) -> Option<(&'static str, Value)> {
-    match status? {
-        ExitStatus::Code(number) => Some((code, Value::Int(i64::from(number)))),
-        ExitStatus::Signal(number) => Some((signal, signal_name(number))),
-        ExitStatus::Unknown => None,
-    }
+    outcome(status?, keys)
 }
 
 fn restart_count(restarts: Option<u32>) -> Option<(&'static str, Value)> {
-    let count = Value::Int(i64::from(restarts?));
-    Some(("k8s.container.restart_count", count))
-}
-
-fn large(value: u64) -> Value {
-    Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
+    Some(("k8s.container.restart_count", number(restarts?)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Events as users see them: names and attributes by semantic convention, one JSON object a line.
 
-mod process;
+pub(super) mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::verdict;
 use crate::events::dns::Transport;
 use crate::events::dns::lookups::{Lookup, LookupEnd};
 use crate::events::dns::message::type_name;
-use crate::events::{Body, Connection, ConnectionEnd, Exit, ExitStatus, OomKill, Role};
+use crate::events::{Body, Connection, ConnectionEnd, Role};
 use crate::identity::{Resource, Value};
 use crate::printable;
 
@@ -54,10 +54,7 @@ impl Severity {
     fn of(body: &Body<'_>) -> Self {
         match body {
             Body::OomKill(_) => Self::Error,
-            Body::Exit(exit) => match exit.status {
-                ExitStatus::Code(0) | ExitStatus::Unknown => Self::Info,
-                ExitStatus::Code(_) | ExitStatus::Signal(_) => Self::Warn,
-            },
+            Body::Exit(exit) if exit.status.is_failure() => Self::Warn,
             _ => Self::Info,
         }
     }
@@ -160,7 +157,7 @@ impl LiveEvent {
     }
 }
 
-type Attributes = Vec<(&'static str, Value)>;
+pub(super) type Attributes = Vec<(&'static str, Value)>;
 
 fn open_attributes(occurrence: &Occurrence<'_>, connection: &Connection) -> Attributes {
     let mut attributes = connection_attributes(occurrence, connection);
@@ -222,21 +219,39 @@ pub(super) fn connection_attributes(
     occurrence: &Occurrence<'_>,
     connection: &Connection,
 ) -> Attributes {
-    let text = |address: SocketAddr| Value::Str(address.ip().to_string().into());
-    let port = |address: SocketAddr| Value::Int(i64::from(address.port()));
-    let mut attributes = vec![
-        ("network.transport", Value::Static("tcp")),
-        ("network.local.address", text(connection.local)),
-        ("network.local.port", port(connection.local)),
-        ("network.peer.address", text(connection.remote)),
-        ("network.peer.port", port(connection.remote)),
-    ];
+    let mut attributes = local_attributes(connection.local);
+    attributes.extend(peer_attributes(connection.remote));
     if let Some(owner) = connection.owner {
         attributes.push(("process.pid", number(owner.pid)));
         let name = occurrence.executable(&owner.comm);
         attributes.push(("process.executable.name", name));
     }
     attributes
+}
+
+/// This end of a connection, or of what listens.
+pub(super) fn local_attributes(local: SocketAddr) -> Attributes {
+    vec![
+        ("network.transport", Value::Static("tcp")),
+        ("network.local.address", ip_of(local)),
+        ("network.local.port", port_of(local)),
+    ]
+}
+
+/// Who is at the other end.
+pub(super) fn peer_attributes(peer: SocketAddr) -> [(&'static str, Value); 2] {
+    [
+        ("network.peer.address", ip_of(peer)),
+        ("network.peer.port", port_of(peer)),
+    ]
+}
+
+fn ip_of(address: SocketAddr) -> Value {
+    Value::Str(address.ip().to_string().into())
+}
+
+fn port_of(address: SocketAddr) -> Value {
+    number(address.port().into())
 }
 
 /// Where to look when a connection was slow or broken.
@@ -254,18 +269,6 @@ pub(super) fn verdict(
     Some(("wellhead.tcp.verdict", Value::Static(verdict?)))
 }
 
-/// Attributes of the end of a process, which its span has as well.
-pub(super) fn exit_attributes(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
-    process::exited(occurrence, exit)
-}
-
-/// What the kernel tells of why it chose to kill a process.
-pub(super) fn oom_attributes(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
-    let mut attributes = process::killed_for_memory(occurrence, kill);
-    attributes.retain(|(key, _)| key.starts_with("wellhead."));
-    attributes
-}
-
 fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes {
     let transport = match lookup.transport {
         Transport::Udp => "udp",
@@ -281,15 +284,8 @@ fn lookup_attributes(lookup: &Lookup, error: Option<&'static str>) -> Attributes
             Value::Str(type_name(lookup.question.kind).into()),
         ),
         ("network.transport", Value::Static(transport)),
-        (
-            "network.peer.address",
-            Value::Str(lookup.server.ip().to_string().into()),
-        ),
-        (
-            "network.peer.port",
-            Value::Int(i64::from(lookup.server.port())),
-        ),
     ];
+    attributes.extend(peer_attributes(lookup.server));
     if let Some(took) = lookup.took_ns {
         attributes.push(("wellhead.duration", nanoseconds(took)));
     }
@@ -322,16 +318,16 @@ fn is_truncated(lookup: &Lookup) -> bool {
     )
 }
 
-fn number(value: u32) -> Value {
+pub(super) fn number(value: u32) -> Value {
     Value::Int(i64::from(value))
 }
 
-fn large(value: u64) -> Value {
+pub(super) fn large(value: u64) -> Value {
     Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// Durations in events are whole nanoseconds.
-fn nanoseconds(value: u64) -> Value {
+pub(super) fn nanoseconds(value: u64) -> Value {
     large(value)
 }
 

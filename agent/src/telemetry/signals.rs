@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::events::ExitStatus;
 use crate::identity::Value;
 
 const NAMES: [&str; 31] = [
@@ -50,6 +51,15 @@ pub(super) fn signal_name(signal: u8) -> Value {
         || Value::Str(signal.to_string().into()),
         |name| Value::Static(name),
     )
+}
+
+/// How a process ended, where that is known: under the key for its code or that for its signal.
+pub(super) fn outcome<K>(status: ExitStatus, (code, signal): (K, K)) -> Option<(K, Value)> {
+    match status {
+        ExitStatus::Code(number) => Some((code, Value::Int(i64::from(number)))),
+        ExitStatus::Signal(number) => Some((signal, signal_name(number))),
+        ExitStatus::Unknown => None,
+    }
 }
 
 /// What [`signal_name`] has for the signal that somebody calls so: `SIGKILL`, `KILL`, or `SIG34` where it has no name. Capital letters do

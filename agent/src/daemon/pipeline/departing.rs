@@ -26,16 +26,12 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    pub(super) fn occurrence<'a>(
-        &self,
-        event: &'a Event<'a>,
-        process: Option<&'a Process>,
-    ) -> Occurrence<'a> {
+    pub(super) fn occurrence<'a>(&'a self, event: &'a Event<'a>) -> Occurrence<'a> {
         Occurrence {
             event,
             unix_nano: self.unix_nano,
             owner: self.owner,
-            process,
+            process: self.process.as_ref(),
             backend: None,
             drop_reason: None,
         }

@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::addresses::without;
 use super::claims::{Basis, Claim, Claims};
 use super::object::{Address, ClusterObject, ClusterUpdate, ObjectKind};
@@ -43,6 +45,14 @@ pub struct Moment {
     pub boot: u64,
     /// Since the Unix epoch.
     pub unix: u64,
+}
+
+impl Moment {
+    /// That time on the boot clock. What it is the beginning of cannot have begun later than now, whatever its node's clock says.
+    pub fn boot_at(self, time: Timestamp) -> u64 {
+        let began = u64::try_from(time.as_nanosecond()).unwrap_or_default();
+        self.boot.saturating_sub(self.unix.saturating_sub(began))
+    }
 }
 
 /// Whose an address was.
@@ -388,11 +398,9 @@ impl ClusterTable {
     }
 }
 
-/// When an object began, on the boot clock. Later than now it cannot have been, whatever its node's clock says.
+/// When an object began, on the boot clock.
 fn boot_time(object: &ClusterObject, now: Moment) -> Option<u64> {
-    let began = u64::try_from(object.since?.as_nanosecond()).unwrap_or_default();
-    let age = now.unix.saturating_sub(began);
-    Some(now.boot.saturating_sub(age))
+    Some(now.boot_at(object.since?))
 }
 
 /// UIDs are UUIDs, 128 bits; whatever else one may be is mixed into as many.

@@ -49,11 +49,7 @@ pub struct End {
 
 impl End {
     fn is_bad(&self) -> bool {
-        let failed = matches!(
-            self.status,
-            Some(ExitStatus::Code(1..) | ExitStatus::Signal(_))
-        );
-        failed || self.oom_killed
+        self.status.is_some_and(ExitStatus::is_failure) || self.oom_killed
     }
 }
 

@@ -32,7 +32,7 @@ impl Process {
 impl ProcessTable {
     /// Something happened to a process that its span is to tell of, which may have ended meanwhile. Where too many have notes, it is not remembered.
     pub fn note(&mut self, id: ProcessId, boot_ns: u64, what: Noted) {
-        let has_room = self.noted.0 < self.noted.1;
+        let has_room = self.noted < self.most_noted;
         let is_alive = self.processes.get(&id).is_some();
         let known = self.live_or_ended(id);
         let Some(known) = known.filter(|known| known.span != SpanState::Told) else {
@@ -44,7 +44,7 @@ impl ProcessTable {
                 let mut notes = Notes::default();
                 notes.add(Note { boot_ns, what });
                 known.notes = Some(Box::new(notes));
-                self.noted.0 += usize::from(is_alive);
+                self.noted += usize::from(is_alive);
             }
             Some(_) | None => {}
         }
@@ -61,7 +61,7 @@ impl ProcessTable {
 
     /// One is not alive any more.
     pub(super) fn forget_noted(&mut self, process: &Process) {
-        self.noted.0 -= usize::from(process.notes.is_some());
+        self.noted -= usize::from(process.notes.is_some());
     }
 }
 

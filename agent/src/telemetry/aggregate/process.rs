@@ -1,10 +1,12 @@
 //! Counting processes.
 
+use std::sync::Arc;
+
 use super::{Occurrence, seconds};
 use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
 use crate::identity::{Grown, MemoryLeft, OwnerId, Process, Value};
 use crate::telemetry::catalogue::{Attr, Metric};
-use crate::telemetry::signals::signal_name;
+use crate::telemetry::signals;
 use crate::telemetry::store::{AttributesId, Store};
 
 pub(super) fn forked(store: &mut Store, occurrence: &Occurrence<'_>) {
@@ -56,11 +58,7 @@ pub(super) fn exited(store: &mut Store, occurrence: &Occurrence<'_>, exit: &Exit
 
 /// The attribute that says how a process ended, where that is known.
 pub(super) fn outcome(status: ExitStatus) -> Option<(Attr, Value)> {
-    match status {
-        ExitStatus::Code(code) => Some((Attr::ProcessExitCode, Value::Int(i64::from(code)))),
-        ExitStatus::Signal(signal) => Some((Attr::ProcessSignal, signal_name(signal))),
-        ExitStatus::Unknown => None,
-    }
+    signals::outcome(status, (Attr::ProcessExitCode, Attr::ProcessSignal))
 }
 
 pub(super) fn killed_for_memory(store: &mut Store, occurrence: &Occurrence<'_>, kill: &OomKill) {
@@ -81,9 +79,7 @@ pub(super) fn used(
     process: &Process,
     grown: &Grown,
 ) {
-    let name = process.executable.clone();
-    let name = name.unwrap_or_else(|| executable_name(&[], false, &[]).into());
-    let name = (Attr::ProcessExecutableName, Value::Str(name));
+    let name = named(process.executable.as_ref());
     let times = [("user", grown.user_ns), ("system", grown.system_ns)];
     for (mode, nanoseconds) in times {
         if nanoseconds > 0 {
@@ -112,10 +108,14 @@ pub(super) fn used(
 
 /// Takes off the memory that a process had as what it was before it executed a program.
 pub(super) fn left_memory(store: &mut Store, left: &MemoryLeft, unix_nano: u64) {
-    let name = left.executable.clone();
-    let name = name.unwrap_or_else(|| executable_name(&[], false, &[]).into());
-    let attributes = store.intern(&[(Attr::ProcessExecutableName, Value::Str(name))]);
+    let attributes = store.intern(&[named(left.executable.as_ref())]);
     let bytes = i64::try_from(left.bytes).unwrap_or(i64::MAX);
     let metric = Metric::ProcessMemoryUsage;
     store.add(metric, left.owner, attributes, -bytes, unix_nano);
+}
+
+/// The name a program was called by, where it is known.
+fn named(executable: Option<&Arc<str>>) -> (Attr, Value) {
+    let name = executable.map_or_else(|| executable_name(&[], false, &[]).into(), Arc::clone);
+    (Attr::ProcessExecutableName, Value::Str(name))
 }

@@ -11,7 +11,7 @@ use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
 use crate::identity::{Ancestor, Process, Value, executable_path, processor_time};
 use crate::telemetry::aggregate::Occurrence;
 use crate::telemetry::arguments::{Arguments, command_arguments};
-use crate::telemetry::signals::signal_name;
+use crate::telemetry::signals::{outcome, signal_name};
 
 pub(super) fn executed(
     occurrence: &Occurrence<'_>,
@@ -78,20 +78,17 @@ fn ancestors(process: &Process) -> Option<(&'static str, Value)> {
     (!line.is_empty()).then_some(("wellhead.process.ancestors", Value::List(names)))
 }
 
-pub(super) fn exited(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
+/// Keys of how a process ended: its code, or its signal.
+pub(in super::super) const ENDED_AS: (&str, &str) =
+    ("process.exit.code", "wellhead.process.signal");
+
+/// Attributes of the end of a process, which its span has as well.
+pub(in super::super) fn exited(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
     let mut attributes = vec![("process.pid", number(exit.process.pid))];
     attributes.extend(parent(exit.parent_pid));
     attributes.push(("process.user.id", number(exit.uid)));
     push_executable(&mut attributes, occurrence, &exit.comm);
-    match exit.status {
-        ExitStatus::Code(code) => {
-            attributes.push(("process.exit.code", Value::Int(i64::from(code))));
-        }
-        ExitStatus::Signal(signal) => {
-            attributes.push(("wellhead.process.signal", signal_name(signal)));
-        }
-        ExitStatus::Unknown => {}
-    }
+    attributes.extend(outcome(exit.status, ENDED_AS));
     if exit.dumped_core {
         attributes.push(("wellhead.process.core_dumped", Value::Bool(true)));
     }
@@ -112,28 +109,12 @@ pub(super) fn exited(occurrence: &Occurrence<'_>, exit: &Exit) -> Attributes {
 /// Who sent the signal that ended it; and who asked it to end before, whatever it made of that.
 fn push_senders(attributes: &mut Attributes, occurrence: &Occurrence<'_>, exit: &Exit) {
     let signals = &exit.signals;
-    let is_of_process = |seen: &&SignalSeen| {
-        seen.sent_ns != 0
-            && seen.sent_ns >= exit.process.start_ns
-            && seen.sent_ns <= occurrence.event.boot_ns
-    };
+    let is_of_process = |seen: &&SignalSeen| is_of_process(occurrence, exit, seen);
     let ended_by = [&signals.forced, &signals.asked]
         .into_iter()
         .filter(is_of_process)
         .find(|seen| exit.status == ExitStatus::Signal(u8::try_from(seen.signal).unwrap_or(0)));
-    if let Some(seen) = ended_by {
-        attributes.extend([
-            (
-                "wellhead.process.signal.sender.pid",
-                number(seen.sender_pid),
-            ),
-            ("wellhead.process.signal.sender.name", sender(seen)),
-            (
-                "wellhead.process.signal.sender.user.id",
-                number(seen.sender_uid),
-            ),
-        ]);
-    }
+    attributes.extend(ended_by.into_iter().flat_map(sent_by));
     let asked = Some(&signals.asked).filter(is_of_process);
     let Some(seen) = asked.filter(|asked| ended_by.is_none_or(|by| by != *asked)) else {
         return;
@@ -146,6 +127,26 @@ fn push_senders(attributes: &mut Attributes, occurrence: &Occurrence<'_>, exit: 
         ("wellhead.process.asked.sender.name", sender(seen)),
         ("wellhead.process.asked.ago", nanoseconds(ago)),
     ]);
+}
+
+/// Whether a signal was sent to a process that ended, and not to an earlier one of the same process id.
+pub(in super::super) fn is_of_process(
+    occurrence: &Occurrence<'_>,
+    exit: &Exit,
+    seen: &SignalSeen,
+) -> bool {
+    let lived = exit.process.start_ns..=occurrence.event.boot_ns;
+    seen.sent_ns != 0 && lived.contains(&seen.sent_ns)
+}
+
+/// Who sent a signal.
+pub(in super::super) fn sent_by(seen: &SignalSeen) -> [(&'static str, Value); 3] {
+    let (pid, uid) = (number(seen.sender_pid), number(seen.sender_uid));
+    [
+        ("wellhead.process.signal.sender.pid", pid),
+        ("wellhead.process.signal.sender.name", sender(seen)),
+        ("wellhead.process.signal.sender.user.id", uid),
+    ]
 }
 
 fn sender(seen: &SignalSeen) -> Value {
@@ -182,14 +183,20 @@ fn parent(pid: u32) -> Option<(&'static str, Value)> {
 pub(super) fn killed_for_memory(occurrence: &Occurrence<'_>, kill: &OomKill) -> Attributes {
     let mut attributes = vec![("process.pid", number(kill.pid))];
     push_executable(&mut attributes, occurrence, &kill.comm);
+    attributes.extend(memory_of_victim(kill));
+    attributes
+}
+
+/// What the kernel tells of why it chose to kill a process.
+pub(in super::super) fn memory_of_victim(kill: &OomKill) -> Attributes {
     let Some(memory) = kill.memory else {
-        return attributes;
+        return Attributes::new();
     };
-    attributes.extend([
+    let mut attributes = vec![
         ("wellhead.process.memory.anonymous", large(memory.anonymous)),
         ("wellhead.process.memory.file", large(memory.file)),
         ("wellhead.process.memory.shared", large(memory.shared)),
-    ]);
+    ];
     let scope = match kill.limit {
         Some(limit) if limit.level == 0 => "cgroup",
         Some(_) => "parent",

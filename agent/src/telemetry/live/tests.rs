@@ -11,8 +11,8 @@ use crate::config::EventKind;
 use crate::counters::Counters;
 use crate::events::dns::message::Question;
 use crate::events::{
-    Event, Exec, Exit, Fork, HitLimit, OomKill, PathNames, ProcessId, SocketOwner, Totals,
-    VictimMemory,
+    Event, Exec, Exit, ExitStatus, Fork, HitLimit, OomKill, PathNames, ProcessId, SocketOwner,
+    Totals, VictimMemory,
 };
 use crate::identity::containers::{Before, CrashLoop, End, Ended, LoopSource, Started};
 use crate::identity::{OwnerId, Process, ProcessTable, Program};

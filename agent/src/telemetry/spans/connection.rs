@@ -7,7 +7,7 @@ use crate::events::{Body, ConnectionEnd, Event, ProcessId, Role};
 use crate::identity::{Process, Value};
 use crate::telemetry::aggregate::Occurrence;
 use crate::telemetry::failure::{connect_failure, error_type};
-use crate::telemetry::live::{connection_attributes, verdict};
+use crate::telemetry::live::{connection_attributes, nanoseconds, verdict};
 use crate::telemetry::span::{Span, SpanEvents, SpanKind, SpanLinks};
 
 impl SpanBuilder {
@@ -36,10 +36,7 @@ impl SpanBuilder {
             .map(|(_, process)| process.root);
         let mut attributes = connection_attributes(occurrence, connection);
         if let Some(took) = connection.connect_ns() {
-            attributes.push((
-                "wellhead.duration",
-                Value::Int(i64::try_from(took).unwrap_or(i64::MAX)),
-            ));
+            attributes.push(("wellhead.duration", nanoseconds(took)));
         }
         if let Some(reason) = occurrence.drop_reason {
             attributes.push(("wellhead.drop.reason", Value::Str(Arc::clone(reason))));

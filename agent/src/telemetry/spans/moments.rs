@@ -3,15 +3,14 @@
 use wellhead_common::maps::SignalSeen;
 
 use super::before;
-use crate::events::{Body, Connection, Event, Exit, Role, executable_name};
+use crate::events::{Body, Connection, Event, Exit, Role};
 use crate::identity::{Ends, Note, Noted, Process, Value};
 use crate::telemetry::aggregate::Occurrence;
 use crate::telemetry::failure::connect_failure;
-use crate::telemetry::live::oom_attributes;
+use crate::telemetry::live::process::{is_of_process, memory_of_victim, sent_by};
+use crate::telemetry::live::{Attributes, local_attributes, peer_attributes};
 use crate::telemetry::signals::signal_name;
 use crate::telemetry::span::{SpanEvent, SpanEvents};
-
-type Attributes = Vec<(&'static str, Value)>;
 
 /// What an event means for the process it is about, if that is worth a note.
 pub(super) fn noted(event: &Event<'_>) -> Option<Noted> {
@@ -45,9 +44,7 @@ pub(super) fn of_process(
         events.push(of_note(occurrence, note));
     }
     for seen in [&exit.signals.asked, &exit.signals.forced] {
-        let is_of_process = seen.sent_ns != 0
-            && (exit.process.start_ns..=occurrence.event.boot_ns).contains(&seen.sent_ns);
-        if is_of_process {
+        if is_of_process(occurrence, exit, seen) {
             events.push(of_signal(occurrence, seen));
         }
     }
@@ -66,7 +63,7 @@ fn of_note(occurrence: &Occurrence<'_>, note: &Note) -> SpanEvent {
             attributes.push(("error.type", Value::Static(error)));
             ("tcp.connect_failed", attributes)
         }
-        Noted::OomKilled(kill) => ("oom_kill", oom_attributes(occurrence, kill)),
+        Noted::OomKilled(kill) => ("oom_kill", memory_of_victim(kill)),
     };
     SpanEvent {
         name,
@@ -76,54 +73,18 @@ fn of_note(occurrence: &Occurrence<'_>, note: &Note) -> SpanEvent {
 }
 
 fn of_signal(occurrence: &Occurrence<'_>, seen: &SignalSeen) -> SpanEvent {
-    let sender = executable_name(&[], false, &seen.sender.bytes()).into_owned();
-    let number = |value: u32| Value::Int(i64::from(value));
+    let signal = u8::try_from(seen.signal).unwrap_or(0);
+    let mut attributes = vec![("wellhead.process.signal", signal_name(signal))];
+    attributes.extend(sent_by(seen));
     SpanEvent {
         name: "signal",
         unix_nano: before(occurrence.event, occurrence.unix_nano, seen.sent_ns),
-        attributes: vec![
-            (
-                "wellhead.process.signal",
-                signal_name(u8::try_from(seen.signal).unwrap_or(0)),
-            ),
-            (
-                "wellhead.process.signal.sender.pid",
-                number(seen.sender_pid),
-            ),
-            (
-                "wellhead.process.signal.sender.name",
-                Value::Str(sender.into()),
-            ),
-            (
-                "wellhead.process.signal.sender.user.id",
-                number(seen.sender_uid),
-            ),
-        ],
+        attributes,
     }
-}
-
-fn local_attributes(local: std::net::SocketAddr) -> Attributes {
-    vec![
-        ("network.transport", Value::Static("tcp")),
-        (
-            "network.local.address",
-            Value::Str(local.ip().to_string().into()),
-        ),
-        ("network.local.port", Value::Int(i64::from(local.port()))),
-    ]
 }
 
 fn ends_attributes(ends: &Ends) -> Attributes {
     let mut attributes = local_attributes(ends.local);
-    attributes.extend([
-        (
-            "network.peer.address",
-            Value::Str(ends.remote.ip().to_string().into()),
-        ),
-        (
-            "network.peer.port",
-            Value::Int(i64::from(ends.remote.port())),
-        ),
-    ]);
+    attributes.extend(peer_attributes(ends.remote));
     attributes
 }

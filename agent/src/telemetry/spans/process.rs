@@ -6,7 +6,7 @@ use super::{Place, SpanBuilder, before, moments};
 use crate::events::{Exit, ExitStatus};
 use crate::identity::{Process, Value};
 use crate::telemetry::aggregate::Occurrence;
-use crate::telemetry::live::exit_attributes;
+use crate::telemetry::live::process::exited;
 use crate::telemetry::sampling::Sampler;
 use crate::telemetry::signals::signal_name;
 use crate::telemetry::span::{Span, SpanKind, SpanLinks};
@@ -23,7 +23,7 @@ impl SpanBuilder {
         let process = occurrence.process?;
         let name = process.executable.clone()?;
         let began = process.executed_ns?;
-        let mut attributes = exit_attributes(occurrence, exit);
+        let mut attributes = exited(occurrence, exit);
         attributes.extend(
             place
                 .session
@@ -58,10 +58,9 @@ pub(super) fn error(status: ExitStatus) -> Option<Arc<str>> {
 
 /// Whether the span of a process that ended at this time is exported whatever its trace id, for its own sake.
 pub(super) fn is_notable(sampler: &Sampler, exit: &Exit, process: &Process, ended: u64) -> bool {
-    let has_failed = !matches!(exit.status, ExitStatus::Code(0) | ExitStatus::Unknown);
     let notes = process.notes.as_ref();
     let lived = process.executed_ns.map(|began| ended.saturating_sub(began));
-    has_failed
+    exit.status.is_failure()
         || notes.is_some_and(|notes| notes.is_oom_killed())
         || lived.is_some_and(|lived| sampler.is_slow(lived))
 }

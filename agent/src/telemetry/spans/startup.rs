@@ -8,6 +8,7 @@ use super::process::error;
 use crate::aged_map::AgedMap;
 use crate::events::{ExitStatus, ProcessId};
 use crate::identity::{OwnerId, Value};
+use crate::telemetry::live::nanoseconds;
 use crate::telemetry::span::{Span, SpanEvents, SpanKind, SpanLinks};
 
 /// How long a container may take until nobody waits for it any more.
@@ -218,7 +219,7 @@ impl Ended {
             .chain(marks)
             .chain(ready)
             .collect();
-        let took = |at: u64| Value::Int(i64::try_from(at.saturating_sub(made)).unwrap_or(i64::MAX));
+        let took = |at: u64| nanoseconds(at.saturating_sub(made));
         let mut attributes = vec![("wellhead.startup.outcome", Value::Static(outcome))];
         attributes.extend(steps.iter().map(|(step, at)| (step.attribute(), took(*at))));
         attributes.extend(ready.map(|(_, at)| ("wellhead.startup.ready", took(at))));
@@ -241,7 +242,7 @@ impl Ended {
             let name = format!("{from} to {to}").into();
             self.span(builder, (number, name), (began, at), &to_unix_nano)
         });
-        std::iter::once(whole.clone()).chain(phases).collect()
+        std::iter::once(whole).chain(phases).collect()
     }
 
     fn span(

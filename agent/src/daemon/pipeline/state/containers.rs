@@ -128,12 +128,11 @@ impl<S: Source> State<S> {
 
     /// Whom a pod's status speaks of that may be in a loop, or was.
     pub(super) fn said_of_containers(update: &PodUpdate) -> (Vec<Said>, Option<Arc<str>>) {
-        let (pods, gone) = match update {
-            PodUpdate::Applied(pod) => (std::slice::from_ref(&**pod), None),
-            PodUpdate::Restarted(pods) => (pods.as_slice(), None),
-            PodUpdate::Deleted { uid } => (&[][..], Some(Arc::clone(uid))),
+        let gone = match update {
+            PodUpdate::Deleted { uid } => Some(Arc::clone(uid)),
+            PodUpdate::Applied(_) | PodUpdate::Restarted(_) => None,
         };
-        let said = pods.iter().flat_map(|pod| {
+        let said = update.pods().iter().flat_map(|pod| {
             let said = |container: &ContainerInfo| {
                 Some(Said {
                     pod_uid: Arc::clone(&pod.uid),
@@ -231,10 +230,7 @@ impl<S: Source> State<S> {
             uid: Arc::clone(&said.pod_uid),
             name: Arc::clone(&said.name),
         };
-        let boot = |time: jiff::Timestamp| {
-            let unix = u64::try_from(time.as_nanosecond()).unwrap_or_default();
-            now.boot.saturating_sub(now.unix.saturating_sub(unix))
-        };
+        let boot = |time| now.boot_at(time);
         let status = &said.status;
         let says = (status.is_crash_loop(), status.running_since.map(boot));
         let Some(found) = self.lives.histories.status(&which, says, now.boot) else {

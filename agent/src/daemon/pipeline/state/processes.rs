@@ -165,11 +165,11 @@ impl<S: Source> State<S> {
 
     fn tell_end(&mut self, mut departed: Departed) {
         self.tell_event_of_end(&mut departed);
-        let process = self.latest_of(&mut departed);
-        let about = (departed.owner, process.as_ref());
+        self.bring_up_to_date(&mut departed);
+        let about = (departed.owner, departed.process.as_ref());
         let place = self.place_process(&departed.exit, about, departed.boot_ns);
         let event = departed.event();
-        let occurrence = departed.occurrence(&event, process.as_ref());
+        let occurrence = departed.occurrence(&event);
         let span = self.finished_span(&occurrence, None, place);
         let span = span.map(|span| Item::Span(span, departed.observed));
         self.deliver_all(departed.owner, [span, None]);
@@ -181,18 +181,17 @@ impl<S: Source> State<S> {
             return;
         }
         departed.has_event = true;
-        let process = self.latest_of(departed);
-        let occurrence = departed.occurrence(&event, process.as_ref());
+        self.bring_up_to_date(departed);
+        let occurrence = departed.occurrence(&event);
         let live = LiveEvent::new(&occurrence, self.settings.live.arguments);
         self.deliver_all(departed.owner, [None, live.map(Item::Event)]);
     }
 
-    /// What is known by now of a process that ended.
-    fn latest_of(&self, departed: &mut Departed) -> Option<Process> {
+    /// Takes up what is known by now of a process that ended.
+    fn bring_up_to_date(&self, departed: &mut Departed) {
         if let Some(latest) = self.processes.ended(departed.exit.process) {
             departed.process = Some(latest.clone());
         }
-        departed.process.clone()
     }
 
     /// What is told of an event.

@@ -1,7 +1,5 @@
 //! Spans: who has one, where it belongs, and what it tells of.
 
-use jiff::Timestamp;
-
 use super::super::outbox::Item;
 use super::super::source::Source;
 use super::State;
@@ -130,22 +128,16 @@ impl<S: Source> State<S> {
 
     /// What the API server tells of pods: those that are ready now have started.
     pub(super) fn trace_pods(&mut self, update: &PodUpdate) {
-        let pods = match update {
-            PodUpdate::Applied(pod) => std::slice::from_ref(&**pod),
-            PodUpdate::Restarted(pods) => &**pods,
-            PodUpdate::Deleted { .. } => return,
-        };
+        let now = self.moment();
         let Some(tracer) = &mut self.tracer else {
             return;
         };
         let mut started = Vec::new();
-        for pod in pods {
-            let since = pod.ready_since.map(Timestamp::as_nanosecond);
-            let Some(since) = since.and_then(|since| u64::try_from(since).ok()) else {
-                continue;
-            };
-            let boot_ns = since.saturating_add_signed(self.clock.offset_ns().saturating_neg());
-            started.extend(tracer.startups().pod_became_ready(&pod.uid, boot_ns));
+        for pod in update.pods() {
+            if let Some(since) = pod.ready_since {
+                let startups = tracer.startups();
+                started.extend(startups.pod_became_ready(&pod.uid, now.boot_at(since)));
+            }
         }
         self.tell_starts(started);
     }
