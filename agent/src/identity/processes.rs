@@ -353,7 +353,9 @@ impl ProcessTable {
             Body::OomKill(kill) => return self.by_pid(kill.pid),
             Body::TcpListen(listener) => return self.by_pid(listener.owner?.pid),
             Body::TcpOpen(connection) => connection,
-            Body::TcpClose(end) | Body::TcpConnectFailed(end) => &end.connection,
+            Body::TcpClose(end) | Body::TcpConnectFailed(end) | Body::TcpSnapshot(end) => {
+                &end.connection
+            }
             _ => return None,
         };
         let found = self.by_pid(connection.owner?.pid)?;

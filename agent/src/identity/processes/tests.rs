@@ -1,7 +1,7 @@
 //! Processes told of one after the other.
 
 use super::*;
-use crate::events::{Connection, Role, SocketOwner};
+use crate::events::{Connection, ConnectionEnd, Role, SocketOwner, Totals};
 
 const HOST: OwnerId = OwnerId(1);
 const CONTAINER: OwnerId = OwnerId(2);
@@ -112,27 +112,44 @@ fn who_connected_is_no_process_that_began_later() {
     execute(&mut table, id(7), 70, HOST, "curl");
     let check = |pid: Option<u32>, started_ns: Option<u64>, expected: Option<&str>| {
         let comm = *b"resolver\0\0\0\0\0\0\0\0";
-        let event = Event {
-            boot_ns: 200,
-            cgroup_id: 1,
-            body: Body::TcpOpen(Connection {
-                socket_id: 1,
-                netns: 1,
-                local: ([127, 0, 0, 1], 40_000).into(),
-                remote: ([127, 0, 0, 1], 80).into(),
-                role: Some(Role::Source),
-                owner: pid.map(|pid| SocketOwner { pid, comm }),
-                started_ns,
-                established_ns: None,
-                older_than_agent: false,
-                unmet: false,
-                open_lost: false,
-                shut_down: false,
-            }),
+        let connection = Connection {
+            socket_id: 1,
+            netns: 1,
+            local: ([127, 0, 0, 1], 40_000).into(),
+            remote: ([127, 0, 0, 1], 80).into(),
+            role: Some(Role::Source),
+            owner: pid.map(|pid| SocketOwner { pid, comm }),
+            started_ns,
+            established_ns: None,
+            older_than_agent: false,
+            unmet: false,
+            open_lost: false,
+            shut_down: false,
         };
-        let found = table.named_by(&event).map(|(_, process)| process);
-        let name = found.and_then(|process| process.executable.as_deref());
-        assert_eq!(name, expected, "{pid:?} {started_ns:?}");
+        let end = ConnectionEnd {
+            connection: connection.clone(),
+            totals: Totals::default(),
+            reported: wellhead_common::maps::Traffic::default(),
+            errno: 0,
+            state: None,
+            lifecycle_only: false,
+            initial_sequence: None,
+        };
+        let bodies = [
+            Body::TcpOpen(connection),
+            Body::TcpSnapshot(end.clone()),
+            Body::TcpClose(end),
+        ];
+        for body in bodies {
+            let event = Event {
+                boot_ns: 200,
+                cgroup_id: 1,
+                body,
+            };
+            let found = table.named_by(&event).map(|(_, process)| process);
+            let name = found.and_then(|process| process.executable.as_deref());
+            assert_eq!(name, expected, "{pid:?} {started_ns:?} {event:?}");
+        }
     };
     check(Some(7), Some(100), Some("curl"));
     check(Some(7), Some(70), Some("curl"));
