@@ -12,7 +12,9 @@ use crate::export::live::{EventFilter, Subscription};
 use crate::identity::{
     ContainerInfo, ContainerStatus, PodInfo, PodUpdate, ServiceLabels, Terminated, Workload,
 };
+use crate::kernel::ProcessUsage;
 use crate::recording::Ring;
+use crate::telemetry::snapshot::PointValue;
 
 const SECOND: u64 = 1_000_000_000;
 const UID: &str = "8f4f4a46-7f54-4f0c-a3e1-5b8e0d6d4b1e";
@@ -385,4 +387,33 @@ fn what_waits_when_the_agent_stops_is_told() {
         1000000000 start 1 - {"process.pid":100,"process.executable.name":"app","wellhead.duration":0}
         1000000000 exit 1 - {"process.pid":100,"process.executable.name":"app","process.exit.code":0,"wellhead.duration":0}
     "#]]);
+}
+
+#[test]
+fn a_list_of_processes_may_be_older_than_their_ends() {
+    let mut story = Story::begin(&Config::default(), false);
+    story.at(SECOND).made(1);
+    story.exec(1, 7, "/bin/app");
+    let list = || {
+        Told::Usage(vec![ProcessUsage {
+            pid: 7,
+            start_ns: 7,
+            resident_bytes: 4_096,
+            ..ProcessUsage::default()
+        }])
+    };
+    let memory = |story: &mut Story| -> Vec<PointValue> {
+        let snapshot = story.replay.read().into_snapshot();
+        let families = snapshot.families.into_iter();
+        let usage = families.filter(|family| family.metric == Metric::ProcessMemoryUsage);
+        usage
+            .flat_map(|family| family.points)
+            .map(|point| point.value)
+            .collect()
+    };
+    story.replay.take_in(Entry::Told(list()));
+    assert_eq!(memory(&mut story), [PointValue::Int(4_096)]);
+    story.exit(1, 7, 0);
+    story.replay.take_in(Entry::Told(list()));
+    assert_eq!(memory(&mut story), [PointValue::Int(0)]);
 }

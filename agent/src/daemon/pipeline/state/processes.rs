@@ -68,7 +68,10 @@ impl<S: Source> State<S> {
                 start_ns: process.start_ns,
             };
             there.push(id);
-            self.count_used(id, &process.so_far(), process.resident_bytes, now);
+            // Who has ended meanwhile has told more than that, and has no memory any more.
+            if self.processes.get(id).is_some() {
+                self.count_used(id, &process.so_far(), process.resident_bytes, now);
+            }
         }
         for id in self.processes.gone(&there) {
             // The record of its end may wait for its pod.
