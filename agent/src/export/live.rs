@@ -62,7 +62,7 @@ impl Subscribers {
     }
 
     /// Tells all who want it.
-    pub fn publish(&mut self, event: &LiveEvent, resource: &Resource) {
+    pub fn publish(&mut self, event: &mut LiveEvent, resource: &Resource) {
         // Subscribers that do not keep up are behind with the same lines.
         let mut line: Option<Arc<str>> = None;
         let counters = &self.counters;
@@ -70,7 +70,10 @@ impl Subscribers {
             if !subscription.filter.wants(event, resource) {
                 return true;
             }
-            let line = line.get_or_insert_with(|| event.to_json(resource).into());
+            let line = line.get_or_insert_with(|| {
+                event.show_arguments();
+                event.to_json(resource).into()
+            });
             match subscription.lines.try_send(Arc::clone(line)) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_)) => {
@@ -99,13 +102,14 @@ mod tests {
             attributes: vec![(hostile.into(), Value::Str(hostile.into()))],
             labels: Vec::new(),
         };
-        let event = LiveEvent {
+        let mut event = LiveEvent {
             time_unix_nano: 7,
             name: "wellhead.process.exec",
             severity: Severity::Info,
             attributes: vec![("process.command_args", Value::List([hostile.into()].into()))],
+            arguments: None,
         };
-        subscribers.publish(&event, &resource);
+        subscribers.publish(&mut event, &resource);
         let line = lines.try_recv().expect("a line");
         let written = r"\u001b[2J\u007f\u009b31m\u202e\u2028é";
         assert_eq!(line.matches(written).count(), 3, "{line}");
@@ -138,21 +142,22 @@ mod tests {
             name,
             severity: Severity::Info,
             attributes: vec![("process.pid", Value::Int(3))],
+            arguments: None,
         };
-        subscribers.publish(&event("wellhead.process.exec"), &resource("db"));
-        subscribers.publish(&event("wellhead.process.exit"), &resource("web"));
-        subscribers.publish(&event("wellhead.process.exec"), &resource("web"));
+        subscribers.publish(&mut event("wellhead.process.exec"), &resource("db"));
+        subscribers.publish(&mut event("wellhead.process.exit"), &resource("web"));
+        subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
         assert_eq!(
             &*lines.try_recv().expect("a line"),
             r#"{"time_unix_nano":7,"name":"wellhead.process.exec","resource":{"k8s.namespace.name":"shop","k8s.pod.name":"web"},"attributes":{"process.pid":3}}"#
         );
         assert!(lines.try_recv().is_err());
         for _ in 0..=LINES {
-            subscribers.publish(&event("wellhead.process.exec"), &resource("web"));
+            subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
         }
         assert_eq!(counters.discards(Discard::QueueSubscriberSlow), 1);
         drop(lines);
-        subscribers.publish(&event("wellhead.process.exec"), &resource("web"));
+        subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
         assert!(subscribers.is_empty());
     }
 }

@@ -35,6 +35,7 @@ mod tests;
 mod text;
 mod urls;
 mod values;
+mod words;
 
 use std::sync::Arc;
 
@@ -60,10 +61,33 @@ pub enum Arguments {
     Full,
 }
 
+/// Arguments as the kernel told them, and how they are to be shown. To look for secrets takes time, so that it is done for
+/// what somebody sees.
+#[derive(Clone, Debug)]
+pub struct Withheld {
+    bytes: Box<[u8]>,
+    shown: Arguments,
+}
+
+impl Withheld {
+    /// The arguments of an exec record, each ended by NUL, unless none are to be shown.
+    pub(super) fn new(arguments: &[u8], shown: Arguments) -> Option<Self> {
+        let is_told = shown != Arguments::Off && !arguments.is_empty();
+        is_told.then(|| Self {
+            bytes: arguments.into(),
+            shown,
+        })
+    }
+
+    pub(super) fn show(&self) -> Option<Value> {
+        command_arguments(&self.bytes, self.shown)
+    }
+}
+
 /// `process.command_args`: the arguments of an exec record (each ended by NUL), or nothing.
 ///
 /// Bytes that are not UTF-8 are replaced. The last argument of a cut record may itself be cut.
-pub fn command_arguments(arguments: &[u8], shown: Arguments) -> Option<Value> {
+fn command_arguments(arguments: &[u8], shown: Arguments) -> Option<Value> {
     if shown == Arguments::Off || arguments.is_empty() {
         return None;
     }

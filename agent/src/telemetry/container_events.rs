@@ -50,6 +50,7 @@ impl LiveEvent {
             name: START,
             severity: Severity::Info,
             attributes,
+            arguments: None,
         }
     }
 
@@ -80,6 +81,7 @@ impl LiveEvent {
             name: EXIT,
             severity,
             attributes,
+            arguments: None,
         }
     }
 
@@ -120,6 +122,7 @@ impl LiveEvent {
             name: CRASH_LOOP,
             severity: Severity::Error,
             attributes,
+            arguments: None,
         }
     }
 }

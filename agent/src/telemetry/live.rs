@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::aggregate::Occurrence;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Withheld};
 use super::failure::{connect_failure, error_type, lookup_failure};
 use super::verdict;
 use crate::events::dns::Transport;
@@ -71,6 +71,8 @@ pub struct LiveEvent {
     pub severity: Severity,
     /// What happened, keys unique.
     pub attributes: Vec<(&'static str, Value)>,
+    /// The arguments of the program that was executed, until they [are shown](Self::show_arguments).
+    pub arguments: Option<Withheld>,
 }
 
 impl LiveEvent {
@@ -110,7 +112,7 @@ impl LiveEvent {
                 ("process.pid", number(fork.child.pid)),
                 ("process.parent_pid", number(fork.parent.pid)),
             ],
-            Body::Exec(exec) => process::executed(occurrence, exec, arguments),
+            Body::Exec(exec) => process::executed(occurrence, exec),
             Body::Exit(exit) => process::exited(occurrence, exit),
             Body::OomKill(kill) => process::killed_for_memory(occurrence, kill),
             Body::TcpOpen(connection) => open_attributes(occurrence, connection),
@@ -118,12 +120,25 @@ impl LiveEvent {
             Body::TcpConnectFailed(end) => failure_attributes(occurrence, end),
             _ => return None,
         };
+        let arguments = match body {
+            Body::Exec(exec) => Withheld::new(exec.arguments, arguments),
+            _ => None,
+        };
         Some(Self {
             time_unix_nano: occurrence.unix_nano,
             name,
             severity: Severity::of(body),
             attributes,
+            arguments,
         })
+    }
+
+    /// Makes the arguments of a program an attribute. To be asked before somebody sees the event, and not before it is certain
+    /// that somebody does.
+    pub fn show_arguments(&mut self) {
+        let shown = self.arguments.take().and_then(|withheld| withheld.show());
+        self.attributes
+            .extend(shown.map(|shown| ("process.command_args", shown)));
     }
 
     /// The event of a look-up that ended at this time.
@@ -134,6 +149,7 @@ impl LiveEvent {
             name: LOOKUP,
             severity: Severity::Info,
             attributes: lookup_attributes(lookup, error),
+            arguments: None,
         }
     }
 

@@ -79,6 +79,7 @@ mod tests {
             name,
             severity: Severity::Info,
             attributes: Vec::new(),
+            arguments: None,
         })
     }
 

@@ -18,6 +18,7 @@ fn event(at: u64, severity: Severity) -> LiveEvent {
         name: "wellhead.process.exit",
         severity,
         attributes: Vec::new(),
+        arguments: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::flags::{
 use super::key_lines::KeyLines;
 use super::marks::Marks;
 use super::names::{Naming, naming};
-use super::programs::{Holds, Nature, Place, Program, Takes, base_name, nature, places};
+use super::programs::{Holds, Known, Nature, Place, Program, Takes, base_name};
 use super::schemes;
 use super::text::{Depth, Further};
 use super::values::is_flag;
@@ -65,7 +65,7 @@ pub(super) struct Command {
     name_is_next: bool,
     program: Option<&'static Program>,
     nature: Nature,
-    places: SmallVec<[&'static Place; 8]>,
+    places: &'static [&'static Place],
     /// Words of the tables that came up.
     seen: SmallVec<[&'static str; 4]>,
     /// The first of the two words that a place follows.
@@ -86,7 +86,7 @@ impl Command {
             name_is_next: true,
             program: None,
             nature: Nature::Plain,
-            places: SmallVec::new(),
+            places: &[],
             seen: SmallVec::new(),
             before: "",
             hiding: None,
@@ -252,7 +252,8 @@ impl Command {
         let runs_more = !matches!(self.nature, Nature::Plain | Nature::Echoes);
         // `ProxyCommand=sshpass …`
         let value = word.split_once('=').map_or("", |(_, value)| value);
-        if self.name_is_next && is_assignment(word) && Program::named(base_name(value)).is_some() {
+        if self.name_is_next && is_assignment(word) && Known::of(base_name(value)).program.is_some()
+        {
             self.take_program(value);
         }
         if self.name_is_next && !is_assignment(word) || runs_more && last == Last::Other {
@@ -286,17 +287,19 @@ impl Command {
             self.name_is_next = true;
             return;
         }
-        let program = Program::named(name);
-        let nature = nature(name);
-        let places: SmallVec<_> = places(name).collect();
-        let known = program.is_some() || nature != Nature::Plain || !places.is_empty();
+        let Known {
+            program,
+            nature,
+            places,
+        } = Known::of(name);
+        let known = program.is_some() || *nature != Nature::Plain || !places.is_empty();
         if self.begun && !known {
             return;
         }
-        self.program = program;
+        self.program = *program;
         // What runs in a wrapper may name another program: `sudo mysql`, `docker exec mysql mysql`.
-        if nature != Nature::Plain || !self.begun {
-            self.nature = nature;
+        if *nature != Nature::Plain || !self.begun {
+            self.nature = *nature;
         }
         self.places = places;
         let at_once = self.places.iter().find(|place| place.after.contains(&""));
@@ -310,7 +313,7 @@ impl Command {
     /// Takes note of words that say what other arguments are.
     fn note(&mut self, word: &str) {
         let mut first = "";
-        for place in &self.places {
+        for place in self.places {
             for &after in place.after {
                 let (before, last) = after.split_once(' ').unwrap_or(("", after));
                 if !last.is_empty()

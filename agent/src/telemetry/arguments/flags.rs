@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::names::pass_phrase;
 use super::programs::{Flag, Holds, Takes};
 use super::values::{is_number, is_word};
+use super::words::Words;
 
 /// What of the value of a known flag is secret.
 pub(super) fn secret_in(holds: Holds, value: &str) -> Option<Range<usize>> {
@@ -91,14 +92,12 @@ pub(super) fn is_script_flag(word: &str) -> bool {
 
 /// Whether what follows a flag is rather its value than the name of a program.
 pub(super) fn takes_value(word: &str) -> bool {
-    const SWITCHES: &str = "\
-        --rm --tty --interactive --detach --init --privileged --preserve-env --login \
+    static SWITCHES: Words = Words::new(
+        "--rm --tty --interactive --detach --init --privileged --preserve-env --login \
         --entrypoint --foreground --ignore-environment --stdin --command --preserve-status \
-        --pty --wait --fork --verbose --quiet";
-    word.starts_with("--")
-        && !SWITCHES
-            .split_ascii_whitespace()
-            .any(|switch| switch == word)
+        --pty --wait --fork --verbose --quiet",
+    );
+    word.starts_with("--") && !SWITCHES.has(word)
         || matches!(word, "-u" | "-h" | "-l" | "-w" | "-g" | "-U")
 }
 

@@ -5,26 +5,59 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::values::{is_answer, is_number, is_path, looks_encoded, looks_random};
+use super::words::Words;
 
 /// Words that make a name secret wherever in it they stand, unless what follows says that the value is something about the
 /// secret ([`ABOUT`]).
-const SECRET: &str = "\
+static SECRET: Words = Words::new(
+    "\
     password passwords passwd passphrase passphrases passcode pwd secret secrets token tokens \
-    credential credentials cred creds apikeys";
+    credential credentials cred creds apikeys",
+);
 
 /// Words that make a name secret as its last.
-const SECRET_LAST: &str = "\
-    pass pw psk otp authorization cookie setcookie bearer jwt masterauth macaroon";
+static SECRET_LAST: Words = Words::new(
+    "\
+    pass pw psk otp authorization cookie setcookie bearer jwt masterauth macaroon",
+);
 
 /// Endings of names in which nothing separates the words: `PGPASSWORD`, `storepass`.
-const SECRET_ENDINGS: &str = "\
-    password passwd passphrase passcode secret token apikey authkey accesskey secretkey \
-    privatekey accountkey sharedkey signingkey encryptionkey masterkey licensekey pwd storepass \
-    keypass dbpass userpass rootpass adminpass requirepass ldappass sqlpass mailpass smtppass \
-    srppass";
+const SECRET_ENDINGS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "apikey",
+    "authkey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "accountkey",
+    "sharedkey",
+    "signingkey",
+    "encryptionkey",
+    "masterkey",
+    "licensekey",
+    "pwd",
+    "storepass",
+    "keypass",
+    "dbpass",
+    "userpass",
+    "rootpass",
+    "adminpass",
+    "requirepass",
+    "ldappass",
+    "sqlpass",
+    "mailpass",
+    "smtppass",
+    "srppass",
+];
 
 /// What follows the secret word where the value is something about the secret: where it is kept, how long it lives.
-const ABOUT: &str = "\
+static ABOUT: Words = Words::new(
+    "\
     algorithm annotation annotations arn attempts aud audience authentication backend bucket \
     budget bytes ca cache callback cert certificate class cmd column command complexity count \
     dictionary dir directory disabled duration enabled encoding encryption endpoint engine \
@@ -33,34 +66,45 @@ const ABOUT: &str = "\
     len length lifetime limit location manager max method min minimum mode mount name names \
     namespace param parameter path paths per policies policy prefix prompt prompts provider \
     providers rate ref refs request required review scope scopes selector size source stdin \
-    store seconds timeout ttl type uri url validity";
+    store seconds timeout ttl type uri url validity",
+);
 
 /// What directly precedes the secret word where the value is none: places in pages, names of what exists, amounts.
-const HARMLESS_BEFORE: &str = "\
+static HARMLESS_BEFORE: Words = Words::new(
+    "\
     next page previous continuation continue starting pagination existing pull load max min num \
-    n total count bos eos pad unk mask stop special idempotency";
+    n total count bos eos pad unk mask stop special idempotency",
+);
 
 /// First words of flags that ask for something to be done and take no value.
-const ASKING: &str = "\
+static ASKING: Words = Words::new(
+    "\
     no not non without skip disable ask prompt allow enable require hide show list mask rotate \
-    generate print omit redact exclude";
+    generate print omit redact exclude",
+);
 
 /// What makes a `key` one that nobody else may have.
-const KEYS: &str = "\
+static KEYS: Words = Words::new(
+    "\
     api access secret account shared master auth subscription function functions license hmac \
     unseal recovery deploy consumer application app integration ingest storage join certificate \
-    cipher aes admin";
+    cipher aes admin",
+);
 
 /// Keys that are as often named by a path as given.
-const KEYS_IN_FILES: &str = "private signing encryption decryption rsa crypto";
+static KEYS_IN_FILES: Words = Words::new("private signing encryption decryption rsa crypto");
 
 /// Words whose value is secret if it looks random.
-const RANDOM_LAST: &str = "\
-    key session sessionid jsessionid phpsessid sid signature sig hmac code pat";
+static RANDOM_LAST: Words = Words::new(
+    "\
+    key session sessionid jsessionid phpsessid sid signature sig hmac code pat",
+);
 
 /// Words that say no more about the name: `password_old`, `api-key-value`.
-const TRAILING: &str = "\
-    value data new old text string plain raw base hash";
+static TRAILING: Words = Words::new(
+    "\
+    value data new old text string plain raw base hash",
+);
 
 /// Longer names are looked at from their ends.
 pub(super) const LONGEST: usize = 128;
@@ -194,8 +238,8 @@ pub(super) fn naming(name: &str) -> Naming {
     }
     let after = &words[found + 1..];
     let word = words[found];
-    let harmless = !is_secret_id(name) && after.iter().any(|word| is_one_of(word, ABOUT))
-        || found > 0 && is_one_of(words[found - 1], HARMLESS_BEFORE);
+    let harmless = !is_secret_id(name) && after.iter().any(|word| ABOUT.has(word))
+        || found > 0 && HARMLESS_BEFORE.has(words[found - 1]);
     if harmless {
         return Naming::HARMLESS;
     }
@@ -208,7 +252,7 @@ pub(super) fn naming(name: &str) -> Naming {
     };
     Naming {
         kind,
-        asks: is_one_of(words[0], ASKING) && words.len() > 1,
+        asks: ASKING.has(words[0]) && words.len() > 1,
         last: after.is_empty(),
         unless: Unless {
             number: word.ends_with(['s', 'S']) && !word.ends_with("ss"),
@@ -236,7 +280,7 @@ fn by_last_word(words: &[&str]) -> Naming {
     let mut data = false;
     while let [before @ .., last] = rest
         && !before.is_empty()
-        && is_one_of(last, TRAILING)
+        && TRAILING.has(last)
     {
         rest = before;
         data |= last.eq_ignore_ascii_case("data");
@@ -246,17 +290,19 @@ fn by_last_word(words: &[&str]) -> Naming {
     };
     let previous = before.last().copied().unwrap_or_default();
     let is_key = last.eq_ignore_ascii_case("key");
-    let in_files = is_key && is_one_of(previous, KEYS_IN_FILES);
-    let kind = if is_key && (in_files || data || is_one_of(previous, KEYS)) {
+    let in_files = is_key && KEYS_IN_FILES.has(previous);
+    let kind = if is_key && (in_files || data || KEYS.has(previous)) {
         Kind::Secret
-    } else if is_one_of(last, "pass passin passout") {
+    } else if ["pass", "passin", "passout"]
+        .iter()
+        .any(|pass| last.eq_ignore_ascii_case(pass))
+    {
         Kind::Pass
     } else if last.eq_ignore_ascii_case("auth") {
         Kind::Auth
-    } else if is_one_of(last, SECRET_LAST) || last.eq_ignore_ascii_case("pat") && !before.is_empty()
-    {
+    } else if SECRET_LAST.has(last) || last.eq_ignore_ascii_case("pat") && !before.is_empty() {
         Kind::Secret
-    } else if is_one_of(last, RANDOM_LAST)
+    } else if RANDOM_LAST.has(last)
         || last.eq_ignore_ascii_case("id") && previous.eq_ignore_ascii_case("session")
     {
         Kind::Random
@@ -268,7 +314,7 @@ fn by_last_word(words: &[&str]) -> Naming {
     };
     Naming {
         kind,
-        asks: words.len() > 1 && is_one_of(first, ASKING),
+        asks: words.len() > 1 && ASKING.has(first),
         last: true,
         unless: Unless {
             number: last.eq_ignore_ascii_case("pat"),
@@ -279,19 +325,15 @@ fn by_last_word(words: &[&str]) -> Naming {
 
 fn is_secret_word(word: &str) -> bool {
     let word = word.trim_end_matches(|last: char| last.is_ascii_digit());
-    is_one_of(word, SECRET) || ends_in_secret(word)
+    SECRET.has(word) || ends_in_secret(word)
 }
 
 fn ends_in_secret(word: &str) -> bool {
+    let last = |text: &str| text.bytes().last().map(|byte| byte.to_ascii_lowercase());
+    let of_word = last(word);
     SECRET_ENDINGS
-        .split_ascii_whitespace()
-        .any(|ending| ends_with(word, ending))
-}
-
-fn is_one_of(word: &str, words: &str) -> bool {
-    words
-        .split_ascii_whitespace()
-        .any(|other| other.eq_ignore_ascii_case(word))
+        .iter()
+        .any(|ending| last(ending) == of_word && ends_with(word, ending))
 }
 
 /// The words of a name: split where something other than a letter or digit stands, and at humps. Where the humps tell
@@ -311,7 +353,7 @@ fn words(name: &str) -> SmallVec<[&str; 8]> {
         let humped = &words[first..];
         if humped.len() > 1
             && !humped.iter().any(|word| is_secret_word(word))
-            && (is_secret_word(segment) || is_one_of(segment, SECRET_LAST))
+            && (is_secret_word(segment) || SECRET_LAST.has(segment))
         {
             words.truncate(first);
             words.push(segment);
@@ -319,7 +361,10 @@ fn words(name: &str) -> SmallVec<[&str; 8]> {
     }
     // `pass_word`, `pass-phrase`
     let joined = words.windows(2).position(|pair: &[&str]| {
-        pair[0].eq_ignore_ascii_case("pass") && is_one_of(pair[1], "word phrase code")
+        pair[0].eq_ignore_ascii_case("pass")
+            && ["word", "phrase", "code"]
+                .iter()
+                .any(|rest| pair[1].eq_ignore_ascii_case(rest))
     });
     if let Some(at) = joined {
         words[at] = "password";

@@ -137,7 +137,7 @@ impl<'a> Scan<'a> {
             bytes: text.as_bytes(),
             at: 0,
             around: Around::default(),
-            signed: text.contains("sv="),
+            signed: text.contains('=') && text.contains("sv="),
         }
     }
 

@@ -3,6 +3,9 @@
 mod places_table;
 mod table;
 
+use std::sync::LazyLock;
+
+use crate::hash::HashMap;
 use places_table::PLACES;
 use table::PROGRAMS;
 
@@ -97,10 +100,6 @@ impl Program {
     pub(super) fn is_called(&self, name: &str) -> bool {
         is_among(name, self.names)
     }
-
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
-        PROGRAMS.iter().find(|program| program.is_called(name))
-    }
 }
 
 impl Place {
@@ -114,11 +113,63 @@ fn is_among(name: &str, names: &str) -> bool {
     names.split_ascii_whitespace().any(|other| other == name)
 }
 
-/// Where a program's secrets stand without a flag.
-pub(super) fn places(program: &str) -> impl Iterator<Item = &'static Place> {
-    PLACES
-        .iter()
-        .filter(move |place| is_among(program, place.programs))
+/// What the tables have of one name.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) program: Option<&'static Program>,
+    pub(super) nature: Nature,
+    /// Where its secrets stand without a flag.
+    pub(super) places: Vec<&'static Place>,
+}
+
+impl Known {
+    /// In no table but that of natures.
+    const fn only(nature: Nature) -> Self {
+        Self {
+            program: None,
+            nature,
+            places: Vec::new(),
+        }
+    }
+
+    /// What is known of a program.
+    pub(super) fn of(name: &str) -> &'static Self {
+        static BY_NAME: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(by_name);
+        static OTHER: Known = Known::only(Nature::Plain);
+        static WRAPPER: Known = Known::only(Nature::Wraps);
+        match BY_NAME.get(name) {
+            Some(known) => known,
+            None if looks_like_wrapper(name) => &WRAPPER,
+            None => &OTHER,
+        }
+    }
+}
+
+/// The tables, each program by each of its names; what comes first holds.
+fn by_name() -> HashMap<&'static str, Known> {
+    let mut all: HashMap<&str, Known> = HashMap::default();
+    let mut each = |names: &'static str, learn: &dyn Fn(&mut Known)| {
+        for name in names.split_ascii_whitespace() {
+            let nature = if looks_like_wrapper(name) {
+                Nature::Wraps
+            } else {
+                Nature::Plain
+            };
+            learn(all.entry(name).or_insert(Known::only(nature)));
+        }
+    };
+    for program in PROGRAMS {
+        each(program.names, &|known| {
+            known.program = known.program.or(Some(program));
+        });
+    }
+    for place in PLACES {
+        each(place.programs, &|known| known.places.push(place));
+    }
+    for (nature, names) in NATURES {
+        each(names, &|known| known.nature = *nature);
+    }
+    all
 }
 
 /// The name of a program, as it is called in the tables: without directories, and without what a wrapper calls it by.
@@ -128,35 +179,35 @@ pub(super) fn base_name(word: &str) -> &str {
     name.strip_suffix(".exe").unwrap_or(name)
 }
 
-/// What a program does with its arguments.
-pub(super) fn nature(name: &str) -> Nature {
-    match name {
-        "sh" | "bash" | "dash" | "zsh" | "ksh" | "mksh" | "ash" | "fish" | "rbash" | "su"
-        | "runuser" | "script" | "flock" | "busybox" | "toybox" => Nature::Shell,
-        "ssh" | "autossh" | "watch" | "eval" | "xargs" | "parallel" | "tmux" | "screen"
-        | "trap" | "hyperfine" | "pssh" | "parallel-ssh" | "vagrant" | "entr" => Nature::Runs,
-        "echo" | "printf" => Nature::Echoes,
-        "env" => Nature::Splits,
-        "sudo" | "doas" | "nohup" | "nice" | "ionice" | "chrt" | "taskset" | "time" | "timeout"
-        | "gtimeout" | "stdbuf" | "setsid" | "exec" | "command" | "builtin" | "strace"
-        | "ltrace" | "perf" | "gdb" | "valgrind" | "unshare" | "nsenter" | "chroot" | "setpriv"
-        | "capsh" | "gosu" | "su-exec" | "tini" | "dumb-init" | "catatonit" | "s6-setuidgid"
-        | "chpst" | "unbuffer" | "proxychains" | "proxychains4" | "faketime" | "find"
-        | "docker" | "podman" | "nerdctl" | "crictl" | "ctr" | "kubectl" | "oc" | "lxc"
-        | "docker-compose" | "python" | "python3" | "perl" | "ruby" | "node" | "npx"
-        | "systemd-run" | "sshpass" | "aws-vault" | "envconsul" | "do" | "then" | "else" | "if"
-        | "while" | "until" | "wsl" | "microk8s" | "k3s" | "flatpak" | "bwrap" | "firejail"
-        | "prlimit" | "numactl" | "cgexec" | "start-stop-daemon" | "daemonize" | "crun"
-        | "runc" | "machinectl" | "heroku" | "winpty" | "torsocks" | "catchsegv" | "setarch"
-        | "linux64" | "linux32" => Nature::Wraps,
-        _ if has_ending(name, "sh")
-            || name.contains("entrypoint")
-            || name.starts_with("python") =>
-        {
-            Nature::Wraps
-        }
-        _ => Nature::Plain,
-    }
+/// What programs do with their arguments, but for those that do nothing particular.
+const NATURES: &[(Nature, &str)] = &[
+    (
+        Nature::Shell,
+        "sh bash dash zsh ksh mksh ash fish rbash su runuser script flock busybox toybox",
+    ),
+    (
+        Nature::Runs,
+        "ssh autossh watch eval xargs parallel tmux screen trap hyperfine pssh parallel-ssh \
+        vagrant entr",
+    ),
+    (Nature::Echoes, "echo printf"),
+    (Nature::Splits, "env"),
+    (
+        Nature::Wraps,
+        "sudo doas nohup nice ionice chrt taskset time timeout gtimeout stdbuf setsid exec \
+        command builtin strace ltrace perf gdb valgrind unshare nsenter chroot setpriv capsh \
+        gosu su-exec tini dumb-init catatonit s6-setuidgid chpst unbuffer proxychains \
+        proxychains4 faketime find docker podman nerdctl crictl ctr kubectl oc lxc \
+        docker-compose python python3 perl ruby node npx systemd-run sshpass aws-vault envconsul \
+        do then else if while until wsl microk8s k3s flatpak bwrap firejail prlimit numactl \
+        cgexec start-stop-daemon daemonize crun runc machinectl heroku winpty torsocks catchsegv \
+        setarch linux64 linux32",
+    ),
+];
+
+/// Whether a name that no table has is that of something that runs others: a script, or an interpreter of some version.
+fn looks_like_wrapper(name: &str) -> bool {
+    has_ending(name, "sh") || name.contains("entrypoint") || name.starts_with("python")
 }
 
 fn has_ending(name: &str, ending: &str) -> bool {

@@ -101,6 +101,17 @@ const TOKENS: &[(&str, Rest)] = &[
     ("lin_api_", Rest::Plain(8)),
 ];
 
+/// Which bytes a token may begin with.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut at = 0;
+    while at < TOKENS.len() {
+        first[TOKENS[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    first
+};
+
 /// Addresses whose path is all it takes to post there.
 const HOOKS: &[&str] = &[
     "hooks.slack.com/services/",
@@ -196,7 +207,13 @@ fn token(text: &str, at: usize, ends: Ends) -> Option<usize> {
     if rest.as_bytes()[0].is_ascii_digit() {
         return bot_token(rest).map(|length| at + length);
     }
-    let (start, kind) = TOKENS.iter().find(|(start, _)| rest.starts_with(start))?;
+    let first = rest.as_bytes()[0];
+    if !FIRST[usize::from(first)] {
+        return None;
+    }
+    let (start, kind) = TOKENS
+        .iter()
+        .find(|(start, _)| start.as_bytes()[0] == first && rest.starts_with(start))?;
     let from = at + start.len();
     let (end, least) = match *kind {
         Rest::Plain(least) | Rest::Mixed(least) => (ends.plain, least),
@@ -272,6 +289,9 @@ fn hash(text: &str, at: usize) -> Option<usize> {
 /// Everything between the lines that begin and end a private key, or up to the end of what was kept.
 fn private_keys(text: &str, marks: &mut Marks<'_>) {
     const BEGIN: &str = "-----BEGIN ";
+    if !text.contains('-') {
+        return;
+    }
     let mut at = 0;
     while let Some(begin) = text[at..].find(BEGIN) {
         let label = at + begin + BEGIN.len();
@@ -292,6 +312,9 @@ fn private_keys(text: &str, marks: &mut Marks<'_>) {
 }
 
 fn hooks(text: &str, marks: &mut Marks<'_>) {
+    if !text.contains('/') {
+        return;
+    }
     for start in HOOKS {
         let mut at = 0;
         while let Some(found) = text[at..].find(start) {

@@ -11,6 +11,9 @@ const NO_PASSWORDS: &[&str] = &["", "x-oauth-basic"];
 pub(super) fn mark(marks: &mut Marks<'_>) {
     const BETWEEN: &str = "://";
     let text = marks.text();
+    if !text.contains([':', '@']) {
+        return;
+    }
     let mut at = 0;
     // Where what may be one URL ends: looked for once for all that stand together.
     let mut together = 0;

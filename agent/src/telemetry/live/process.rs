@@ -10,14 +10,9 @@ use super::{Attributes, large, nanoseconds, number};
 use crate::events::{Exec, Exit, ExitStatus, OomKill, executable_name};
 use crate::identity::{Ancestor, Process, Value, executable_path, processor_time};
 use crate::telemetry::aggregate::Occurrence;
-use crate::telemetry::arguments::{Arguments, command_arguments};
 use crate::telemetry::signals::{outcome, signal_name};
 
-pub(super) fn executed(
-    occurrence: &Occurrence<'_>,
-    exec: &Exec<'_>,
-    arguments: Arguments,
-) -> Attributes {
+pub(super) fn executed(occurrence: &Occurrence<'_>, exec: &Exec<'_>) -> Attributes {
     let known = occurrence.process;
     let name = exec.name();
     let path = known.and_then(|process| process.path.clone());
@@ -38,9 +33,6 @@ pub(super) fn executed(
     }
     let directory = exec.directory.to_path();
     attributes.extend(directory.map(|path| ("process.working_directory", Value::Str(path.into()))));
-    if let Some(arguments) = command_arguments(exec.arguments, arguments) {
-        attributes.push(("process.command_args", arguments));
-    }
     let flags = [
         (
             "wellhead.process.command_args.truncated",

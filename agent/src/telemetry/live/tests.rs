@@ -259,7 +259,9 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         backend: None,
         drop_reason: process.map(|_| &reason),
     };
-    let live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
+    let mut live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
+    live.show_arguments();
+    assert!(live.arguments.is_none());
     let keys = live.attributes.into_iter().map(|(key, _)| key);
     (live.name.to_owned(), keys.collect())
 }

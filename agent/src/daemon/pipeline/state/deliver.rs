@@ -39,8 +39,8 @@ impl<S: Source> State<S> {
 
     fn send(&mut self, item: Item, resource: &Arc<Resource>) {
         match item {
-            Item::Event(event) => {
-                self.subscribers.publish(&event, resource);
+            Item::Event(mut event) => {
+                self.subscribers.publish(&mut event, resource);
                 self.export(event, resource);
             }
             Item::Span(span, observed) => {
@@ -57,13 +57,14 @@ impl<S: Source> State<S> {
     }
 
     /// Exports an event, if it is of a kind that is, and its workload has not too many of them.
-    fn export(&mut self, event: LiveEvent, resource: &Arc<Resource>) {
+    fn export(&mut self, mut event: LiveEvent, resource: &Arc<Resource>) {
         if !self.exports(event.name) {
             return;
         }
         let rate = self.settings.live.event_rate;
         let Some(logs) = &self.logs else { return };
         if self.event_rates.admit(rate, &event, resource) {
+            event.show_arguments();
             logs.push(OwnedEvent {
                 resource: Arc::clone(resource),
                 event,

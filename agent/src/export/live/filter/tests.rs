@@ -9,6 +9,7 @@ fn event(name: &'static str, attributes: &[(&'static str, Value)]) -> LiveEvent 
         name,
         severity: Severity::Info,
         attributes: attributes.to_vec(),
+        arguments: None,
     }
 }
 

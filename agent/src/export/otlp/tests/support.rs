@@ -99,6 +99,7 @@ pub(super) fn event() -> OwnedEvent {
             name: "wellhead.process.exit",
             severity: Severity::Warn,
             attributes: vec![("process.exit.code", Value::Int(3))],
+            arguments: None,
         },
     }
 }
