@@ -1,6 +1,12 @@
 //! Whether a test can run here, and what it means if not.
 
-use std::{env, fmt::Display, io::Write as _, path::Path};
+use std::{
+    env,
+    fmt::Display,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::{Result, bail};
 use wellhead::identity::scan::find_mount;
@@ -79,6 +85,14 @@ pub fn is_brief() -> bool {
     is_set(BRIEF)
 }
 
+/// Whether this machine's kernel keeps its first process to itself, even from root. Such a kernel, of some small virtual machines,
+/// runs no programs of anybody's while that process is on a processor, and does not count that it did not: what interrupts do
+/// then is not told.
+pub fn first_process_is_hidden() -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    fs::read_link("/proc/1/ns/net").as_ref().is_err_and(denied)
+}
+
 /// Says that a test does not apply to this machine, whatever is required.
 pub fn skip(test: &str, reason: &dyn Display) {
     report::note_skip(reason.to_string());
@@ -87,7 +101,7 @@ pub fn skip(test: &str, reason: &dyn Display) {
 
 /// Prints a line that is part of a test's result, such as a rate. Standard error may be closed.
 pub fn say(line: impl Display) {
-    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
+    writeln!(io::stderr(), "{line}").unwrap_or_default();
 }
 
 /// What keeps the programs from being loaded.

@@ -95,21 +95,27 @@ pub struct Exec<'a> {
 }
 
 impl Exec<'_> {
-    /// The name the program was called by. One that was executed by a descriptor was called by none: it has that of its file.
+    /// The name the program was called by. One that was executed by a descriptor, or by a process that executes its own program,
+    /// was called by none: it has that of its file.
     pub fn name(&self) -> Cow<'_, str> {
         let mut names = self.executable.names.split(|byte| *byte == 0);
         match names.next().filter(|own| !own.is_empty()) {
-            Some(own) if is_descriptor(self.file_name) => String::from_utf8_lossy(own),
+            Some(own) if says_no_name(self.file_name) => String::from_utf8_lossy(own),
             _ => executable_name(self.file_name, self.file_name_truncated, self.comm),
         }
     }
 }
 
-/// Whether a path is that of a descriptor: `/dev/fd/N`, as the kernel writes it for `fexecve(3)`, or a link of `/proc`.
-fn is_descriptor(path: &[u8]) -> bool {
+/// Whether a path is that of a descriptor (`/dev/fd/N`, as the kernel writes it for `fexecve(3)`, or a link of `/proc`), or a
+/// process's program, `/proc/self/exe`.
+fn says_no_name(path: &[u8]) -> bool {
     let mut names = path.rsplit(|byte| *byte == b'/');
-    let number = names.next().unwrap_or_default();
-    let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    let last = names.next().unwrap_or_default();
+    if last == b"exe" {
+        let mut above = path.split(|byte| *byte == b'/').skip(1);
+        return above.next() == Some(b"proc") && above.count() == 2;
+    }
+    let is_number = !last.is_empty() && last.iter().all(u8::is_ascii_digit);
     let is_there = path.starts_with(b"/dev/") || path.starts_with(b"/proc/");
     is_number && is_there && names.next() == Some(b"fd")
 }
@@ -261,6 +267,10 @@ mod tests {
         check("/dev/fd/7", b"", "7");
         check("/dev/fd/7/app", b"x\0", "app");
         check("/srv/fd/7", b"x\0", "7");
+        check("/proc/self/exe", b"busybox\0bin\0", "busybox");
+        check("/proc/4711/exe", b"busybox\0bin\0", "busybox");
+        check("/proc/self/cwd/exe", b"x\0", "exe");
+        check("/srv/self/exe", b"x\0", "exe");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) const SHAPES: &[Shape] = &[
             s.run_exec("/proc/self/exe", &acting(&[b"exit", b"0"]))
                 .map(drop)
         },
-        "A(R) exe@me[exit|0] =0",
+        "A(R) me[exit|0] =0",
     ),
     Shape(
         "a script",

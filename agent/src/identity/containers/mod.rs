@@ -266,7 +266,8 @@ impl Containers {
         self.hears_of_processes = true;
         let run = self.run_at(owner, at)?;
         if let Some(main) = &mut run.main {
-            if main.process == exec.process && !is_runtimes_own(exec) {
+            // Itself, too, as busybox's shell does for other commands.
+            if main.process == exec.process {
                 main.executable = executable();
             }
             return None;

@@ -128,6 +128,17 @@ fn what_a_runtime_does_in_the_cgroup_is_no_start() {
 }
 
 #[test]
+fn what_the_main_process_becomes_is_the_containers_program() {
+    let mut all = Fixture::new(8);
+    all.containers.made(OWNER, CGROUP, 50);
+    assert_eq!(all.exec(10, "/proc/self/exe", Elsewhere, 60), None);
+    assert!(all.exec(10, "/bin/sh", Elsewhere, 70).is_some());
+    assert_eq!(all.exec(10, "/proc/self/exe", Elsewhere, 80), None);
+    let end = all.exit(10, ExitStatus::Signal(9), 90).unwrap();
+    assert_eq!(end.executable.as_deref(), Some("exe"));
+}
+
+#[test]
 fn a_container_whose_program_never_ran_neither_started_nor_ended() {
     let mut all = Fixture::new(8);
     all.containers.made(OWNER, CGROUP, 50);

@@ -64,7 +64,7 @@ attributes! {
     /// `true` on the series that takes what no longer fits under the series limit, and of exported volume what is of services that are
     /// not told apart.
     MetricOverflow = "otel.metric.overflow" / "otel_metric_overflow",
-    /// Name the program was called by: the base name of the executed path; where that was a descriptor, of the file.
+    /// Name the program was called by: the base name of the executed path; where that was a descriptor or `/proc/self/exe`, of the file.
     ProcessExecutableName = "process.executable.name" / "process_executable_name",
     /// Exit status of a process that exited by itself.
     ProcessExitCode = "process.exit.code" / "process_exit_code",

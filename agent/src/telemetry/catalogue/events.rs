@@ -367,7 +367,7 @@ attributes! {
     "network.peer.port", "int", "Port of the other end.";
     "network.transport", "string", "`tcp`; of a look-up also `udp`.";
     "process.command_args", "string[]", "Arguments of the process, the first 4096 bytes of them, shown as `process.args` says.";
-    "process.executable.name", "string", "Name the program was called by: the base name of the executed path; where that was a descriptor, of the file. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
+    "process.executable.name", "string", "Name the program was called by: the base name of the executed path; where that was a descriptor or `/proc/self/exe`, of the file. Of a process older than the agent, and of a connection: the kernel's name of the task (`comm`, at most 15 bytes).";
     "process.executable.path", "string", "Path of the file that is executed, as the process sees it: of a script its interpreter's, of a link what it leads to. The last 256 bytes at least; what is missing before them is `…`. Where the kernel has no BTF, the path given to `execve(2)`.";
     "process.exit.code", "int", "Exit status of a process that exited by itself. Of a crash loop that was not seen here, what the pod's status says: often 128 and the number of a signal.";
     "process.parent_pid", "int", "Process id of its parent, in the initial PID namespace.";
