@@ -29,6 +29,7 @@ mod short_lived;
 mod steady;
 #[cfg(test)]
 mod told;
+mod traces;
 #[cfg(test)]
 mod truth;
 #[cfg(test)]
@@ -86,6 +87,7 @@ const TESTS: &[(&str, Test)] = &[
         left_out::nothing_is_told_of_them,
     ),
     ("agent_tells_a_crash_loop", crash_loop::is_told),
+    ("agent_traces_runs", traces::are_whole),
     ("agent_tells_backends_apart", backends::are_told_apart),
     ("agent_with_least_privilege", names::with_least_privilege),
     ("agent_told_over_mutual_tls", resolver_tls::names_both_ends),
