@@ -238,10 +238,11 @@ pub(crate) fn classic_sched_process_exec(context: TracePointContext) -> u32 {
     );
     record.pid = current_pid();
     record.parent_pid = 0;
-    record.uid = bpf_get_current_uid_gid() as u32;
+    let user = bpf_get_current_uid_gid();
+    record.uid = user as u32;
     // As far as can be known.
-    record.effective_uid = record.uid;
-    record.effective_gid = (bpf_get_current_uid_gid() >> 32) as u32;
+    record.effective_uid = user as u32;
+    record.effective_gid = (user >> 32) as u32;
     record.own_pid = 0;
     record.start_ns = 0;
     record.parent_start_ns = 0;

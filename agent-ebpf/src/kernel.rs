@@ -4,7 +4,10 @@ use core::ptr;
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_comm},
+    helpers::{
+        bpf_probe_read_kernel,
+        generated::{self, bpf_get_current_comm},
+    },
 };
 use wellhead_common::{Sixteen, fields::ABSENT, kernel_fields};
 
@@ -79,6 +82,23 @@ pub(crate) type Struct = *const u8;
 pub(crate) unsafe fn field<T: Copy>(base: Struct, offset: &Global<u32>) -> T {
     // SAFETY: checked by the verifier, see above. Volatile, so that one load stays one load of the field's width.
     unsafe { ptr::read_volatile(base.add(offset.load() as usize).cast::<T>()) }
+}
+
+/// As [`field`], of eight bytes, from an address that came from no structure the verifier knows; 0 if it cannot be read.
+/// Without a branch: in a loop the verifier would look at both ways of each.
+#[inline(always)]
+pub(crate) fn field_by_helper(base: u64, offset: &Global<u32>) -> u64 {
+    let address = base.wrapping_add(u64::from(offset.load()));
+    let mut value = 0_u64;
+    // SAFETY: the helper reads nothing that is not there, and leaves zeroes in place of it.
+    unsafe {
+        generated::bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<u64>() as u32,
+            address as *const _,
+        );
+        (&raw const value).read_volatile()
+    }
 }
 
 /// Address of a field inside a structure.

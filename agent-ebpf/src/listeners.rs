@@ -11,7 +11,8 @@ use crate::{
     kernel::{Struct, captured, field, offset},
     output::{NETWORK, count, write_header},
     socket::{
-        current_process, id, listener_key, local_address, local_port, sock_cgroup_id, tcp_sock,
+        current_process, id, listener_key, local_address, local_port, netns, sock_cgroup_id,
+        tcp_sock,
     },
     state,
 };
@@ -39,19 +40,31 @@ pub(crate) fn listening(sock: Struct, family: u16) {
         return;
     };
     let record = room.record();
-    let about = (now, cgroup_id);
-    write_header(&mut record.header, kind, size_of::<TcpListener>(), about);
-    record.id = id(sock);
-    record.netns = key.netns;
-    record.family = family;
-    record.port = port;
-    record.address = local_address(sock, family);
-    record.owner = owner;
+    write_listener(record, (kind, now, cgroup_id), (sock, family), owner);
     record.queue = 0;
     record.limit = 0;
     record.drops = 0;
     record.syn_ack_retransmits = 0;
     NETWORK.send(room, kind);
+}
+
+/// Writes which socket listens, and whose it is.
+#[inline(always)]
+pub(crate) fn write_listener(
+    record: &mut TcpListener,
+    (kind, now, cgroup_id): (Kind, u64, u64),
+    (sock, family): (Struct, u16),
+    owner: Process,
+) {
+    let about = (now, cgroup_id);
+    write_header(&mut record.header, kind, size_of::<TcpListener>(), about);
+    record.id = id(sock);
+    record.netns = netns(sock);
+    record.family = family;
+    // SAFETY: `sock` is a `struct sock`.
+    record.port = unsafe { field(sock, &offset::SOCK_NUM) };
+    record.address = local_address(sock, family);
+    record.owner = owner;
 }
 
 /// The socket listens no more.

@@ -15,14 +15,14 @@ use wellhead_common::{
 };
 
 use crate::{
-    kernel::{Struct, captured, field, offset, process_start, task_cgroup_id},
-    listeners::LISTENERS,
+    kernel::{Struct, captured, field, offset, process_start, task_cgroup_id, task_comm},
+    listeners::{LISTENERS, write_listener},
     output::{NETWORK, PROCESS, count, write_header},
     process::PF_KTHREAD,
     retransmits,
     socket::{
-        Ends, id, listener_key, local_address, local_port, netns, process_of, sock_cgroup_id,
-        tcp_family, tcp_sock, traffic, write_ends,
+        Ends, id, listener_key, local_port, process_of, sock_cgroup_id, tcp_family, tcp_sock,
+        traffic, write_ends,
     },
     state as steering,
     tcp::{
@@ -83,7 +83,6 @@ pub(crate) fn live_tasks(context: &OneTask) -> i32 {
         if !captured(cgroup_id) {
             return 0;
         }
-        let Process { uid, comm, .. } = process_of(task);
         let told = PROCESS.put::<Task>(Kind::Task, |record| {
             let about = (now, cgroup_id);
             write_header(&mut record.header, Kind::Task, size_of::<Task>(), about);
@@ -91,13 +90,13 @@ pub(crate) fn live_tasks(context: &OneTask) -> i32 {
             let credentials: Struct = field(task, &offset::TASK_CRED);
             record.pid = pid;
             record.parent_pid = field(parent, &offset::TASK_TGID);
-            record.uid = uid;
+            record.uid = field(credentials, &offset::CRED_UID);
             record.only_forked =
                 u32::from(field::<u32>(task, &offset::TASK_FLAGS) & PF_FORKNOEXEC != 0);
             record.start_ns = field(task, &offset::TASK_START);
             record.parent_start_ns = process_start(parent);
             record.permitted = field(credentials, &offset::CRED_PERMITTED);
-            record.comm = comm;
+            record.comm = task_comm(task);
         });
         if !told {
             count(counts::lost(Kind::Task));
@@ -214,21 +213,10 @@ fn tell_queue(sock: Struct, family: u16, owner: Process) {
         return;
     };
     let record = room.record();
-    write_header(
-        &mut record.header,
-        kind,
-        size_of::<TcpListener>(),
-        (now, cgroup_id),
-    );
-    record.id = id(sock);
-    record.netns = netns(sock);
-    record.family = family;
-    record.address = local_address(sock, family);
-    record.owner = owner;
+    write_listener(record, (kind, now, cgroup_id), (sock, family), owner);
     record.syn_ack_retransmits = retransmits::seen(record.id).handshake;
     // SAFETY: `sock` is a `struct sock`.
     unsafe {
-        record.port = field(sock, &offset::SOCK_NUM);
         record.queue = field(sock, &offset::SOCK_ACK_BACKLOG);
         record.limit = field(sock, &offset::SOCK_MAX_ACK_BACKLOG);
         record.drops = field(sock, &offset::SOCK_DROPS);

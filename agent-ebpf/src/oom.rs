@@ -3,17 +3,19 @@
 use aya_ebpf::{
     Global,
     bindings::BPF_ANY,
-    helpers::bpf_probe_read_kernel,
     macros::{btf_tracepoint, map},
     maps::LruHashMap,
     programs::BtfTracePointContext,
 };
-use wellhead_common::record::{Kind, OomKill, Victim};
+use wellhead_common::{
+    fields::ABSENT,
+    record::{Kind, OomKill, Victim},
+};
 
 use crate::{
     kernel::{
-        Struct, address, bytes, captured, field, offset, present, process_start, prototype,
-        task_cgroup_id, task_comm,
+        Struct, address, bytes, captured, field, field_by_helper, offset, present, process_start,
+        prototype, task_cgroup_id, task_comm,
     },
     output::{PROCESS, write_header},
     process::lost,
@@ -21,10 +23,9 @@ use crate::{
     usage::{ANONYMOUS_PAGES, FILE_PAGES, SHARED_PAGES, memory_of},
 };
 
-/// `memory_cgrp_id` of `enum cgroup_subsys_id`; [`NO_MEMORY_CONTROLLER`] where the kernel has none.
+/// `memory_cgrp_id` of `enum cgroup_subsys_id`; [`ABSENT`] where the kernel has none.
 #[unsafe(no_mangle)]
-static MEMORY_CONTROLLER: Global<u32> = Global::new(NO_MEMORY_CONTROLLER);
-const NO_MEMORY_CONTROLLER: u32 = u32::MAX;
+static MEMORY_CONTROLLER: Global<u32> = Global::new(ABSENT);
 
 /// Levels of cgroups that may have a limit, from the victim's own up.
 const LEVELS: u32 = 12;
@@ -126,7 +127,7 @@ unsafe fn look_at(task: Struct, noted: &mut Noted) {
 #[inline(always)]
 unsafe fn find_limit(task: Struct, victim: &mut Victim) {
     let controller = MEMORY_CONTROLLER.load();
-    if controller == NO_MEMORY_CONTROLLER || !present(&offset::MEMCG_CHARGED) {
+    if controller == ABSENT || !present(&offset::MEMCG_CHARGED) {
         return;
     }
     // SAFETY: the array has an entry for each controller; what follows is read by helper.
@@ -142,24 +143,17 @@ unsafe fn find_limit(task: Struct, victim: &mut Victim) {
             .wrapping_sub(u64::from(offset::COUNTER_CHARGED.load()))
     };
     for level in 0..LEVELS {
-        let charged = read(counter, &offset::COUNTER_CHARGED);
-        let limit = read(counter, &offset::COUNTER_LIMIT);
+        let charged = field_by_helper(counter, &offset::COUNTER_CHARGED);
+        let limit = field_by_helper(counter, &offset::COUNTER_LIMIT);
         if charged + SLACK + limit / SHARE >= limit && limit != 0 {
             victim.charged_bytes = bytes(charged);
             victim.limit_bytes = bytes(limit);
             victim.limit_level = level;
             return;
         }
-        counter = read(counter, &offset::COUNTER_PARENT);
+        counter = field_by_helper(counter, &offset::COUNTER_PARENT);
         if counter == 0 {
             return;
         }
     }
-}
-
-#[inline(always)]
-fn read(base: u64, at: &Global<u32>) -> u64 {
-    let address = base.wrapping_add(u64::from(at.load())) as *const u64;
-    // SAFETY: the helper reads nothing that is not there.
-    unsafe { bpf_probe_read_kernel(address) }.unwrap_or(0)
 }

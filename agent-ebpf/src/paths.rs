@@ -2,13 +2,13 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use wellhead_common::{
     limits::{NAME, PATH},
     record::{EXEC_TEXT, Exec},
 };
 
-use crate::kernel::{Struct, field, offset};
+use crate::kernel::{Struct, field, field_by_helper, offset};
 
 /// Names in a path at most; and mounts on its way count as one each.
 const STEPS: usize = 40;
@@ -68,15 +68,15 @@ pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
         if dentry == place.root_dentry && mount == place.root_mount {
             return used as u32;
         }
-        let parent = read(dentry, offset::DENTRY_PARENT.load());
-        let is_root = dentry == read(mount, offset::MOUNT_ROOT.load());
+        let parent = field_by_helper(dentry, &offset::DENTRY_PARENT);
+        let is_root = dentry == field_by_helper(mount, &offset::MOUNT_ROOT);
         if is_root {
-            let above = read(mount, offset::MOUNT_PARENT.load());
+            let above = field_by_helper(mount, &offset::MOUNT_PARENT);
             if above == mount {
                 // Mounted nowhere, or what everything else is mounted on.
                 return used as u32;
             }
-            dentry = read(mount, offset::MOUNT_POINT.load());
+            dentry = field_by_helper(mount, &offset::MOUNT_POINT);
             mount = above;
             continue;
         }
@@ -84,7 +84,7 @@ pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
         if used > PATH - NAME || at > EXEC_TEXT - NAME {
             return used as u32 | TRUNCATED;
         }
-        let name = read(dentry, offset::DENTRY_NAME.load());
+        let name = field_by_helper(dentry, &offset::DENTRY_NAME);
         // SAFETY: there is room for a name; the helper reads nothing that is not there.
         let length = unsafe {
             bpf_probe_read_kernel_str(
@@ -111,20 +111,4 @@ fn forget_least(mut length: usize) -> usize {
     // SAFETY: one instruction on a register; `LENGTH` has room for every length.
     unsafe { asm!("{length} &= 0x3ff", length = inout(reg) length) };
     length
-}
-
-/// The pointer at an offset; 0 if it cannot be read. Without a branch, for the same reason.
-#[inline(always)]
-fn read(base: u64, at: u32) -> u64 {
-    let address = base.wrapping_add(u64::from(at));
-    let mut value = 0_u64;
-    // SAFETY: the helper reads nothing that is not there, and leaves zeroes in place of it.
-    unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut value).cast(),
-            size_of::<u64>() as u32,
-            address as *const _,
-        );
-        (&raw const value).read_volatile()
-    }
 }
