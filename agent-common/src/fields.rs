@@ -96,6 +96,8 @@ macro_rules! kernel_fields {
             CRED_EFFECTIVE_UID: 4, "cred", ["euid.val"];
             CRED_EFFECTIVE_GID: 4, "cred", ["egid.val"];
             CRED_PERMITTED: 8, "cred", ["cap_permitted"];
+            CRED_USER_NAMESPACE: 8, "cred", ["user_ns"];
+            USER_NAMESPACE_LEVEL: 4, "user_namespace", ["level"];
             SOCKET_SK: 8, "socket", ["sk"];
             SOCK_STATE: 1, "sock", ["__sk_common.skc_state"];
             SOCK_FAMILY: 2, "sock", ["__sk_common.skc_family"];

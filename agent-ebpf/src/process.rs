@@ -103,7 +103,6 @@ pub(crate) fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     // `struct linux_binprm`.
     unsafe {
         let record = &mut *scratch;
-        record.flags = 0;
         write_who(record, task);
         let memory: Struct = field(task, &offset::TASK_MM);
         let names = read_names(record, binary);
@@ -138,6 +137,13 @@ unsafe fn write_who(record: &mut Exec, task: Struct) {
         record.effective_uid = field(credentials, &offset::CRED_EFFECTIVE_UID);
         record.effective_gid = field(credentials, &offset::CRED_EFFECTIVE_GID);
         record.permitted = field(credentials, &offset::CRED_PERMITTED);
+        let namespace: Struct = field(credentials, &offset::CRED_USER_NAMESPACE);
+        let level: u32 = field(namespace, &offset::USER_NAMESPACE_LEVEL);
+        record.flags = if level > 0 {
+            exec_flag::IN_USER_NAMESPACE
+        } else {
+            0
+        };
         record.own_pid = own_pid(field(task, &offset::TASK_THREAD_PID));
         record.start_ns = process_start(task);
         record.parent_start_ns = process_start(parent);

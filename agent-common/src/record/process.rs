@@ -84,6 +84,8 @@ pub mod exec_flag {
     pub const EXECUTABLE_UNLINKED: u32 = 1 << 5;
     /// The executed file is not part of a file system that is mounted somewhere: it was made by `memfd_create(2)`.
     pub const EXECUTABLE_IN_MEMORY: u32 = 1 << 6;
+    /// It is in a user namespace that is not the first: its capabilities hold in there.
+    pub const IN_USER_NAMESPACE: u32 = 1 << 7;
 }
 
 /// A process ended: its last thread exited.

@@ -84,6 +84,8 @@ pub struct Exec<'a> {
     pub is_unlinked: bool,
     /// The file never had one: it was made by `memfd_create(2)`.
     pub is_in_memory: bool,
+    /// It is in a user namespace other than the first.
+    pub in_user_namespace: bool,
     /// The working directory.
     pub directory: PathNames<'a>,
     /// Arguments, each ended by NUL.

@@ -144,12 +144,12 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape(
         "in a user namespace",
         user_namespace,
-        "A(R) true[true] uid=54323/54323 =0 as 54323",
+        "A(R) true[true] userns uid=54323/54323 =0 as 54323",
     ),
     Shape(
         "root of a user namespace",
         mapped_user_namespace,
-        "A(R) true[true] uid=54323/54323 gains all =0 as 54323",
+        "A(R) true[true] userns uid=54323/54323 gains all =0 as 54323",
     ),
 ];
 
@@ -333,7 +333,7 @@ fn user_namespace(stage: &mut Stage) -> Result<()> {
     in_user_namespace(stage, false)
 }
 
-/// It has all capabilities there, and nothing tells that they are worth nothing outside.
+/// It has all capabilities there.
 fn mapped_user_namespace(stage: &mut Stage) -> Result<()> {
     in_user_namespace(stage, true)
 }

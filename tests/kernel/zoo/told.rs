@@ -269,6 +269,7 @@ impl<'a> Writer<'a> {
             ("wellhead.process.command_args.unreadable", "unreadable"),
             ("wellhead.process.executable.deleted", "deleted"),
             ("wellhead.process.executable.memfd", "memfd"),
+            ("wellhead.process.user_namespace", "userns"),
         ];
         for (_, word) in flags.iter().filter(|(key, _)| attributes[*key] == true) {
             line = format!("{line} {word}");

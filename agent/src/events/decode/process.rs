@@ -66,6 +66,7 @@ pub(super) fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
         },
         is_unlinked: is(exec_flag::EXECUTABLE_UNLINKED),
         is_in_memory: is(exec_flag::EXECUTABLE_IN_MEMORY),
+        in_user_namespace: is(exec_flag::IN_USER_NAMESPACE),
         directory: PathNames {
             names: directory,
             is_cut: is(exec_flag::DIRECTORY_TRUNCATED) || (no_paths && directory.is_empty()),

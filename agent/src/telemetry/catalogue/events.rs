@@ -64,6 +64,7 @@ pub const EVENTS: &[Telling] = &[
             "wellhead.process.command_args.unreadable",
             "wellhead.process.executable.deleted",
             "wellhead.process.executable.memfd",
+            "wellhead.process.user_namespace",
             "wellhead.process.capabilities.gained",
             "wellhead.process.ancestors",
         ],
@@ -398,7 +399,7 @@ attributes! {
     "wellhead.process.asked.sender.name", "string", "Name of who sent it.";
     "wellhead.process.asked.sender.pid", "int", "Who sent it.";
     "wellhead.process.asked.signal", "string", "The last signal that asked it to end (`SIGTERM`, `SIGINT`, `SIGHUP`, `SIGQUIT`) before it ended in another way: because it answered it, or did not.";
-    "wellhead.process.capabilities.gained", "string[]", "Capabilities it has got with the program (`CapPrm` of proc_pid_status(5)), compared with what it had when it executed the one before or was forked.";
+    "wellhead.process.capabilities.gained", "string[]", "Capabilities it has got with the program (`CapPrm` of proc_pid_status(5)), compared with what it had when it executed the one before or was forked. In a user namespace they hold in there.";
     "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
     "wellhead.process.command_args.unreadable", "boolean", "`true` where the arguments could not be read.";
     "wellhead.process.core_dumped", "boolean", "`true` where its memory was written to a core file.";
@@ -424,6 +425,7 @@ attributes! {
     "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
     "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";
     "wellhead.process.switches.voluntary", "int", "Times it gave it up.";
+    "wellhead.process.user_namespace", "boolean", "`true` where it is in a user namespace other than the node's.";
     "wellhead.session.kind", "string", "What kind of process tree it is the root of: `container` (the first of a container), `exec` (started in a container later, as by `kubectl exec` or a probe), `cronjob` (the first of a container of a CronJob) or `host`.";
     "wellhead.startup.first_accept", "int", "Likewise until the first connection was opened to it.";
     "wellhead.startup.first_exec", "int", "Nanoseconds from the making of its cgroup until it executed its first program.";

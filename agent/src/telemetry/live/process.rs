@@ -47,6 +47,7 @@ pub(super) fn executed(occurrence: &Occurrence<'_>, exec: &Exec<'_>) -> Attribut
             exec.is_unlinked && !exec.is_in_memory,
         ),
         ("wellhead.process.executable.memfd", exec.is_in_memory),
+        ("wellhead.process.user_namespace", exec.in_user_namespace),
     ];
     let set = flags.into_iter().filter(|(_, is_set)| *is_set);
     attributes.extend(set.map(|(key, _)| (key, Value::Bool(true))));

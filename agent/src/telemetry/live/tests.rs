@@ -55,6 +55,7 @@ fn executed(known: Known, is_in_memory: bool) -> Body<'static> {
             is_cut: !all,
         },
         is_in_memory,
+        in_user_namespace: all,
         is_unlinked: all,
         arguments: text(b"sh\0-c\0"),
         arguments_truncated: all,
