@@ -105,6 +105,25 @@ pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
     used as u32 | TRUNCATED
 }
 
+/// Writes the name of a file alone, where it has no path: the file itself is mounted, and nowhere. Container runtimes execute
+/// themselves so. Returns as [`write()`] does.
+#[inline(always)]
+pub(crate) fn write_name(record: &mut Exec, at: usize, dentry: u64) -> u32 {
+    let name = field_by_helper(dentry, &offset::DENTRY_NAME);
+    // SAFETY: there is room for a name; the helper reads nothing that is not there.
+    let length = unsafe {
+        bpf_probe_read_kernel_str(
+            record.text.as_mut_ptr().add(at).cast(),
+            NAME as u32,
+            name as *const _,
+        )
+    };
+    if length <= 0 || length > NAME as i64 {
+        return TRUNCATED;
+    }
+    length as u32 | TRUNCATED
+}
+
 /// Has the verifier forget that a length grows with every name: it would look at what follows once for each.
 #[inline(always)]
 fn forget_least(mut length: usize) -> usize {

@@ -221,21 +221,22 @@ unsafe fn read_executable(record: &mut Exec, at: usize, task: Struct, memory: St
         return 0;
     }
     // SAFETY: `file` is a `struct file`.
-    let (place, links): (Place, u32) = unsafe {
+    let (dentry, links): (u64, u32) = unsafe {
         let inode: Struct = field(file, &offset::FILE_INODE);
         (
-            Place::new(
-                field(file, &offset::FILE_DENTRY),
-                field(file, &offset::FILE_MOUNT),
-                task,
-            ),
+            field(file, &offset::FILE_DENTRY),
             field(inode, &offset::INODE_LINKS),
         )
     };
     if links == 0 {
         record.flags |= exec_flag::EXECUTABLE_UNLINKED;
     }
-    let written = paths::write(record, at, &place);
+    // SAFETY: `file` is a `struct file`.
+    let place = unsafe { Place::new(dentry, field(file, &offset::FILE_MOUNT), task) };
+    let mut written = paths::write(record, at, &place);
+    if written == 0 {
+        written = paths::write_name(record, at, dentry);
+    }
     if written & paths::TRUNCATED != 0 {
         record.flags |= exec_flag::EXECUTABLE_TRUNCATED;
     }

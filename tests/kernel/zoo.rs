@@ -258,7 +258,13 @@ fn check_spans(spans: &[FinishedSpan], forest: &Forest) -> Result<()> {
         .iter()
         .map(|finished| finished.span.trace_id)
         .collect();
-    ensure!(traces.len() == 1, "{} traces", traces.len());
+    let roots: Vec<_> = spans
+        .iter()
+        .map(|finished| &finished.span)
+        .filter(|span| span.parent_span_id.is_none())
+        .map(|span| &span.name)
+        .collect();
+    ensure!(traces.len() == 1, "traces of {roots:?}");
     let mut roots = 0;
     for FinishedSpan { span, .. } in spans {
         ensure!(

@@ -37,7 +37,7 @@ mod workloads;
 
 pub use self::cgroup_path::{CgroupOwner, Runtime};
 pub use self::container_status::{ContainerStatus, Terminated};
-pub use self::containers::Which;
+pub use self::containers::{Which, is_runtimes_own};
 pub use self::facade::{ContainerOf, Identity, IdentitySizes};
 pub use self::facts::NodeFacts;
 pub use self::far_ends::{FarEnd, PeerKey};

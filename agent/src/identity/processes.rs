@@ -186,13 +186,15 @@ impl ProcessTable {
         self.adopt(id);
     }
 
-    /// A process executes a program. Returns the memory it had as what it was before, if that was told.
+    /// A process executes a program, or a container runtime does to prepare the container: nobody descends from that, and who is in
+    /// the container begins with the program that follows. Returns the memory it had as what it was before, if that was told.
     pub fn executed(
         &mut self,
         exec: &Exec<'_>,
         boot_ns: u64,
         owner: OwnerId,
         program: Program,
+        by_runtime: bool,
     ) -> Option<MemoryLeft> {
         let id = exec.process;
         if self.processes.get(&id).is_none() {
@@ -221,7 +223,11 @@ impl ProcessTable {
             known.root = id;
             known.line = Line::default();
         }
-        known.executed_ns.get_or_insert(boot_ns);
+        // What was executed in the container before is no runtime.
+        let is_preparing = by_runtime && known.executed_ns.is_none() && known.parent.is_none();
+        if !is_preparing {
+            known.executed_ns.get_or_insert(boot_ns);
+        }
         known.executable = Some(program.name);
         known.path = Some(program.path);
         known.line.forget_own();

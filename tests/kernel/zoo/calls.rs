@@ -1,8 +1,15 @@
 //! System calls as the makers need them.
 
-use std::{ffi::CString, io, path::Path, ptr, thread, time::Duration};
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+    path::Path,
+    ptr, thread,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use wellhead_tests::execute;
 
 /// What a child exits with if it cannot do what it is there for.
@@ -63,6 +70,26 @@ pub(crate) fn exec(path: impl AsRef<Path>, arguments: &[&[u8]]) -> i32 {
 }
 
 /// Executes what a descriptor leads to.
+/// A mount of a file alone, which is nowhere.
+pub(crate) fn clone_mount(path: &Path) -> Result<OwnedFd> {
+    /// `OPEN_TREE_CLONE` of `include/uapi/linux/mount.h`
+    const CLONE: i32 = 1;
+    let path = execute::c_string(path)?;
+    // SAFETY: the path outlives the call.
+    let tree = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            CLONE | libc::O_CLOEXEC,
+        )
+    };
+    ensure!(tree >= 0, "{}", io::Error::last_os_error());
+    let tree = i32::try_from(tree)?;
+    // SAFETY: the kernel has just opened it.
+    Ok(unsafe { OwnedFd::from_raw_fd(tree) })
+}
+
 pub(crate) fn exec_descriptor(descriptor: i32, arguments: &[&[u8]]) -> i32 {
     let vector = Vector::new(arguments);
     // SAFETY: as for `exec`.

@@ -107,6 +107,11 @@ pub(super) const SHAPES: &[Shape] = &[
         "A(R) p@$D/p[p] =0",
     ),
     Shape(
+        "by descriptor of a file that is mounted nowhere",
+        mounted_nowhere,
+        "A(R) p@…/p[p] =0",
+    ),
+    Shape(
         "deleted before",
         |s| by_descriptor(s, true, 0),
         "A(R) p@$D/p[p] deleted =0",
@@ -251,6 +256,17 @@ fn by_descriptor(stage: &mut Stage, delete: bool, flags: i32) -> Result<()> {
     if delete {
         fs::remove_file(program)?;
     }
+    stage
+        .run(|| calls::exec_descriptor(file.as_raw_fd(), &[b"p"]))
+        .map(drop)
+}
+
+/// As runc executes itself.
+fn mounted_nowhere(stage: &mut Stage) -> Result<()> {
+    let program = quick(stage, "p")?;
+    let Ok(file) = calls::clone_mount(&program) else {
+        return Err(skip("nothing may be mounted"));
+    };
     stage
         .run(|| calls::exec_descriptor(file.as_raw_fd(), &[b"p"]))
         .map(drop)

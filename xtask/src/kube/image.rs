@@ -18,16 +18,12 @@ pub(super) const BUSYBOX: &str = "localhost/busybox:rig";
 pub(super) fn write(busybox: &Path, place: &Path) -> Result<[PathBuf; 2]> {
     remove_if_there(place)?;
     fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
+    // Called as it is elsewhere, which is how agents know it. It waits for more of itself, which never comes.
+    let mut pause = root(busybox)?;
+    pause.file("/pause", 0o755, "#!/bin/tail -f\n")?;
     Ok([
-        // As long as a number of seconds can be.
-        archive(
-            place,
-            "pause",
-            PAUSE,
-            busybox,
-            &["/bin/sleep", "2147483647"],
-        )?,
-        archive(place, "busybox", BUSYBOX, busybox, &["/bin/sh"])?,
+        archive(place, "pause", PAUSE, pause, &["/pause"])?,
+        archive(place, "busybox", BUSYBOX, root(busybox)?, &["/bin/sh"])?,
     ])
 }
 
@@ -35,14 +31,14 @@ fn archive(
     place: &Path,
     name: &str,
     reference: &str,
-    busybox: &Path,
+    root: Layer,
     command: &[&str],
 ) -> Result<PathBuf> {
     let image = Image {
         reference: reference.to_owned(),
         command: command.iter().map(ToString::to_string).collect(),
         environment: vec!["PATH=/bin".to_owned()],
-        layers: vec![root(busybox)?],
+        layers: vec![root],
         ..Image::default()
     };
     let file = place.join(format!("{name}.tar"));

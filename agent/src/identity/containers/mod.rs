@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use self::history::{Before, CrashLoop, End, Histories, LoopSource, Which};
-use self::runtime::is_runtimes_own;
+pub use self::runtime::is_runtimes_own;
 use super::OwnerId;
 use crate::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};

@@ -10,7 +10,7 @@ const RUNTIMES: [&[u8]; 3] = [b"runc", b"crun", b"youki"];
 /// runc's init executes itself by `/proc/self/exe`, or by a descriptor of a copy of itself (so that the container cannot change
 /// the runtime's file), and becomes the container's program last. A process that has not executed anything in the container yet
 /// can have no other program behind such a path. Called by its path, it is known by its argument.
-pub(super) fn is_runtimes_own(exec: &Exec<'_>) -> bool {
+pub fn is_runtimes_own(exec: &Exec<'_>) -> bool {
     is_itself(exec.file_name) || (is_runtime(exec.file_name) && first_argument(exec) == b"init")
 }
 

@@ -30,7 +30,7 @@ fn execute(table: &mut ProcessTable, process: ProcessId, at: u64, owner: OwnerId
         name: name.into(),
         path: name.into(),
     };
-    table.executed(&exec, at, owner, program);
+    table.executed(&exec, at, owner, program, false);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn who_was_there_already_has_a_line_too() {
         name: "x".into(),
         path: "/x".into(),
     };
-    table.executed(&exec, 40, HOST, program);
+    table.executed(&exec, 40, HOST, program, false);
     assert_eq!(table.get(id(3)).expect("alive").gained, 0b100);
 }
 
@@ -272,6 +272,36 @@ fn who_is_not_there_any_more_has_gone() {
 }
 
 #[test]
+fn nobody_descends_from_what_a_runtime_prepares_with() {
+    let (mut table, _) = table(8);
+    let program = Program {
+        name: "runc".into(),
+        path: "…/runc".into(),
+    };
+    let prepares = |table: &mut ProcessTable, process, at| {
+        let exec = Exec {
+            process,
+            ..Exec::default()
+        };
+        table.executed(&exec, at, CONTAINER, program.clone(), true);
+    };
+    execute(&mut table, id(1), 5, HOST, "shim");
+    table.forked(id(2), id(1), HOST);
+    prepares(&mut table, id(2), 6);
+    assert!(!table.get(id(2)).expect("known").makes_span());
+    table.forked(id(3), id(2), CONTAINER);
+    table.forked(id(4), id(3), CONTAINER);
+    execute(&mut table, id(4), 9, CONTAINER, "sh");
+    let main = table.get(id(4)).expect("known");
+    assert_eq!((main.parent, main.root), (None, id(4)));
+    // Who executes itself in there is somebody.
+    table.forked(id(5), id(4), CONTAINER);
+    prepares(&mut table, id(5), 10);
+    let child = table.get(id(5)).expect("known");
+    assert_eq!((child.parent, child.executed_ns), (Some(id(4)), Some(10)));
+}
+
+#[test]
 fn memory_goes_with_the_name() {
     let (mut table, _) = table(8);
     execute(&mut table, id(1), 5, HOST, "sh");
@@ -284,7 +314,7 @@ fn memory_goes_with_the_name() {
         name: "app".into(),
         path: "/app".into(),
     };
-    let left = table.executed(&exec, 6, CONTAINER, program.clone());
+    let left = table.executed(&exec, 6, CONTAINER, program.clone(), false);
     let left = left.map(|left| {
         (
             left.owner,
@@ -293,7 +323,11 @@ fn memory_goes_with_the_name() {
         )
     });
     assert_eq!(left, Some((HOST, true, 4_096)));
-    assert!(table.executed(&exec, 7, CONTAINER, program).is_none());
+    assert!(
+        table
+            .executed(&exec, 7, CONTAINER, program, false)
+            .is_none()
+    );
     let again = table.used(id(1), &Usage::default(), 8_192);
     assert_eq!(again.map(|(grown, _)| grown.resident_bytes), Some(8_192));
 }

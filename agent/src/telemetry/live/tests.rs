@@ -315,7 +315,7 @@ fn process(path: Option<&str>) -> Process {
             name: "sh".into(),
             path: "/bin/sh".into(),
         };
-        table.executed(&exec, 1_500, OwnerId::NODE, program);
+        table.executed(&exec, 1_500, OwnerId::NODE, program, false);
     }
     let mut process = table.get(ID).expect("alive").clone();
     process.path = path.map(Into::into);

@@ -7,7 +7,7 @@ use super::super::outbox::Item;
 use super::super::source::Source;
 use super::State;
 use crate::events::{Body, ConnectionEnd, Event, Exit, Freed, ProcessId, Totals, executable_name};
-use crate::identity::{OwnerId, Process};
+use crate::identity::{OwnerId, Process, is_runtimes_own};
 use crate::kernel::ProcessUsage;
 use crate::recording::Told;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
@@ -23,7 +23,10 @@ impl<S: Source> State<S> {
             Body::Fork(fork) => self.processes.forked(fork.child, fork.parent, owner),
             Body::Exec(exec) => {
                 let program = self.programs.of(exec);
-                let left = self.processes.executed(exec, event.boot_ns, owner, program);
+                let by_runtime = is_runtimes_own(exec) && self.identity.container(owner).is_some();
+                let left = self
+                    .processes
+                    .executed(exec, event.boot_ns, owner, program, by_runtime);
                 if let Some(left) = left.filter(|left| !self.is_left_out(left.owner)) {
                     let now = self.clock.unix_nano(event.boot_ns);
                     Aggregator::left_memory(&mut self.store, &left, now);

@@ -36,7 +36,16 @@ impl<S: Source> State<S> {
                 }
             }
         }
-        if let Some((step, process)) = step(event) {
+        let (step, process) = match &event.body {
+            // Not by the runtime, before the container's own program.
+            Body::Exec(exec) => {
+                let known = self.processes.get(exec.process);
+                let is_first = known.is_some_and(Process::makes_span);
+                (is_first.then_some(Step::Exec), Some(exec.process))
+            }
+            _ => (step(event), None),
+        };
+        if let Some(step) = step {
             tracer
                 .startups()
                 .stepped(owner, step, process, event.boot_ns);
@@ -178,14 +187,13 @@ impl<S: Source> State<S> {
     }
 }
 
-/// The step that a container comes to with an event, and the process that takes it, if it is an execution.
-fn step(event: &Event<'_>) -> Option<(Step, Option<ProcessId>)> {
+/// The step that a container comes to with what happens on its network.
+fn step(event: &Event<'_>) -> Option<Step> {
     use crate::events::Role;
     match &event.body {
-        Body::Exec(exec) => Some((Step::Exec, Some(exec.process))),
-        Body::TcpListen(_) => Some((Step::Listen, None)),
+        Body::TcpListen(_) => Some(Step::Listen),
         Body::TcpOpen(connection) if connection.role == Some(Role::Destination) => {
-            Some((Step::Accept, None))
+            Some(Step::Accept)
         }
         _ => None,
     }

@@ -77,7 +77,7 @@ impl Rig {
             path: "/bin/p".into(),
         };
         let now = self.tick();
-        self.table.executed(&exec, now, OWNER, program);
+        self.table.executed(&exec, now, OWNER, program, false);
         self.tracer.began(&self.table, id(pid));
     }
 

@@ -159,7 +159,8 @@ fn who_goes_elsewhere_is_nobodys_parent_here() {
         name: "p11".into(),
         path: "/".into(),
     };
-    rig.table.executed(&exec, rig.now, OwnerId(2), program);
+    rig.table
+        .executed(&exec, rig.now, OwnerId(2), program, false);
     rig.end(12, WELL);
     rig.end(11, WELL);
     assert_eq!(rig.span(12).parent_span_id, None);
