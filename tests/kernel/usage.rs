@@ -134,12 +134,12 @@ fn wait_for(pid: i32, expected: i32, used: &mut Used) -> Result<()> {
     let usage = unsafe { usage.assume_init() };
     let microseconds =
         |time: libc::timeval| (time.tv_sec * 1_000_000 + time.tv_usec).cast_unsigned();
-    let (user, system) = (microseconds(usage.ru_utime), microseconds(usage.ru_stime));
+    let [in_user, in_system] = [usage.ru_utime, usage.ru_stime].map(microseconds);
     used.add(Used {
-        user,
-        system,
+        user: in_user,
+        system: in_system,
         processes: 1,
-        most: user + system,
+        most: in_user + in_system,
     });
     Ok(())
 }

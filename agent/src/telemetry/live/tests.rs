@@ -379,7 +379,8 @@ fn starts() -> Vec<Sample> {
     let failed = startups.exited(OwnerId(2), ID, ExitStatus::Code(1), 2_000);
     startups.made(OwnerId(2), 3, None, 1_000);
     let removed = startups.removed(3, 2_000);
-    let ready = startups.pod_became_ready("uid", 2_000);
+    startups.pod_became_ready("uid", 2_000, 2_000);
+    let ready = startups.next_ready(u64::MAX);
     for ended in failed.into_iter().chain(removed).chain(ready) {
         let spans = ended.spans(&builder, |boot_ns| boot_ns);
         let named =

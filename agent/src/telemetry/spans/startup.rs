@@ -1,6 +1,7 @@
 //! The start of a container, as a trace of its own: from its cgroup to whatever was the last that happened on the way to
 //! being ready.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::SpanBuilder;
@@ -55,6 +56,8 @@ impl Step {
 #[derive(Debug)]
 pub struct Startups {
     containers: AgedMap<OwnerId, Startup>,
+    /// Those of pods that are ready, and when to tell of them: what happened before may be told after.
+    ready: VecDeque<(u64, OwnerId)>,
 }
 
 /// A container that starts.
@@ -67,6 +70,8 @@ pub struct Startup {
     steps: [Option<u64>; 3],
     /// The process that executed its first program.
     main: Option<ProcessId>,
+    /// When its pod became ready.
+    ready_ns: Option<u64>,
 }
 
 /// Why a start is over.
@@ -93,6 +98,7 @@ impl Default for Startups {
     fn default() -> Self {
         Self {
             containers: AgedMap::new(MOST),
+            ready: VecDeque::new(),
         }
     }
 }
@@ -115,6 +121,7 @@ impl Startups {
             made_ns: boot_ns,
             steps: [None; 3],
             main: None,
+            ready_ns: None,
         };
         let evicted = self.containers.insert(owner, startup);
         evicted.map(|(owner, startup)| startup.ended(owner, Outcome::Unready))
@@ -154,13 +161,34 @@ impl Startups {
         self.end(owner, Outcome::Ended(at, None))
     }
 
-    /// A pod became ready at this time on the boot clock, and so have all its containers.
-    pub fn pod_became_ready(&mut self, pod_uid: &str, boot_ns: u64) -> Vec<Ended> {
+    /// It is told now that a pod became ready at some time on the boot clock, and so have its containers that were made before.
+    pub fn pod_became_ready(&mut self, pod_uid: &str, ready_ns: u64, now_ns: u64) {
+        let is_of_pod = |startup: &Startup| {
+            startup.pod_uid.as_deref() == Some(pod_uid)
+                && startup.ready_ns.is_none()
+                && startup.made_ns < ready_ns.saturating_add(SECOND_NS)
+        };
         let containers = self.containers.iter();
-        let of_pod = containers.filter(|(_, startup)| startup.pod_uid.as_deref() == Some(pod_uid));
+        let of_pod = containers.filter(|(_, startup)| is_of_pod(startup));
         let owners: Vec<OwnerId> = of_pod.map(|(owner, _)| *owner).collect();
-        let ready = |owner| self.end(owner, Outcome::Ready(boot_ns));
-        owners.into_iter().filter_map(ready).collect()
+        for owner in owners {
+            if let Some(startup) = self.containers.get_mut(&owner) {
+                startup.ready_ns = Some(ready_ns);
+                let due_ns = now_ns.saturating_add(SECOND_NS);
+                self.ready.push_back((due_ns, owner));
+            }
+        }
+    }
+
+    /// One whose pod has been ready for long enough that all before that is told.
+    pub fn next_ready(&mut self, now_ns: u64) -> Option<Ended> {
+        while let Some((_, owner)) = self.ready.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
+            let is_ready = |startup: &Startup| startup.ready_ns.is_some();
+            if self.containers.get(&owner).is_some_and(is_ready) {
+                return self.end(owner, Outcome::Unready);
+            }
+        }
+        None
     }
 
     /// One that was waited for long enough.
@@ -182,7 +210,9 @@ impl Startups {
 }
 
 impl Startup {
+    /// Its start is over for this reason, or was before, if it was ready.
     fn ended(self, owner: OwnerId, outcome: Outcome) -> Ended {
+        let outcome = self.ready_ns.map_or(outcome, Outcome::Ready);
         Ended {
             owner,
             startup: self,
@@ -319,8 +349,14 @@ mod tests {
         startups.stepped(OWNER, Step::Listen, None, 30);
         startups.stepped(OWNER, Step::Accept, None, 40);
         startups.stepped(OWNER, Step::Accept, None, 45);
-        assert!(startups.pod_became_ready("other", 50).is_empty());
-        let ended = startups.pod_became_ready("uid", 50);
+        startups.pod_became_ready("other", 50, 60);
+        startups.pod_became_ready("uid", 50, 60);
+        // Told again, and later.
+        startups.pod_became_ready("uid", 50, 70);
+        let due = 60 + SECOND_NS;
+        assert!(startups.next_ready(due - 1).is_none());
+        let ended = startups.next_ready(due).expect("due");
+        assert!(startups.next_ready(u64::MAX).is_none());
         let expected = [
             ("container start-up", 10, 50),
             ("cgroup to first exec", 10, 20),
@@ -329,7 +365,7 @@ mod tests {
             ("first accept to ready", 40, 50),
         ];
         let expected = expected.map(|(name, from, to)| (name.to_owned(), from, to));
-        assert_eq!(told(&ended[0]), expected);
+        assert_eq!(told(&ended), expected);
         assert_eq!(startups.owners().count(), 0);
     }
 
@@ -338,14 +374,33 @@ mod tests {
         let mut startups = begun();
         startups.stepped(OWNER, Step::Listen, None, 30 + SECOND_NS / 2);
         startups.stepped(OWNER, Step::Accept, None, 30 + 2 * SECOND_NS);
-        let ended = startups.pod_became_ready("uid", 25);
+        startups.pod_became_ready("uid", 25, 25);
+        let ended = startups.next_ready(u64::MAX).expect("ready");
         let listened = 30 + SECOND_NS / 2;
-        let spans = told(&ended[0]);
+        let spans = told(&ended);
         assert_eq!(spans[0].2, listened);
         assert_eq!(
             spans.last(),
             Some(&("first listen to ready".to_owned(), listened, listened))
         );
+    }
+
+    #[test]
+    fn what_ends_when_it_was_ready_has_started() {
+        let mut startups = begun();
+        startups.pod_became_ready("uid", 25, 25);
+        let ended = startups.exited(OWNER, MAIN, ExitStatus::Code(3), 30);
+        assert_eq!(error_of(&ended.expect("over")), None);
+        assert!(startups.next_ready(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn who_was_made_after_the_pod_was_ready_is_not() {
+        let mut startups = Startups::default();
+        let made = 10 + 2 * SECOND_NS;
+        assert!(startups.made(OWNER, 42, Some("uid".into()), made).is_none());
+        startups.pod_became_ready("uid", 10, made + 1);
+        assert!(startups.next_ready(u64::MAX).is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::identity::{CgroupOwner, OwnerId, PodUpdate, Process};
 use crate::telemetry::aggregate::Occurrence;
 use crate::telemetry::span::Span;
 use crate::telemetry::spans::startup::{Ended, Step};
-use crate::telemetry::spans::{Place, Placing};
+use crate::telemetry::spans::{Place, Placing, Tracer};
 
 impl<S: Source> State<S> {
     /// Where the span of a connection belongs that an event ends, if it makes one.
@@ -141,14 +141,12 @@ impl<S: Source> State<S> {
         let Some(tracer) = &mut self.tracer else {
             return;
         };
-        let mut started = Vec::new();
         for pod in update.pods() {
             if let Some(since) = pod.ready_since {
                 let startups = tracer.startups();
-                started.extend(startups.pod_became_ready(&pod.uid, now.boot_at(since)));
+                startups.pod_became_ready(&pod.uid, now.boot_at(since), now.boot);
             }
         }
-        self.tell_starts(started);
     }
 
     /// A cgroup was removed.
@@ -159,12 +157,15 @@ impl<S: Source> State<S> {
         }
     }
 
-    /// Tells of starts that were waited for long enough.
+    /// Tells of starts that were waited for long enough, and of those that have come to their end.
     pub(super) fn tell_overdue_starts(&mut self) {
-        let now = self.clock.now();
+        let (now, patience) = (self.clock.now(), self.patience());
         loop {
-            let tracer = self.tracer.as_mut();
-            let due = tracer.and_then(|tracer| tracer.startups().next_due(now));
+            let startups = self.tracer.as_mut().map(Tracer::startups);
+            let due = startups.and_then(|startups| {
+                let ready = startups.next_ready(patience);
+                ready.or_else(|| startups.next_due(now))
+            });
             if due.is_none() {
                 return;
             }
