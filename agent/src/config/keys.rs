@@ -266,7 +266,7 @@ pub struct Prometheus {
     pub listen: ListenAddress,
     /// Whether `/api/v1/status` is served there too. It is always served on the agent's socket.
     pub status: StatusMode,
-    /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same everywhere, and make a page half as long again or more. What only `/metrics` has (`target_info`, `process_*`) goes without.
+    /// Put `otel_scope_name`, `otel_scope_version` and `otel_scope_schema_url` on every sample, as the OpenTelemetry specification does by default. They are the same everywhere, and make a page half as long again or more. What only `/metrics` has (`target_info`, the agent's own `process_*`) goes without.
     pub scope_labels: Toggle,
     /// TLS for `prometheus.listen`, and for `resolver.http_listen`; without a certificate there is none. At start the files have to be there; they may be renewed: a change is used within five seconds, unless it cannot be used. With `client_ca_file`, `/healthz` and `/readyz` alone answer those without a certificate, so that Kubernetes can ask them.
     pub tls: ServerTls,
@@ -438,7 +438,7 @@ impl Default for Pins {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
-    /// Whether events and spans carry the arguments of processes. Taken up while the agent runs.
+    /// Whether events of executions carry the arguments. Taken up while the agent runs.
     pub args: ProcessArgs,
 }
 

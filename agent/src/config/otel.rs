@@ -112,7 +112,7 @@ pub(super) const NOT_HONOURED: [NotHonoured; 15] = [
     not_honoured(
         "OTEL_TRACES_SAMPLER",
         &["always_on", "parentbased_always_on"],
-        "every process or connection that is selected makes a span",
+        "`traces.sampling` says which processes' spans are exported; those of connections all are",
     ),
     not_honoured(
         "OTEL_METRIC_EXPORT_TIMEOUT",

@@ -45,13 +45,14 @@ is refused (400), never left out of account. Whoever reads too slowly misses eve
 service in it, `host` outside of all), the program with its process id, and the rest in short, last the arguments:
 
 ```text
-2026-11-22T21:28:46.718+01:00  process.exec  shop/web-6d4cf56db6-x7k2p/web  sh[17794]     parent=17790 user=1000 path=/bin/sh args: sh -c \"exit 3\"
-2026-11-22T21:28:46.719+01:00  process.exit  shop/web-6d4cf56db6-x7k2p/web  sh[17794]     exit=3 took=857us parent=17790 user=1000
+2026-11-22T21:28:46.718+01:00  process.exec  shop/web-6d4cf56db6-x7k2p/web  sh[17794]     parent=17790 user=1000 cwd=/srv ancestors=node[17790] path=/bin/sh args: sh -c \"exit 3\"
+2026-11-22T21:28:46.719+01:00  process.exit  shop/web-6d4cf56db6-x7k2p/web  sh[17794]     exit=3 took=857us parent=17790 user=1000 cpu.user=770us memory.peak=1.07MiB
 2026-11-22T21:28:46.981+01:00  tcp.close     shop/web-6d4cf56db6-x7k2p/web  curl[17801]   peer=10.96.0.7:443 local=10.244.1.9:46342 sent=412B received=68.3KiB rtt=240us rtt_min=201us took=31.2ms
-2026-11-22T21:28:47.019+01:00  process.exit  system.slice/backup            rsync[17733]  signal=SIGKILL took=2h14m parent=1 user=0
+2026-11-22T21:28:47.019+01:00  process.exit  system.slice/backup            rsync[17733]  signal=SIGKILL took=2h14m parent=1 user=0 cpu.user=1m04s cpu.system=12.7s memory.peak=48.2MiB disk.read=18.3GiB network.sent=18.2GiB
 ```
 
-`took` is `wellhead.duration`; units are of 1,000 (times) and 1,024 (bytes), rounded down. Attributes without a short name have their own, without `wellhead.`.
+`took` is `wellhead.duration`; units are of 1,000 (times) and 1,024 (bytes), rounded down. Attributes without a short name have their own, without `wellhead.`. What is 0, ids that are the same twice, faults, switches and the
+group are in JSON alone.
 `path` is left out where the first argument says the same. Programs should read the JSON.
 
 Names, arguments and whatever else comes from outside cannot do anything to a terminal in either form: control characters, and characters that are not
@@ -75,7 +76,7 @@ Spans are exported over OTLP where [`traces.process` and `traces.tcp`](configura
 have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process that
 executed a program there while the agent watched. Ids are derived from the machine's boot id and the process: the same
 process has the same span id whichever agent tells of it. An agent that is started anew goes on with the traces of all
-processes whose ancestors are alive. Spans have no severity: a failure is their status.
+processes whose ancestors are alive; what began and ended while no agent ran has a trace of its own. Spans have no severity: a failure is their status.
 ";
 
 const SPAN_EVENTS_INTRODUCTION: &str = "

@@ -99,7 +99,8 @@ impl EventFilter {
     pub fn parse(asked: &Asked<'_>) -> Result<Self, FilterError> {
         let kinds = asked.kinds.into_iter().flat_map(|kinds| kinds.split(','));
         let kinds = kinds.map(str::trim).filter(|kind| !kind.is_empty());
-        let kinds: Vec<_> = kinds.map(event_name).collect::<Result<_, _>>()?;
+        let kinds: Vec<_> = kinds.map(event_names).collect::<Result<_, _>>()?;
+        let kinds = kinds.concat();
         let exit = asked.exit.map(ExitWanted::parse).transpose()?;
         if exit.is_some() && !kinds.is_empty() && !kinds.contains(&EXIT) {
             return Err(FilterError::ExitOfOthers);
@@ -168,16 +169,21 @@ fn attribute<'a>(event: &'a LiveEvent, key: &str) -> Option<&'a Value> {
     found.map(|(_, value)| value)
 }
 
-fn event_name(given: &str) -> Result<&'static str, FilterError> {
+/// The events that are called so, wholly, or by their last part: `exit` is that of a process, and that of a container.
+fn event_names(given: &str) -> Result<Vec<&'static str>, FilterError> {
     let matches = |name: &&'static str| {
         *name == given
             || name.strip_prefix("wellhead.") == Some(given)
             || name.rsplit('.').next() == Some(given)
     };
-    let name = EVENTS.iter().map(|event| event.name).find(matches);
-    name.ok_or_else(|| FilterError::Kind {
-        given: given.to_owned(),
-    })
+    let names = EVENTS.iter().map(|event| event.name).filter(matches);
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        return Err(FilterError::Kind {
+            given: given.to_owned(),
+        });
+    }
+    Ok(names)
 }
 
 fn known_kinds() -> String {

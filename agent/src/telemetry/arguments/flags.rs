@@ -76,6 +76,11 @@ fn short_value(letter: &str, word: &str, switches: &str) -> Option<usize> {
     let cluster = word
         .strip_prefix('-')
         .filter(|rest| !rest.starts_with('-'))?;
+    // A whole word with one dash, as some programs have it.
+    let name = cluster.split('=').next().unwrap_or_default();
+    if ["password", "passwd", "pass", "passphrase"].contains(&name) {
+        return None;
+    }
     let at = cluster.find(letter)?;
     let others = cluster[..at].chars().all(|other| switches.contains(other));
     others.then_some(1 + at + letter.len())

@@ -24,10 +24,12 @@ enum Form {
     AsItIs,
     Bytes,
     Nanoseconds,
-    /// A number that says nothing if it is 0.
+    /// A number that says nothing if it is 0, and so may the others.
     Unless0,
+    BytesUnless0,
+    NanosecondsUnless0,
 }
-use Form::{AsItIs, Bytes, Nanoseconds, Unless0};
+use Form::{AsItIs, Bytes, BytesUnless0, Nanoseconds, NanosecondsUnless0, Unless0};
 
 /// What comes before the ends of a connection: attribute, short name, form.
 const BEFORE: &[(&str, &str, Form)] = &[
@@ -52,6 +54,57 @@ const AFTER: &[(&str, &str, Form)] = &[
     ("wellhead.dns.retries", "retries", AsItIs),
     ("process.parent_pid", "parent", AsItIs),
     ("process.user.id", "user", AsItIs),
+    ("process.working_directory", "cwd", AsItIs),
+    ("wellhead.process.ancestors", "ancestors", AsItIs),
+    ("wellhead.process.cpu.user", "cpu.user", NanosecondsUnless0),
+    (
+        "wellhead.process.cpu.system",
+        "cpu.system",
+        NanosecondsUnless0,
+    ),
+    ("wellhead.process.memory.peak", "memory.peak", Bytes),
+    ("wellhead.process.memory.anonymous", "anonymous", Bytes),
+    ("wellhead.process.memory.file", "file", BytesUnless0),
+    ("wellhead.process.memory.shared", "shared", BytesUnless0),
+    ("wellhead.process.disk.read", "disk.read", BytesUnless0),
+    (
+        "wellhead.process.disk.written",
+        "disk.written",
+        BytesUnless0,
+    ),
+    (
+        "wellhead.process.network.sent",
+        "network.sent",
+        BytesUnless0,
+    ),
+    (
+        "wellhead.process.network.received",
+        "network.received",
+        BytesUnless0,
+    ),
+    (
+        "wellhead.process.asked.ago",
+        "process.asked.ago",
+        Nanoseconds,
+    ),
+    ("wellhead.container.downtime", "downtime", Nanoseconds),
+    ("wellhead.oom.usage", "oom.usage", Bytes),
+    ("wellhead.oom.limit", "oom.limit", Bytes),
+];
+
+/// Only in JSON: for whoever looks at one process closely.
+const LEFT_OUT: [&str; 5] = [
+    "wellhead.process.faults.minor",
+    "wellhead.process.faults.major",
+    "wellhead.process.switches.voluntary",
+    "wellhead.process.switches.forced",
+    "wellhead.process.group.id",
+];
+
+/// Said only if it is something else than what is said anyway.
+const MOSTLY_THE_SAME: [(&str, &str); 2] = [
+    ("process.vpid", PID),
+    ("process.real_user.id", "process.user.id"),
 ];
 
 /// The attributes of an event as words `name=value`, and last its arguments, if it has any: nothing in them can be taken for an attribute.
@@ -70,7 +123,13 @@ pub(super) fn details(event: &str, attributes: &Map<String, Json>) -> String {
     words.extend(ENDS.iter().filter_map(|end| address(attributes, end)));
     put(AFTER, &mut words);
     words.extend(path(event, attributes));
-    let others = attributes.iter().filter(|(key, _)| !is_known(key));
+    let says_the_same = |key: &str| {
+        let mut pairs = MOSTLY_THE_SAME.iter().filter(|(own, _)| *own == key);
+        pairs.any(|(own, other)| attributes.get(*own) == attributes.get(*other))
+    };
+    let others = attributes
+        .iter()
+        .filter(|(key, _)| !is_known(key) && !says_the_same(key));
     words.extend(others.filter_map(|(key, value)| {
         let name = key.strip_prefix("wellhead.").unwrap_or(key);
         named(&word(name), value, AsItIs)
@@ -86,14 +145,14 @@ fn is_known(key: &str) -> bool {
         .iter()
         .any(|(_, address, port)| [*address, *port].contains(&key));
     let others = [EXECUTABLE, PID, ARGUMENTS, ARGUMENTS_CUT, PATH, TRANSPORT];
-    named || of_end || others.contains(&key)
+    named || of_end || others.contains(&key) || LEFT_OUT.contains(&key)
 }
 
 fn named(name: &str, value: &Json, form: Form) -> Option<String> {
     let shown = match (form, value.as_u64()) {
-        (Unless0, Some(0)) => return None,
-        (Bytes, Some(count)) => human::bytes(count),
-        (Nanoseconds, Some(count)) => human::duration(count),
+        (Unless0 | BytesUnless0 | NanosecondsUnless0, Some(0)) => return None,
+        (Bytes | BytesUnless0, Some(count)) => human::bytes(count),
+        (Nanoseconds | NanosecondsUnless0, Some(count)) => human::duration(count),
         // The name says it.
         _ if *value == Json::Bool(true) => return Some(name.to_owned()),
         _ => plain(value),

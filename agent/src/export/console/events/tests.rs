@@ -52,7 +52,11 @@ fn processes() {
             &json!({
                 "process.pid": 17,
                 "process.parent_pid": 1,
+                "process.vpid": 17,
                 "process.user.id": 0,
+                "process.real_user.id": 1_000,
+                "wellhead.process.group.id": 0,
+                "process.working_directory": "/srv",
                 "process.executable.name": "sh",
                 "process.executable.path": "/usr/bin/sh",
                 "process.command_args": ["sh", "-c", "exit 3", ""],
@@ -78,6 +82,20 @@ fn processes() {
                 "process.executable.path": "/usr/bin/sh",
                 "process.exit.code": 3,
                 "wellhead.duration": 857_470,
+                "process.parent_pid": 1,
+                "process.user.id": 0,
+                "wellhead.process.cpu.user": 770_000,
+                "wellhead.process.cpu.system": 0,
+                "wellhead.process.memory.peak": 1_122_304,
+                "wellhead.process.faults.minor": 81,
+                "wellhead.process.faults.major": 0,
+                "wellhead.process.switches.voluntary": 3,
+                "wellhead.process.switches.forced": 0,
+                "wellhead.process.disk.read": 0,
+                "wellhead.process.disk.written": 4_096,
+                "wellhead.process.network.sent": 0,
+                "wellhead.process.network.received": 0,
+                "wellhead.process.asked.ago": 1_001_597_534,
             }),
         ),
         event(
@@ -98,9 +116,9 @@ fn processes() {
     ]);
     expect_test::expect![[r#"
         2026-11-22T22:28:46.719+02:00  process.fork  system.slice/backup  [17]          parent=1
-        2026-11-22T22:28:46.719+02:00  process.exec  system.slice/backup  sh[17]        parent=1 user=0 path=/usr/bin/sh args: sh -c "exit 3" "" …
+        2026-11-22T22:28:46.719+02:00  process.exec  system.slice/backup  sh[17]        parent=1 user=0 cwd=/srv path=/usr/bin/sh process.real_user.id=1000 args: sh -c "exit 3" "" …
         2026-11-22T22:28:46.719+02:00  process.exec  shop/web-6d4cf56db6-x7k2p/nginx  nginx[4194303]  args: /usr/sbin/nginx
-        2026-11-22T22:28:46.719+02:00  process.exit  system.slice/backup              sh[17]          exit=3 took=857us
+        2026-11-22T22:28:46.719+02:00  process.exit  system.slice/backup              sh[17]          exit=3 took=857us parent=1 user=0 cpu.user=770us memory.peak=1.07MiB disk.written=4096B process.asked.ago=1.00s
         2026-11-22T22:28:46.719+02:00  process.exit  shop/web-6d4cf56db6-x7k2p/nginx  nginx[18]       signal=SIGKILL took=1h02m
         2026-11-22T22:28:46.719+02:00  process.oom_kill  fedcba987654                     java[19]
     "#]]

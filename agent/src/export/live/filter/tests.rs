@@ -55,12 +55,17 @@ fn refusal(asked: Asked<'_>) -> String {
 
 #[test]
 fn kinds_may_be_given_short() {
-    let check = |given, expected| assert_eq!(event_name(given).ok(), expected, "{given}");
-    check("exec", Some("wellhead.process.exec"));
-    check("tcp.close", Some("wellhead.tcp.close"));
-    check("wellhead.tcp.accept", Some("wellhead.tcp.accept"));
-    check("process", None);
-    check("", None);
+    let check = |given, expected: &[&str]| {
+        assert_eq!(event_names(given).unwrap_or_default(), expected, "{given}");
+    };
+    check("exec", &["wellhead.process.exec"]);
+    check("tcp.close", &["wellhead.tcp.close"]);
+    check("wellhead.tcp.accept", &["wellhead.tcp.accept"]);
+    let exits = ["wellhead.process.exit", "wellhead.container.exit"];
+    check("exit", &exits);
+    check("container.exit", &exits[1..]);
+    check("process", &[]);
+    check("", &[]);
 }
 
 #[test]
