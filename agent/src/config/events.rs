@@ -12,7 +12,7 @@ pub struct Events {
     /// Export events over OTLP, as log records. A busy node has thousands a second.
     #[schemars(extend("x-default" = "`on` if `otlp.logs.endpoint` is set"))]
     pub export: Option<Toggle>,
-    /// Which kinds of events are exported. An empty list: all of them. Taken up while the agent runs.
+    /// Which kinds of events are exported, by their names without `wellhead.` (docs/events.md), such as `process.exit`. An empty list: all of them. Taken up while the agent runs.
     pub kinds: Vec<EventKind>,
     /// Most events per second that one workload exports, on average: ten seconds' worth may come at once. Those that say that something is wrong (WARN, ERROR) are counted apart from the others and may be as many again. What is beyond is counted as a discard (`event_rate`). Taken up while the agent runs.
     pub rate_limit: Rate,

@@ -50,6 +50,8 @@ pub struct Process {
     pub privileges: Option<Privileges>,
     /// Those that it got with the program that it executed last.
     pub gained: u64,
+    /// The kernel chose it to be killed for lack of memory.
+    pub oom_killed: bool,
     /// Bytes that its connections sent and received.
     pub network: (u64, u64),
     /// What is known already of its span.
@@ -107,6 +109,7 @@ impl Process {
             root: process,
             privileges: None,
             gained: 0,
+            oom_killed: false,
             network: (0, 0),
             span: SpanState::Open,
             notes: None,
@@ -268,6 +271,14 @@ impl ProcessTable {
             }
         }
         gone.into_iter().collect()
+    }
+
+    /// The kernel kills the process that has this process id for lack of memory.
+    pub fn oom_killed(&mut self, pid: u32) {
+        let id = self.by_pid(pid).map(|(id, _)| id);
+        if let Some(known) = id.and_then(|id| self.live_or_ended(id)) {
+            known.oom_killed = true;
+        }
     }
 
     /// A connection of a process carried so many more bytes.

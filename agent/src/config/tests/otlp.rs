@@ -378,6 +378,13 @@ fn spans_without_a_receiver_are_warned_of() {
             .contains("events.rate_limit: has no effect: `events.export` is not `on`")
     );
     expect![""].assert_eq(&warnings("otlp: {traces: {endpoint: http://h:1}}"));
+    expect![[r#"
+        --set traces.tcp: has no effect: `features.tcp` is `off`
+        w.yaml:3:21: traces.sampling.process: has no effect: `traces.process` is not `on`
+    "#]]
+    .assert_eq(&warnings(
+        "otlp: {endpoint: http://h:1}\nfeatures: {tcp: off}\ntraces: {sampling: {process: 0.5}}",
+    ));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::Checks;
 use crate::config::budget::Component;
 use crate::config::error::Problem;
 use crate::config::events::Events;
-use crate::config::keys::Config;
+use crate::config::keys::{Config, TraceSampling};
 use crate::config::kubernetes::KubernetesMode;
 use crate::config::node::Node;
 use crate::config::otlp::{OtlpHistograms, OtlpTemporality, Signal};
@@ -30,6 +30,7 @@ pub(in crate::config) fn advise(config: &Config, tree: &Node, warnings: &mut Vec
             "has no effect: spans go out over OTLP only, and `otlp.endpoint` is not set".to_owned()
         });
     }
+    checks.spans_of_nothing(config);
     let nowhere = config.otlp.settings(Signal::Logs).is_none();
     checks.require(!(nowhere && config.exports_events()), "events.export", || {
         "has no effect: events are exported over OTLP only, and neither `otlp.endpoint` nor `otlp.logs.endpoint` is set".to_owned()
@@ -57,6 +58,40 @@ pub(in crate::config) fn advise(config: &Config, tree: &Node, warnings: &mut Vec
 }
 
 impl Checks<'_> {
+    /// Spans of what is not captured, and which are exported of spans that are not made.
+    fn spans_of_nothing(&mut self, config: &Config) {
+        let (features, traces) = (&config.features, &config.traces);
+        for (key, spans, feature, captured) in [
+            (
+                "traces.process",
+                traces.process,
+                "process",
+                features.process,
+            ),
+            ("traces.tcp", traces.tcp, "tcp", features.tcp),
+        ] {
+            let fine = captured.is_on() || !spans.is_on();
+            self.require(fine, key, || {
+                format!("has no effect: `features.{feature}` is `off`")
+            });
+        }
+        let usual = TraceSampling::default();
+        for (key, is_usual) in [
+            (
+                "traces.sampling.process",
+                traces.sampling.process == usual.process,
+            ),
+            (
+                "traces.sampling.slow_process",
+                traces.sampling.slow_process == usual.slow_process,
+            ),
+        ] {
+            self.require(traces.process.is_on() || is_usual, key, || {
+                "has no effect: `traces.process` is not `on`".to_owned()
+            });
+        }
+    }
+
     /// Limits on series that are larger than what else is set has room for.
     fn series(&mut self, config: &Config) {
         let sizes = config.sizes();

@@ -103,6 +103,7 @@ pub const EVENTS: &[Telling] = &[
             "process.exit.code",
             "wellhead.process.signal",
             "wellhead.process.core_dumped",
+            "wellhead.process.oom_killed",
             "wellhead.process.signal.sender.pid",
             "wellhead.process.signal.sender.name",
             "wellhead.process.signal.sender.user.id",
@@ -283,6 +284,7 @@ pub const SPANS: &[Telling] = &[
             "process.exit.code",
             "wellhead.process.signal",
             "wellhead.process.core_dumped",
+            "wellhead.process.oom_killed",
             "wellhead.process.signal.sender.pid",
             "wellhead.process.signal.sender.name",
             "wellhead.process.signal.sender.user.id",
@@ -418,6 +420,7 @@ attributes! {
     "wellhead.process.memory.shared", "int", "Bytes of shared memory (`shmem-rss`).";
     "wellhead.process.network.received", "int", "Bytes that its TCP connections received, as far as their ends or a snapshot told until then.";
     "wellhead.process.network.sent", "int", "Likewise sent.";
+    "wellhead.process.oom_killed", "boolean", "`true` where the kernel killed it for lack of memory: `wellhead.process.oom_kill` says more.";
     "wellhead.process.script", "string", "Path given to `execve(2)` where that is a script.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
     "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory. What a process brings upon itself by a call, such as SIGPIPE, it sent.";

@@ -85,6 +85,9 @@ pub(in super::super) fn exited(occurrence: &Occurrence<'_>, exit: &Exit) -> Attr
     if exit.dumped_core {
         attributes.push(("wellhead.process.core_dumped", Value::Bool(true)));
     }
+    if occurrence.process.is_some_and(|process| process.oom_killed) {
+        attributes.push(("wellhead.process.oom_killed", Value::Bool(true)));
+    }
     push_senders(&mut attributes, occurrence, exit);
     if let Some(since) = exit.process.started_ns() {
         let lived = occurrence.event.boot_ns.saturating_sub(since);

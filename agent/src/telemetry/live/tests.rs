@@ -319,6 +319,7 @@ fn process(path: Option<&str>) -> Process {
     }
     let mut process = table.get(ID).expect("alive").clone();
     process.path = path.map(Into::into);
+    process.oom_killed = path.is_some();
     process
 }
 

@@ -33,6 +33,7 @@ impl<S: Source> State<S> {
                 }
             }
             Body::Exit(exit) => drop(self.processes.exited(exit.process)),
+            Body::OomKill(kill) => self.processes.oom_killed(kill.pid),
             Body::Found(found) => {
                 let name = executable_name(&[], false, &found.comm);
                 self.processes.found(found, owner, name.into());
