@@ -86,6 +86,11 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
     }
 
+    /// Entries there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

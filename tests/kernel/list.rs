@@ -205,6 +205,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("storm_through_the_pipeline", storm::through_the_pipeline),
     ("usage_of_short_lives", usage::of_short_lives_is_counted),
     (
+        "usage_makes_room_for_a_while",
+        crowds::make_room_for_a_while,
+    ),
+    (
         "passive_programs_are_attached",
         passive::programs_are_attached,
     ),

@@ -11,6 +11,7 @@ mod collisions;
 mod connections;
 mod conntrack;
 mod containers;
+mod crowds;
 mod delays;
 mod dns;
 mod endings;

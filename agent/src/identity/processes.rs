@@ -119,6 +119,15 @@ impl Process {
         }
     }
 
+    /// What it has is not told under its name any more.
+    fn leave(&mut self) -> MemoryLeft {
+        MemoryLeft {
+            owner: self.owner,
+            executable: self.executable.clone(),
+            bytes: self.used.forget_memory(),
+        }
+    }
+
     /// Its ancestors in the same container or slice that executed a program, the nearest first; of long lines the nearest.
     pub fn ancestors(&self) -> &[Ancestor] {
         self.line.above()
@@ -141,6 +150,10 @@ pub struct ProcessTable {
     noted: usize,
     /// How many there may be.
     most_noted: usize,
+    /// Memory that was told of the one that made room last.
+    made_room: Option<MemoryLeft>,
+    /// Some that made room may be alive.
+    misses_some: bool,
     counters: Arc<Counters>,
 }
 
@@ -155,6 +168,8 @@ impl ProcessTable {
             orphans: AgedMap::new(MOST_AWAITING),
             noted: 0,
             most_noted: capacity / NOTED_SHARE,
+            made_room: None,
+            misses_some: false,
             counters,
         }
     }
@@ -212,12 +227,7 @@ impl ProcessTable {
             self.await_parent(exec.parent, id, false);
         }
         let known = self.processes.get_mut(&id)?;
-        let bytes = known.used.forget_memory();
-        let left = MemoryLeft {
-            owner: known.owner,
-            executable: known.executable.clone(),
-            bytes,
-        };
+        let left = known.leave();
         if known.owner != owner {
             // Container runtimes fork first and enter the container's cgroup afterwards.
             known.owner = owner;
@@ -240,7 +250,7 @@ impl ProcessTable {
         };
         known.gained = privileges.gained(known.privileges);
         known.privileges = Some(privileges);
-        (bytes > 0).then_some(left)
+        (left.bytes > 0).then_some(left)
     }
 
     /// A process used so much until now; returns what is new of it, and whose it is.
@@ -401,11 +411,27 @@ impl ProcessTable {
 
     fn insert(&mut self, id: ProcessId, process: Process) {
         self.newest_by_pid.insert(id.pid, id);
-        if let Some((evicted, known)) = self.processes.insert(id, process) {
+        if let Some((evicted, mut known)) = self.processes.insert(id, process) {
             self.forget_noted(&known);
             self.counters.discard(Discard::IdentityTableFull, 1);
             self.forget_pid(evicted);
+            self.misses_some = true;
+            self.made_room = Some(known.leave());
         }
+    }
+
+    /// Memory that was told of a process that had to make room for the one of the last event: nobody tells any more when it is given
+    /// back.
+    pub fn take_made_room(&mut self) -> Option<MemoryLeft> {
+        self.made_room.take().filter(|left| left.bytes > 0)
+    }
+
+    /// So many processes are alive and not known. Whether to look for those that had to make room: not if they were to do so again.
+    pub fn wants_to_look(&mut self, unknown: usize) -> bool {
+        if unknown == 0 {
+            self.misses_some = false;
+        }
+        self.misses_some && self.processes.len() + unknown <= self.processes.capacity()
     }
 
     fn forget_pid(&mut self, id: ProcessId) {

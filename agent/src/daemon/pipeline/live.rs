@@ -25,6 +25,8 @@ pub(super) struct Snapshots {
     /// Connections left out before the running round.
     deferred: u64,
     is_first: bool,
+    /// The next begins with all processes there are.
+    looks_for_processes: bool,
     /// Whether any round of the running snapshot broke off.
     broke_off: bool,
 }
@@ -62,6 +64,7 @@ impl Snapshots {
             span: Span::none(),
             deferred: 0,
             is_first: true,
+            looks_for_processes: true,
             broke_off: false,
         }
     }
@@ -98,6 +101,11 @@ impl Snapshots {
         self.run_round(programs);
     }
 
+    /// Has the next snapshot tell all processes once more.
+    pub(super) fn look_for_processes(&mut self) {
+        self.looks_for_processes = true;
+    }
+
     /// Takes a snapshot up again that had to leave connections out, now that the rings are drained.
     pub(super) fn go_on(&mut self, programs: &AttachedPrograms) -> Progress {
         let left_out = programs.deferred() > self.deferred;
@@ -118,10 +126,13 @@ impl Snapshots {
         self.deferred = programs.deferred();
         let iterators = Arc::clone(&self.iterators);
         let is_first = std::mem::take(&mut self.is_first);
+        let looks_for_processes = std::mem::take(&mut self.looks_for_processes);
         let begins = self.rounds == 1;
         self.running = Some(spawn_blocking(move || {
-            if is_first {
+            if looks_for_processes {
                 iterators.tell_processes()?;
+            }
+            if is_first {
                 iterators.learn_listeners()?;
             }
             let usage = if begins {

@@ -260,7 +260,9 @@ impl Pipeline {
                     }
                     Step::RoundDone(usage) => {
                         self.drain_all().await;
-                        self.state.count_usage(usage);
+                        if self.state.count_usage(usage) {
+                            self.snapshots.look_for_processes();
+                        }
                         if self.snapshots.go_on(&self.state.source().programs) == Progress::Complete {
                             self.count_in_kernel();
                         }

@@ -302,6 +302,26 @@ fn nobody_descends_from_what_a_runtime_prepares_with() {
 }
 
 #[test]
+fn who_has_to_make_room_takes_its_memory_along_and_is_looked_for_later() {
+    let (mut table, _) = table(2);
+    execute(&mut table, id(1), 5, CONTAINER, "db");
+    table.used(id(1), &Usage::default(), 4_096);
+    assert!(table.take_made_room().is_none());
+    assert!(!table.wants_to_look(1), "nobody had to make room");
+    execute(&mut table, id(2), 6, HOST, "a");
+    execute(&mut table, id(3), 7, HOST, "b");
+    let left = table.take_made_room().expect("of the first");
+    assert_eq!((left.owner, left.bytes), (CONTAINER, 4_096));
+    assert_eq!(left.executable.as_deref(), Some("db"));
+    assert!(table.take_made_room().is_none());
+    assert!(!table.wants_to_look(1), "there is no room");
+    table.exited(id(2));
+    assert!(table.wants_to_look(1));
+    assert!(!table.wants_to_look(0), "all are known");
+    assert!(!table.wants_to_look(1), "and nobody has made room since");
+}
+
+#[test]
 fn memory_goes_with_the_name() {
     let (mut table, _) = table(8);
     execute(&mut table, id(1), 5, HOST, "sh");

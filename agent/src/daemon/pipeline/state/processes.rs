@@ -7,7 +7,7 @@ use super::super::outbox::Item;
 use super::super::source::Source;
 use super::State;
 use crate::events::{Body, ConnectionEnd, Event, Exit, Freed, ProcessId, Totals, executable_name};
-use crate::identity::{OwnerId, Process, is_runtimes_own};
+use crate::identity::{MemoryLeft, OwnerId, Process, is_runtimes_own};
 use crate::kernel::ProcessUsage;
 use crate::recording::Told;
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
@@ -27,10 +27,7 @@ impl<S: Source> State<S> {
                 let left = self
                     .processes
                     .executed(exec, event.boot_ns, owner, program, by_runtime);
-                if let Some(left) = left.filter(|left| !self.is_left_out(left.owner)) {
-                    let now = self.clock.unix_nano(event.boot_ns);
-                    Aggregator::left_memory(&mut self.store, &left, now);
-                }
+                self.left_memory(left, event.boot_ns);
             }
             Body::Exit(exit) => drop(self.processes.exited(exit.process)),
             Body::OomKill(kill) => self.processes.oom_killed(kill.pid),
@@ -42,6 +39,15 @@ impl<S: Source> State<S> {
                 self.follow_traffic(event, end);
             }
             _ => {}
+        }
+        let made_room = self.processes.take_made_room();
+        self.left_memory(made_room, event.boot_ns);
+    }
+
+    fn left_memory(&mut self, left: Option<MemoryLeft>, boot_ns: u64) {
+        if let Some(left) = left.filter(|left| !self.is_left_out(left.owner)) {
+            let now = self.clock.unix_nano(boot_ns);
+            Aggregator::left_memory(&mut self.store, &left, now);
         }
     }
 
@@ -58,14 +64,15 @@ impl<S: Source> State<S> {
         }
     }
 
-    /// What processes used until now.
-    pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) {
+    /// What processes used until now. Says whether to look for processes that are not known.
+    pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) -> bool {
         if usage.is_empty() {
             // They could not be looked at.
-            return;
+            return false;
         }
         let now = self.clock.now_unix_nano();
         let mut there = Vec::with_capacity(usage.len());
+        let mut unknown = 0;
         for process in &usage {
             let id = ProcessId {
                 pid: process.pid,
@@ -75,6 +82,8 @@ impl<S: Source> State<S> {
             // Who has ended meanwhile has told more than that, and has no memory any more.
             if self.processes.get(id).is_some() {
                 self.count_used(id, &process.so_far(), process.resident_bytes, now);
+            } else {
+                unknown += 1;
             }
         }
         for id in self.processes.gone(&there) {
@@ -86,6 +95,7 @@ impl<S: Source> State<S> {
             }
         }
         self.note(|| Told::Usage(usage));
+        self.processes.wants_to_look(unknown)
     }
 
     /// Counts what is new of what a process used.

@@ -103,7 +103,10 @@ impl State<Recorded> {
             Told::Counts(counts) => counts.set(&self.counters),
             Told::Spilled(spilled) => self.count_spilled(&spilled.entries()),
             Told::Tallied(tallied) => self.count_tallied(tallied),
-            Told::Usage(usage) => self.count_usage(usage),
+            Told::Usage(usage) => {
+                // Who was found is in the recording.
+                let _looked = self.count_usage(usage);
+            }
             Told::Vanished { sockets } => self.connections_vanished(&sockets),
             Told::Missing(missing) => self.reconcile(&missing),
             Told::WallClockMoved { nanoseconds } => {
