@@ -4,7 +4,7 @@ use anyhow::Result;
 use wellhead_tests::workload::Workload;
 
 use crate::{
-    bulk, classic, collisions, connections, conntrack, containers, delays, dns, endings,
+    bulk, classic, collisions, connections, conntrack, containers, crowds, delays, dns, endings,
     executions, failures, hanging, heartbeat, invariants, ladder, left_out, live, lost_ends,
     lost_handshakes, lost_opens, many_live, missed_ends, missed_none, nested, oom, passive,
     pid_namespaces, pods, processes, program_stats, recorded, resized, resolver, restart, services,
