@@ -18,7 +18,7 @@ static SECRET: Words = Words::new(
 /// Words that make a name secret as its last.
 static SECRET_LAST: Words = Words::new(
     "\
-    pass pw psk otp authorization cookie setcookie bearer jwt masterauth macaroon",
+    pass pw psk otp authorization cookie setcookie bearer jwt masterauth macaroon mnemonic",
 );
 
 /// Endings of names in which nothing separates the words: `PGPASSWORD`, `storepass`.
@@ -47,6 +47,10 @@ const SECRET_ENDINGS: &[&str] = &[
     "userpass",
     "rootpass",
     "mypass",
+    "bindpw",
+    "dbpw",
+    "sshpass",
+    "ftppass",
     "rootpw",
     "userpw",
     "adminpw",
@@ -62,15 +66,15 @@ const SECRET_ENDINGS: &[&str] = &[
 /// What follows the secret word where the value is something about the secret: where it is kept, how long it lives.
 static ABOUT: Words = Words::new(
     "\
-    algorithm annotation annotations arn attempts aud audience authentication backend bucket \
-    budget bytes ca cache callback cert certificate class cmd column command complexity count \
-    dictionary dir directory disabled duration enabled encoding encryption endpoint engine \
-    exchange expiration expired expires expiry fd field file filename files folder format \
+    alg algorithm annotation annotations arn attempts aud audience authentication backend bucket \
+    budget bytes ca cache callback cert certificate check class cleaner cmd column command complexity count \
+    days decimals dictionary dir directory disabled duration enabled encoder encoding encryption endpoint engine \
+    exchange expiration expire expired expires expiry fd field file filename files folder format \
     generator header headers helper history host hostname id ids interval issuer label labels \
     len length lifetime limit location manager max method min minimum mode mount name names \
     namespace param parameter path paths per policies policy prefix prompt prompts provider \
-    providers rate ref refs request required review scope scopes selector size source stdin \
-    store seconds timeout ttl type uri url validity",
+    providers rate ref refs request required review scope scopes selector signing size source stdin \
+    store seconds timeout ttl type uri url validity version",
 );
 
 /// What directly precedes the secret word where the value is none: places in pages, names of what exists, amounts.
@@ -302,7 +306,9 @@ fn by_last_word(words: &[&str]) -> Naming {
         .any(|pass| last.eq_ignore_ascii_case(pass))
     {
         Kind::Pass
-    } else if last.eq_ignore_ascii_case("auth") {
+    } else if last.eq_ignore_ascii_case("auth") && previous.eq_ignore_ascii_case("rediscli") {
+        Kind::Secret
+    } else if last.eq_ignore_ascii_case("auth") || last.eq_ignore_ascii_case("basicauth") {
         Kind::Auth
     } else if SECRET_LAST.has(last) || last.eq_ignore_ascii_case("pat") && !before.is_empty() {
         Kind::Secret

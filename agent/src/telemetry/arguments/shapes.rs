@@ -40,9 +40,14 @@ const TOKENS: &[(&str, Rest)] = &[
     ("glagent-", Rest::Dotted(8)),
     ("ATATT3", Rest::Plain(16)),
     ("ATCTT3", Rest::Plain(16)),
+    ("ATBB", Rest::Mixed(20)),
+    ("glsoat-", Rest::Dotted(8)),
+    ("glft-", Rest::Dotted(8)),
     // Slack
     ("xoxa-", Rest::Plain(3)),
     ("xoxb-", Rest::Plain(3)),
+    ("xoxc-", Rest::Plain(3)),
+    ("xoxd-", Rest::Plain(3)),
     ("xoxe-", Rest::Plain(3)),
     ("xoxo-", Rest::Plain(3)),
     ("xoxp-", Rest::Plain(3)),
@@ -78,6 +83,8 @@ const TOKENS: &[(&str, Rest)] = &[
     ("npm_", Rest::Mixed(20)),
     ("pypi-AgE", Rest::Plain(16)),
     ("dckr_pat_", Rest::Plain(3)),
+    ("dckr_oat_", Rest::Plain(3)),
+    ("AKCp8", Rest::Mixed(16)),
     ("rubygems_", Rest::Mixed(16)),
     // Vault, Grafana, Sentry, New Relic, Tailscale, DigitalOcean, SendGrid, Mailgun, Databricks, Pulumi, Doppler, age
     ("hvs.", Rest::Dotted(3)),
@@ -99,6 +106,20 @@ const TOKENS: &[(&str, Rest)] = &[
     ("AGE-SECRET-KEY-", Rest::Plain(8)),
     ("PMAK-", Rest::Plain(8)),
     ("lin_api_", Rest::Plain(8)),
+    // SonarQube, Dynatrace, Brevo, Figma, Notion, Supabase, PlanetScale, Netlify, Heroku, LangSmith
+    ("sqp_", Rest::Mixed(20)),
+    ("squ_", Rest::Mixed(20)),
+    ("sqa_", Rest::Mixed(20)),
+    ("dt0c01.", Rest::Dotted(16)),
+    ("xkeysib-", Rest::Mixed(16)),
+    ("figd_", Rest::Plain(16)),
+    ("ntn_", Rest::Mixed(16)),
+    ("sbp_", Rest::Mixed(20)),
+    ("pscale_pw_", Rest::Plain(8)),
+    ("pscale_tkn_", Rest::Plain(8)),
+    ("nfp_", Rest::Mixed(20)),
+    ("HRKU-", Rest::Plain(16)),
+    ("lsv2_pt_", Rest::Plain(8)),
 ];
 
 /// Which bytes a token may begin with.
@@ -116,6 +137,12 @@ const FIRST: [bool; 256] = {
 const HOOKS: &[&str] = &[
     "hooks.slack.com/services/",
     "hooks.slack.com/workflows/",
+    "hooks.slack-gov.com/services/",
+    "discord.com/api/v10/webhooks/",
+    "outlook.office.com/webhook/",
+    "hooks.zapier.com/hooks/",
+    "open.feishu.cn/open-apis/bot/v2/hook/",
+    "events.pagerduty.com/integration/",
     "discord.com/api/webhooks/",
     "discordapp.com/api/webhooks/",
     "webhook.office.com/webhookb2/",

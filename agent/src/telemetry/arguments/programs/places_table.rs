@@ -1,7 +1,7 @@
 //! Arguments that are secrets by where they stand, by program.
 
 use super::{
-    Holds::{self, AfterEquals, AfterSlash, Secret, Unnamed},
+    Holds::{self, AfterColon, AfterEquals, AfterSlash, Secret, Unnamed},
     Place,
 };
 
@@ -58,7 +58,11 @@ pub(super) const PLACES: &[Place] = &[
     place("mysqladmin mariadb-admin", &["password"], 0, 1, Secret),
     place("isql iusql", &[""], 2, 1, Secret),
     place("cargo", &["login"], 0, 1, Secret),
-    place("mkpasswd", &[""], 0, 1, Secret),
+    place("fly flyctl doppler", &["secrets set"], 0, ALL, AfterEquals),
+    place("dotnet", &["user-secrets set"], 1, 1, Secret),
+    place("pulumi", &["config set"], 1, 1, Secret),
+    place("etcdctl", &["user add"], 0, 1, AfterColon),
+    place("mkpasswd", &[""], 0, ALL, Secret),
     place("openssl", &["passwd"], 0, ALL, Secret),
     place("ansible-vault", &["encrypt_string"], 0, ALL, Secret),
     place("rclone", &["obscure"], 0, 1, Secret),

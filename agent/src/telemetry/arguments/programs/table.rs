@@ -114,8 +114,9 @@ pub(super) const PROGRAMS: &[Program] = &[
             flag("-srppass", Next, Secret),
             flag("-psk", Next, Secret),
             flag("-K", Next, Secret),
-            after("enc", "-k", Next, Secret),
-            after("dgst", "-hmac", Next, Secret),
+            // `enc` is also called by the cipher's name, `dgst` by the hash's.
+            flag("-k", Next, Secret),
+            flag("-hmac", Next, Secret),
         ],
     ),
     program(
@@ -165,7 +166,16 @@ pub(super) const PROGRAMS: &[Program] = &[
             flag("--secret-rm", Either, Nothing),
         ],
     ),
-    program(REGISTRIES, "", &[after("login", "-p", Either, Secret)]),
+    program(
+        REGISTRIES,
+        "",
+        &[
+            after("login", "-p", Either, Secret),
+            // oc, and az
+            after("secret", "--from-literal", Either, AfterEquals),
+            after("secret", "--value", Either, Secret),
+        ],
+    ),
     program("gcloud buildctl", "", &[flag("--secret", Either, Nothing)]),
     program(
         "kubectl kubeadm",
@@ -173,6 +183,19 @@ pub(super) const PROGRAMS: &[Program] = &[
         &[after("secret", "--from-literal", Either, AfterEquals)],
     ),
     program("twine", "", &[flag("-p", Either, Secret)]),
+    program("poetry", "", &[after("publish", "-p", Either, Secret)]),
+    program("dotnet", "", &[after("push", "-k", Either, Secret)]),
+    program("slappasswd", "", &[flag("-s", Either, Secret)]),
+    program(
+        "softhsm2-util pkcs11-tool pkcs15-tool yubico-piv-tool ykman",
+        "",
+        &[
+            flag("--pin", Either, Secret),
+            flag("--so-pin", Either, Secret),
+            flag("--new-pin", Either, Secret),
+        ],
+    ),
+    program("pulumi", "", &[flag("--secret", Here, Nothing)]),
     program(
         "openvpn",
         "",
