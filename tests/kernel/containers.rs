@@ -116,6 +116,41 @@ pub(crate) fn killed_for_memory() -> Result<()> {
     Ok(())
 }
 
+/// A container that is started again and again under its id while nobody reads: cgroups are told before what happened in them.
+pub(crate) fn started_again_unread() -> Result<()> {
+    const RUNS: usize = 4;
+    let live = Live::start(settings(None))?;
+    let events = live.collect_events(&["container.start", "container.exit"])?;
+    let id = live.while_nobody_reads(|| -> Result<String> {
+        let mut id = String::new();
+        for _ in 0..RUNS {
+            let life = Life::begin(4)?;
+            let status = life.run("/bin/sh", &["-c", "exit 7"])?;
+            ensure!(status.code() == Some(7), "{status}");
+            id.clone_from(&life.id);
+        }
+        Ok(id)
+    })?;
+    let read = live.snapshot_when("every end", |read| {
+        ended(read, &id) >= snapshot::number(RUNS)
+    })?;
+    assert_eq!(ended(&read, &id), snapshot::number(RUNS));
+    let lines = live.stop(events)?;
+    let lines = lines.iter().map(|line| Ok(serde_json::from_str(line)?));
+    let told: Vec<Value> = lines.collect::<Result<_>>()?;
+    let run = [json!(["start", "sh"]), json!(["exit", "sh", 7, null, null])];
+    let expected: Value = (0..RUNS).flat_map(|_| run.clone()).collect();
+    assert_eq!(shown(&told, &id), expected, "{told:#?}");
+    Ok(())
+}
+
+/// How many ends of a container are counted.
+fn ended(read: &Snapshot, id: &str) -> i64 {
+    let points = snapshot::points(read, Metric::ContainerExits, &[]);
+    let own = points.filter(|point| is_of(read, point.resource, id));
+    own.map(snapshot::total_of).sum()
+}
+
 /// Whether something is a container's.
 fn is_of(read: &Snapshot, resource: usize, container: &str) -> bool {
     let resource = read.resources.get(resource);
@@ -125,11 +160,6 @@ fn is_of(read: &Snapshot, resource: usize, container: &str) -> bool {
 
 /// What was told by the time that all these containers were counted as ended, once each.
 fn told_of(live: Live, events: LiveEvents, ids: &[String]) -> Result<Vec<Value>> {
-    let ended = |read: &Snapshot, id: &String| {
-        let points = snapshot::points(read, Metric::ContainerExits, &[]);
-        let own = points.filter(|point| is_of(read, point.resource, id));
-        own.map(snapshot::total_of).sum::<i64>()
-    };
     let read = live.snapshot_when("the ends", |read| ids.iter().all(|id| ended(read, id) >= 1))?;
     for id in ids {
         assert_eq!(ended(&read, id), 1, "{id}");

@@ -185,6 +185,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("pods_left_out_while_they_run", left_out::while_it_runs),
     ("containers_start_and_end", containers::start_and_end),
     (
+        "containers_started_again_unread",
+        containers::started_again_unread,
+    ),
+    (
         "containers_killed_for_memory",
         containers::killed_for_memory,
     ),

@@ -12,7 +12,7 @@ mod runtime;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 pub use self::history::{Before, CrashLoop, End, Histories, LoopSource, Which};
@@ -25,6 +25,9 @@ use crate::events::{Exec, ExitStatus, ProcessId};
 /// How long after its cgroup was removed the end of a container's main process may still be told: rings are read one after
 /// another.
 const PATIENCE_NS: u64 = 2_000_000_000;
+
+/// Lives of one container that are waited for at once.
+const LIVES: usize = 32;
 
 /// A container's main process executes its program for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +141,11 @@ impl Run {
         }
     }
 
+    /// Whether nothing is to be told of it any more.
+    fn is_due(&self, now: u64) -> bool {
+        now.saturating_sub(self.removed_ns) >= PATIENCE_NS
+    }
+
     /// Its end, if it ever ran as far as is known, and that was not told yet.
     fn end_by_removal(self) -> Option<(OwnerId, Ended)> {
         let ran = self.made_ns.is_none() || self.main.is_some() || self.main_missed;
@@ -160,8 +168,10 @@ impl Run {
 #[derive(Debug)]
 pub struct Containers {
     living: AgedMap<OwnerId, Run>,
-    /// In the order of their cgroups' removal: records about them may still come.
-    ending: AgedMap<OwnerId, Run>,
+    /// Lives that are over, of each container the earliest first, in the order of their cgroups' removal: records about them may
+    /// still come. Rings are read one after another: a container may have been made and removed several times before it is told
+    /// what it did.
+    ending: AgedMap<OwnerId, VecDeque<Run>>,
     /// Whether any process was ever told of. If none is, nothing is known of how containers live.
     hears_of_processes: bool,
     counters: Arc<Counters>,
@@ -194,8 +204,9 @@ impl Containers {
 
     /// A cgroup of a container is there since nobody knows when.
     pub fn found(&mut self, owner: OwnerId, cgroup: u64, now: u64) {
-        let ending = self.ending.get(&owner).map(|run| run.cgroup);
-        if self.living.get(&owner).is_none() && ending != Some(cgroup) {
+        let mut ending = self.ending.get(&owner).into_iter().flatten();
+        let is_over = ending.any(|run| run.cgroup == cgroup);
+        if self.living.get(&owner).is_none() && !is_over {
             self.enter(Run::new(owner, cgroup, None, now));
         }
     }
@@ -209,11 +220,18 @@ impl Containers {
             return Ends::new();
         };
         run.removed_ns = at;
-        // Of the life before nothing more can come, if this one is over.
-        let before = self.ending.remove(&owner);
-        let evicted = self.ending.insert(owner, run).map(|(_, run)| run);
-        let closed = [before, evicted].into_iter().flatten();
-        closed.filter_map(|run| self.end_of(run)).collect()
+        let mut lives = self.ending.remove(&owner).unwrap_or_default();
+        let mut closed = Vec::new();
+        while lives.len() >= LIVES || lives.front().is_some_and(|life| life.is_due(at)) {
+            closed.extend(lives.pop_front());
+        }
+        lives.push_back(run);
+        let evicted = self.ending.insert(owner, lives);
+        closed.extend(evicted.into_iter().flat_map(|(_, lives)| lives));
+        closed
+            .into_iter()
+            .filter_map(|run| self.end_of(run))
+            .collect()
     }
 
     /// A scan that began at `started` found these cgroups and no others: containers that were known before are gone. Returns
@@ -311,7 +329,10 @@ impl Containers {
         let is_of = |run: &Run| run.main.as_ref().map(|main| main.process) == Some(process);
         let run = match self.living.get_mut(&owner).filter(|run| is_of(run)) {
             Some(run) => run,
-            None => self.ending.get_mut(&owner).filter(|run| is_of(run))?,
+            None => {
+                let mut ending = self.ending.get_mut(&owner)?.iter_mut();
+                ending.rfind(|run| is_of(run))?
+            }
         };
         if std::mem::replace(&mut run.is_over, true) {
             return None;
@@ -347,21 +368,21 @@ impl Containers {
         (now, at_once): (u64, bool),
         still_waits: impl Fn(OwnerId) -> bool,
     ) -> Ends {
-        let is_due = |run: &Run| {
-            let waited = now.saturating_sub(run.removed_ns);
-            at_once || (waited >= PATIENCE_NS && !still_waits(run.owner))
+        let is_due = |lives: &VecDeque<Run>| {
+            let is_over = |last: &Run| last.is_due(now) && !still_waits(last.owner);
+            at_once || lives.back().is_none_or(is_over)
         };
         let mut ends = Ends::new();
-        while let Some((_, run)) = self.ending.pop_oldest_if(is_due) {
-            ends.extend(self.end_of(run));
+        while let Some((_, lives)) = self.ending.pop_oldest_if(is_due) {
+            ends.extend(lives.into_iter().filter_map(|run| self.end_of(run)));
         }
         ends
     }
 
     /// Whose containers are held.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
-        let held = self.living.iter().chain(self.ending.iter());
-        held.map(|(owner, _)| *owner)
+        let living = self.living.iter().map(|(owner, _)| *owner);
+        living.chain(self.ending.iter().map(|(owner, _)| *owner))
     }
 
     /// The life that a container led at a time.
@@ -369,7 +390,11 @@ impl Containers {
         let is_earlier = |run: &Run| run.made_ns.is_some_and(|made| at < made);
         match self.living.get_mut(&owner) {
             Some(run) if !is_earlier(run) => Some(run),
-            _ => self.ending.get_mut(&owner),
+            _ => {
+                let lives = self.ending.get_mut(&owner)?;
+                let found = lives.iter().rposition(|run| !is_earlier(run));
+                lives.get_mut(found.unwrap_or(0))
+            }
         }
     }
 

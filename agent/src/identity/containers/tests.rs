@@ -138,6 +138,41 @@ fn what_the_main_process_becomes_is_the_containers_program() {
     assert_eq!(end.executable.as_deref(), Some("exe"));
 }
 
+/// While nobody read the rings it started again and again; then first all cgroups are told of.
+#[test]
+fn lives_that_are_told_late_are_told_each() {
+    let mut all = Fixture::new(8);
+    let lives = 5;
+    let cgroup = |life: u64| CGROUP + life;
+    for life in 0..lives {
+        let at = 100 * (life + 1);
+        all.containers.made(OWNER, cgroup(life), at);
+        assert_eq!(all.containers.removed(OWNER, cgroup(life), at + 50), []);
+    }
+    for life in 0..lives {
+        let at = 100 * (life + 1);
+        let pid = 10 + u32::try_from(life).unwrap();
+        let started = all.exec(pid, "/app", Elsewhere, at + 10).unwrap();
+        assert_eq!((started.process, started.made_ns), (id(pid), at));
+        let end = all.exit(pid, ExitStatus::Code(7), at + 40);
+        assert_eq!(end.unwrap().ran_ns, Some(30));
+    }
+    assert_eq!(all.overdue(u64::MAX), []);
+}
+
+#[test]
+fn of_lives_without_number_the_first_are_not_waited_for() {
+    let mut all = Fixture::new(8);
+    all.containers.hears_of_processes = true;
+    for life in 0..3 * LIVES as u64 {
+        let at = 100 * (life + 1);
+        all.containers.made(OWNER, CGROUP + life, at);
+        all.exec(10, "/app", Elsewhere, at + 10).unwrap();
+        all.containers.removed(OWNER, CGROUP + life, at + 50);
+    }
+    assert_eq!(all.overdue(u64::MAX).len(), LIVES);
+}
+
 #[test]
 fn a_container_whose_program_never_ran_neither_started_nor_ended() {
     let mut all = Fixture::new(8);
