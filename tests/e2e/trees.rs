@@ -166,13 +166,14 @@ fn a_new_agent_goes_on_with_a_tree() {
     });
     first.stop(Signal::KILL, SOON);
     let second = agent();
+    // All of them: the rings are read while they are told.
+    let mut found = 0;
     until("the processes to be found", || {
-        let page = second.metrics();
-        (page.sum(
-            "wellhead_agent_records_total",
-            &[("wellhead_record_kind", "task")],
-        ) > 0)
-            .then_some(())
+        let kind = [("wellhead_record_kind", "task")];
+        let told = second.metrics().sum("wellhead_agent_records_total", &kind);
+        let before = std::mem::replace(&mut found, told);
+        thread::sleep(Duration::from_millis(100));
+        (told > 0 && told == before).then_some(())
     });
     writer.write_all(b"go\n").expect("a reader");
     assert!(tree.wait().expect("an end").success());

@@ -327,13 +327,11 @@ impl Containers {
     ) -> Option<Ended> {
         self.hears_of_processes = true;
         let is_of = |run: &Run| run.main.as_ref().map(|main| main.process) == Some(process);
-        let run = match self.living.get_mut(&owner).filter(|run| is_of(run)) {
-            Some(run) => run,
-            None => {
-                let mut ending = self.ending.get_mut(&owner)?.iter_mut();
-                ending.rfind(|run| is_of(run))?
-            }
-        };
+        let living = self.living.get_mut(&owner).filter(|run| is_of(run));
+        let run = living.or_else(|| {
+            let ending = self.ending.get_mut(&owner)?;
+            ending.iter_mut().rfind(|run| is_of(run))
+        })?;
         if std::mem::replace(&mut run.is_over, true) {
             return None;
         }
