@@ -124,10 +124,10 @@ pub(crate) fn started_again_unread() -> Result<()> {
     let id = live.while_nobody_reads(|| -> Result<String> {
         let mut id = String::new();
         for _ in 0..RUNS {
-            let life = Life::begin(4)?;
-            let status = life.run("/bin/sh", &["-c", "exit 7"])?;
+            let again = Life::begin(4)?;
+            let status = again.run("/bin/sh", &["-c", "exit 7"])?;
             ensure!(status.code() == Some(7), "{status}");
-            id.clone_from(&life.id);
+            id.clone_from(&again.id);
         }
         Ok(id)
     })?;
