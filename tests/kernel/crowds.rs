@@ -29,10 +29,11 @@ pub(crate) fn make_room_for_a_while() -> Result<()> {
     let start = |name: &str| -> Result<Child> {
         let program = directory.path().join(name);
         if !program.exists() {
-            symlink("/bin/sleep", &program)?;
+            symlink(std::env::current_exe()?, &program)?;
         }
         let mut command = Command::new(program);
-        command.arg("600").stdout(Stdio::null());
+        command.args(["--workload", "sleep", "600000"]);
+        command.stdout(Stdio::null());
         workload::enter(&mut command, &[&cgroup])?;
         Ok(command.spawn()?)
     };
