@@ -135,9 +135,7 @@ pub(crate) fn started_again_unread() -> Result<()> {
         ended(read, &id) >= snapshot::number(RUNS)
     })?;
     assert_eq!(ended(&read, &id), snapshot::number(RUNS));
-    let lines = live.stop(events)?;
-    let lines = lines.iter().map(|line| Ok(serde_json::from_str(line)?));
-    let told: Vec<Value> = lines.collect::<Result<_>>()?;
+    let told = stop(live, events)?;
     let run = [json!(["start", "sh"]), json!(["exit", "sh", 7, null, null])];
     let expected: Value = (0..RUNS).flat_map(|_| run.clone()).collect();
     assert_eq!(shown(&told, &id), expected, "{told:#?}");
@@ -164,6 +162,11 @@ fn told_of(live: Live, events: LiveEvents, ids: &[String]) -> Result<Vec<Value>>
     for id in ids {
         assert_eq!(ended(&read, id), 1, "{id}");
     }
+    stop(live, events)
+}
+
+/// Stops it and returns all events, with whose they are.
+fn stop(live: Live, events: LiveEvents) -> Result<Vec<Value>> {
     let lines = live.stop(events)?;
     let lines = lines.iter().map(|line| Ok(serde_json::from_str(line)?));
     lines.collect()

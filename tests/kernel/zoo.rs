@@ -265,18 +265,15 @@ fn check_spans(spans: &[FinishedSpan], forest: &Forest) -> Result<()> {
         .map(|span| &span.name)
         .collect();
     ensure!(traces.len() == 1, "traces of {roots:?}");
-    let mut roots = 0;
     for FinishedSpan { span, .. } in spans {
         ensure!(
             span.start_unix_nano <= span.end_unix_nano,
             "ends before it begins: {span:?}"
         );
-        match span.parent_span_id {
-            Some(parent) => ensure!(ids.contains(&parent), "no parent of {span:?}"),
-            None => roots += 1,
-        }
+        let mut parent = span.parent_span_id.iter();
+        ensure!(parent.all(|id| ids.contains(id)), "no parent of {span:?}");
     }
-    ensure!(roots == 1, "{roots} spans without a parent");
+    ensure!(roots.len() == 1, "{roots:?} without a parent");
     let ended = forest.all.iter().filter(|told| told.exit.is_some());
     let expected = ended.filter(|told| !told.execs.is_empty()).count();
     ensure!(

@@ -4,7 +4,7 @@ use std::env;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use wellhead_tests::receiver::Receiver;
+use wellhead_tests::receiver::{Receiver, text};
 
 use super::World;
 use super::cluster::{Cluster, expect, is_ready, items, until};
@@ -143,6 +143,16 @@ impl Agent {
         if resolver.is_none() {
             self.release(cluster, release);
         }
+    }
+
+    /// What came since of one kind (`records`, `spans`) and namespace.
+    pub(crate) fn new_items(&self, place: &mut u64, kind: &str, namespace: &str) -> Vec<Value> {
+        let requests = self.told().receiver.requests_after(place);
+        let all = requests
+            .iter()
+            .flat_map(|request| request[kind].as_array().into_iter().flatten());
+        let ours = all.filter(|item| text(&item["resource"], "k8s.namespace.name") == namespace);
+        ours.cloned().collect()
     }
 
     pub(crate) fn told(&self) -> MutexGuard<'_, Told> {

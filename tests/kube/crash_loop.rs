@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wellhead_tests::receiver::text;
 
 use super::World;
-use super::agent::{Agent, Release};
+use super::agent::Release;
 use super::cluster::{expect, until};
 
 const NAMESPACE: &str = "crashes";
@@ -27,7 +27,7 @@ pub(crate) fn is_told(world: &World) {
 
     let (mut place, mut records) = (0, Vec::new());
     until("the story to be told", || {
-        records.extend(new_records(agent, &mut place));
+        records.extend(agent.new_items(&mut place, "records", NAMESPACE));
         let loops = of(&records, "crash_loop", "eats").len();
         let starts = of(&records, "start", "eats").len();
         let is_told = loops > 0 && starts > ENDS && of(&records, "exit", "eats").len() >= ENDS;
@@ -82,17 +82,6 @@ fn pod() -> Value {
             }],
         },
     })
-}
-
-/// Log records of the namespace that came since.
-fn new_records(agent: &Agent, place: &mut u64) -> Vec<Value> {
-    let requests = agent.told().receiver.requests_after(place);
-    let records = requests
-        .iter()
-        .flat_map(|request| request["records"].as_array().into_iter().flatten());
-    let ours =
-        records.filter(|record| text(&record["resource"], "k8s.namespace.name") == NAMESPACE);
-    ours.cloned().collect()
 }
 
 /// Events of one kind, of the container of this name, in the order in which they happened.

@@ -29,6 +29,7 @@ mod short_lived;
 mod steady;
 #[cfg(test)]
 mod told;
+#[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod truth;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wellhead_tests::receiver::{attribute, text};
 
 use super::World;
-use super::agent::{Agent, Release};
+use super::agent::Release;
 use super::cluster::{expect, is_ready, until};
 
 const NAMESPACE: &str = "traced";
@@ -34,7 +34,7 @@ pub(crate) fn are_whole(world: &World) {
 
     let (mut place, mut spans) = (0, Vec::new());
     until("the spans", || {
-        spans.extend(new_spans(agent, &mut place));
+        spans.extend(agent.new_items(&mut place, "spans", NAMESPACE));
         let is_told = !of_kind(&spans, "exec").is_empty()
             && !of_kind(&spans, "cronjob").is_empty()
             && spans.iter().any(|span| is_start_of(span, "serves"));
@@ -85,16 +85,6 @@ fn cron_job() -> Value {
             "jobTemplate": { "spec": { "template": { "spec": pod } } },
         },
     })
-}
-
-/// Spans of the namespace that came since.
-fn new_spans(agent: &Agent, place: &mut u64) -> Vec<Value> {
-    let requests = agent.told().receiver.requests_after(place);
-    let spans = requests
-        .iter()
-        .flat_map(|request| request["spans"].as_array().into_iter().flatten());
-    let ours = spans.filter(|span| text(&span["resource"], "k8s.namespace.name") == NAMESPACE);
-    ours.cloned().collect()
 }
 
 /// Roots of process trees of this kind.
