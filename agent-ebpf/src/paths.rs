@@ -84,19 +84,10 @@ pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
         if used > PATH - NAME || at > EXEC_TEXT - NAME {
             return used as u32 | TRUNCATED;
         }
-        let name = field_by_helper(dentry, &offset::DENTRY_NAME);
-        // SAFETY: there is room for a name; the helper reads nothing that is not there.
-        let length = unsafe {
-            bpf_probe_read_kernel_str(
-                record.text.as_mut_ptr().add(at).cast(),
-                NAME as u32,
-                name as *const _,
-            )
-        };
-        if length <= 0 || length > NAME as i64 {
+        let Some(length) = read_name(record, at, dentry) else {
             return used as u32 | TRUNCATED;
-        }
-        used = forget_least(used + length as usize);
+        };
+        used = forget_least(used + length);
         if parent == dentry {
             return used as u32 | NOWHERE;
         }
@@ -109,6 +100,12 @@ pub(crate) fn write(record: &mut Exec, at: usize, place: &Place) -> u32 {
 /// themselves so. Returns as [`write()`] does.
 #[inline(always)]
 pub(crate) fn write_name(record: &mut Exec, at: usize, dentry: u64) -> u32 {
+    read_name(record, at, dentry).map_or(0, |length| length as u32) | TRUNCATED
+}
+
+/// Reads a name and its NUL into the record's text at `at`, where there must be room for one. Returns how long both are.
+#[inline(always)]
+fn read_name(record: &mut Exec, at: usize, dentry: u64) -> Option<usize> {
     let name = field_by_helper(dentry, &offset::DENTRY_NAME);
     // SAFETY: there is room for a name; the helper reads nothing that is not there.
     let length = unsafe {
@@ -118,10 +115,7 @@ pub(crate) fn write_name(record: &mut Exec, at: usize, dentry: u64) -> u32 {
             name as *const _,
         )
     };
-    if length <= 0 || length > NAME as i64 {
-        return TRUNCATED;
-    }
-    length as u32 | TRUNCATED
+    (length > 0 && length <= NAME as i64).then_some(length as usize)
 }
 
 /// Has the verifier forget that a length grows with every name: it would look at what follows once for each.

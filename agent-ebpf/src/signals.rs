@@ -36,16 +36,15 @@ const IGNORED: u64 = 1;
 /// The last signal (`_NSIG`).
 const LAST: u64 = 64;
 
-/// What stands for no `struct kernel_siginfo` (`include/linux/sched/signal.h`): by whoever runs, by the kernel.
-const NO_INFO: u64 = 0;
+/// What stands for a `struct kernel_siginfo` of the kernel's (`SEND_SIG_PRIV`, `include/linux/sched/signal.h`).
 const PRIVILEGED: u64 = 1;
 
 /// `si_code` of what a process sent: `SI_USER`, `SI_QUEUE`, `SI_TKILL`.
 const BY_KILL: i32 = 0;
 const BY_QUEUE: i32 = -1;
 const BY_TKILL: i32 = -6;
-/// What is none of these.
-const NOT_READ: i32 = i32::MAX;
+/// `SI_KERNEL`: what is none of these.
+const BY_KERNEL: i32 = 0x80;
 
 /// The last signals that processes got from others or themselves. What no process sent is not here.
 #[map]
@@ -67,32 +66,37 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     }
     let task: Struct = context.arg(2);
     let info: u64 = context.arg(1);
+    // SAFETY: `task` is a `struct task_struct`.
+    let pid: u32 = unsafe { field(task, &offset::TASK_TGID) };
+    let sender_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     if info == PRIVILEGED {
         if number == SIGKILL && prototype::VICTIM_IS_TASK.load() == 0 {
-            // SAFETY: `task` is a `struct task_struct`.
+            // SAFETY: as above.
             unsafe { oom::note(task) };
         }
+        forget(pid, number, asks);
         return 0;
     }
-    let code = if info == NO_INFO {
-        BY_KILL
-    } else {
-        // By helper: as it may be no pointer, newer verifiers (6.12) take it for a number.
-        let at = info.wrapping_add(u64::from(offset::SIGINFO_CODE.load()));
-        // SAFETY: the helper reads nothing that is not there.
-        unsafe { bpf_probe_read_kernel(at as *const i32) }.unwrap_or(NOT_READ)
+    let at = info.wrapping_add(u64::from(offset::SIGINFO_CODE.load()));
+    // SAFETY: the helper reads nothing that is not there.
+    let code = match unsafe { bpf_probe_read_kernel(at as *const i32) } {
+        Ok(code) => code,
+        // By whoever runs, without one (`SEND_SIG_NOINFO`, 0: newer verifiers take that for impossible). To others: for a parent
+        // that died, or a cgroup's `cgroup.kill`. To itself no process sends so, but the kernel, as for writing where nobody reads.
+        Err(_) if sender_pid != pid => BY_KILL,
+        Err(_) => BY_KERNEL,
     };
-    if code != BY_KILL && code != BY_QUEUE && code != BY_TKILL {
-        return 0;
-    }
-    // SAFETY: `task` is a `struct task_struct`.
-    let (pid, cgroup_id): (u32, u64) =
-        unsafe { (field(task, &offset::TASK_TGID), task_cgroup_id(task)) };
     // SAFETY: as above.
     let end = unsafe { decided_end(task) };
     if end.is_some_and(|signal| result == IGNORED || signal != number) {
         return 0;
     }
+    if code != BY_KILL && code != BY_QUEUE && code != BY_TKILL {
+        forget(pid, number, asks);
+        return 0;
+    }
+    // SAFETY: as above.
+    let cgroup_id = unsafe { task_cgroup_id(task) };
     let Some(now) = state::working() else {
         return 0;
     };
@@ -103,7 +107,7 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
         sent_ns: now,
         // SAFETY: a helper without arguments.
         sender_cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-        sender_pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        sender_pid,
         sender_uid: bpf_get_current_uid_gid() as u32,
         signal: number as u32,
         code,
@@ -154,6 +158,25 @@ fn remember(pid: u32, seen: &SignalSeen, asks: bool) {
             (*known).asked = *seen;
         } else {
             (*known).forced = *seen;
+        }
+    }
+}
+
+/// Forgets who sent a signal of this number last: now the kernel did.
+#[inline(always)]
+fn forget(pid: u32, number: u64, asks: bool) {
+    let Some(known) = SIGNALS.get_ptr_mut(&pid) else {
+        return;
+    };
+    // SAFETY: the look-up returned a valid entry. Of two signals at the same moment either may stay.
+    unsafe {
+        let last = if asks {
+            &raw mut (*known).asked
+        } else {
+            &raw mut (*known).forced
+        };
+        if u64::from((*last).signal) == number {
+            (*last).sent_ns = 0;
         }
     }
 }

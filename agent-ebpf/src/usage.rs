@@ -135,20 +135,24 @@ pub(crate) fn live_usage(context: &OneTask) -> i32 {
         told.pid = field(task, &offset::TASK_TGID);
         told.thread = field(task, &offset::TASK_PID);
         told.start_ns = process_start(task);
-        if told.pid == told.thread {
-            let memory: Struct = field(task, &offset::TASK_MM);
+        let memory: Struct = field(task, &offset::TASK_MM);
+        let leader: Struct = field(task, &offset::TASK_GROUP_LEADER);
+        let leaders_memory: Struct = field(leader, &offset::TASK_MM);
+        let is_leader = told.pid == told.thread;
+        if is_leader {
             write(
                 &mut told.usage,
                 Part::Ended(field(task, &offset::TASK_SIGNAL)),
             );
             add(&mut told.usage, task);
-            if !memory.is_null() {
-                told.resident_bytes = memory_of(memory, FILE_PAGES)
-                    + memory_of(memory, ANONYMOUS_PAGES)
-                    + memory_of(memory, SHARED_PAGES);
-            }
         } else {
             write(&mut told.usage, Part::Thread(task));
+        }
+        // Threads share it. Where the first has ended, each of the others tells it.
+        if !memory.is_null() && (is_leader || leaders_memory.is_null()) {
+            told.resident_bytes = memory_of(memory, FILE_PAGES)
+                + memory_of(memory, ANONYMOUS_PAGES)
+                + memory_of(memory, SHARED_PAGES);
         }
         let sequence: Struct = field_at_start(context.meta);
         bpf_seq_write(

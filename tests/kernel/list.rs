@@ -30,6 +30,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("storm", storm::spawn),
     ("use_much", usage::use_much),
     ("burn", usage::burn),
+    ("outlive_first", usage::outlive_first),
     ("open_and_wait", lost_opens::open_and_wait),
     ("close_at_once", lost_ends::close_at_once),
     ("powerless", ladder::powerless),
@@ -208,6 +209,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("storm_over_a_small_ring", storm::over_a_small_ring),
     ("storm_through_the_pipeline", storm::through_the_pipeline),
     ("usage_of_short_lives", usage::of_short_lives_is_counted),
+    (
+        "usage_without_first_thread",
+        usage::without_first_thread_is_told,
+    ),
     (
         "usage_makes_room_for_a_while",
         crowds::make_room_for_a_while,

@@ -2,12 +2,13 @@
 
 use std::{
     ffi::CStr,
+    fs,
     mem::MaybeUninit,
     os::unix::fs::symlink,
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use wellhead::counters::RecordKind;
 use wellhead::telemetry::catalogue::{Attr, Metric};
 use wellhead_tests::{
-    capture::{Live, settings},
+    capture::{DEADLINE, Live, settings},
     cgroup::CgroupGuard,
     execute,
     require::{self, say},
@@ -223,6 +224,48 @@ fn wait_for_ends(live: &Live, used: &[(&str, Used)]) -> Result<u64> {
         return Ok(untold);
     }
     complete.map(|_| 0)
+}
+
+const HEADLESS: &str = "kt-headless";
+const TOUCHED: usize = 32 << 20;
+
+/// The workload: its first thread ends, others go on.
+pub(crate) fn outlive_first(_arguments: &[String]) -> Result<Value> {
+    let memory = vec![1_u8; TOUCHED];
+    std::hint::black_box(memory.leak());
+    for _ in 0..3 {
+        thread::spawn(|| thread::sleep(Duration::from_hours(1)));
+    }
+    // SAFETY: what it owns is leaked, or nobody else's.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    anyhow::bail!("still there")
+}
+
+/// Memory is told of processes whose first thread has ended, and once, however many go on.
+pub(crate) fn without_first_thread_is_told() -> Result<()> {
+    let (cgroup, directory) = (CgroupGuard::new()?, tempfile::tempdir()?);
+    let live = Live::start(settings(Some(cgroup.id())))?;
+    let program = directory.path().join(HEADLESS);
+    symlink(std::env::current_exe()?, &program)?;
+    let mut command = Command::new(&program);
+    command.args(["--workload", "outlive_first"]);
+    workload::enter(&mut command, &[&cgroup])?;
+    let mut child = command.spawn()?;
+    let status = format!("/proc/{}/stat", child.id());
+    let start = Instant::now();
+    while !fs::read_to_string(&status)?.contains(") Z ") {
+        ensure!(start.elapsed() < DEADLINE, "its first thread goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let memory = |read: &_| snapshot::total(read, Metric::ProcessMemoryUsage, &named(HEADLESS));
+    let touched = i64::try_from(TOUCHED)?;
+    // The reading before may have been while it started.
+    let read = live.snapshot_when("its memory", |read| memory(read) >= touched)?;
+    assert!(memory(&read) < 2 * touched, "{}", memory(&read));
+    child.kill()?;
+    child.wait()?;
+    live.snapshot_when("it to have none", |read| memory(read) == 0)?;
+    live.ensure_nothing_lost()
 }
 
 fn named(name: &str) -> [(Attr, &str); 1] {

@@ -81,9 +81,10 @@ fn add(processes: &mut HashMap<u32, ProcessUsage>, thread: &ThreadUsage) {
         (&mut process.system_ns, usage.system_ns),
         (&mut process.read_bytes, usage.read_bytes),
         (&mut process.write_bytes, usage.write_bytes),
-        (&mut process.resident_bytes, thread.resident_bytes),
     ];
     for (sum, more) in sums {
         *sum = sum.saturating_add(more);
     }
+    // Threads share it; where the first has ended, each of the others tells it.
+    process.resident_bytes = process.resident_bytes.max(thread.resident_bytes);
 }

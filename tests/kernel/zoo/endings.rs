@@ -47,7 +47,7 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape("illegal instruction", |s| code(s, illegal), "A(R) !SIGILL"),
     Shape("breakpoint", |s| code(s, breakpoint), "A(R) !SIGTRAP"),
     Shape("beyond a file's end", beyond_end, "A(R) !SIGBUS"),
-    Shape("writes to nobody", write_to_nobody, "A(R) !SIGPIPE by A"),
+    Shape("writes to nobody", write_to_nobody, "A(R) !SIGPIPE"),
     Shape(
         "a forbidden call",
         |s| s.run(forbidden).map(drop),
@@ -65,7 +65,7 @@ pub(super) const SHAPES: &[Shape] = &[
         |s| s.run(too_much_time).map(drop),
         "A(R) !SIGXCPU",
     ),
-    Shape("too large a file", too_large, "A(R) !SIGXFSZ by A"),
+    Shape("too large a file", too_large, "A(R) !SIGXFSZ"),
     Shape("dumps core", dump_core, "A(R) !SIGSEGV"),
     Shape(
         "raises a real-time signal",

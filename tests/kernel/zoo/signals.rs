@@ -120,6 +120,16 @@ pub(super) const SHAPES: &[Shape] = &[
         "A(R) !SIGSEGV asked SIGTERM by R",
     ),
     Shape(
+        "the same by kill, and then it faults",
+        handled_then_fault,
+        "A(R) !SIGSEGV",
+    ),
+    Shape(
+        "the same by kill, and then by the kernel",
+        handled_then_hung_up,
+        "A(R) !SIGHUP",
+    ),
+    Shape(
         "a signal before the exec",
         before_exec,
         "A(R) true[true] =0 asked SIGHUP by R",
@@ -369,6 +379,55 @@ fn asked_then_fault(stage: &mut Stage) -> Result<()> {
     let child = Stage::ready(|| on(libc::SIGTERM, fault))?;
     calls::kill(child, libc::SIGTERM)?;
     stage.reap(child).map(drop)
+}
+
+/// Handles a signal that its parent sends, and then lives on as is said.
+fn handled_then(stage: &mut Stage, signal: i32, life: impl FnOnce() -> i32) -> Result<()> {
+    use std::io::Read as _;
+    let (mut told, tell) = io::pipe()?;
+    let number = tell.as_raw_fd();
+    let child = Stage::ready_then(
+        || {
+            on(signal, do_nothing);
+            // SAFETY: the parent has it too, and the child does not use it.
+            unsafe { libc::close(number) };
+        },
+        || {
+            // Until the parent closes the other end.
+            if told.read(&mut [0]).is_err() {
+                return FAILED;
+            }
+            // SAFETY: no handler is installed.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            life()
+        },
+    )?;
+    calls::kill(child, signal)?;
+    drop(tell);
+    stage.reap(child).map(drop)
+}
+
+fn handled_then_fault(stage: &mut Stage) -> Result<()> {
+    handled_then(stage, libc::SIGSEGV, super::endings::fault)
+}
+
+/// The first of a session loses its terminal: the kernel sends it SIGHUP.
+fn handled_then_hung_up(stage: &mut Stage) -> Result<()> {
+    handled_then(stage, libc::SIGHUP, || {
+        let (mut terminal, mut other) = (0, 0);
+        // SAFETY: both numbers outlive the call, and nothing else is asked for.
+        unsafe {
+            let (name, modes, size) = (ptr::null_mut(), ptr::null(), ptr::null());
+            if libc::setsid() < 0
+                || libc::openpty(&raw mut terminal, &raw mut other, name, modes, size) != 0
+                || libc::ioctl(other, libc::TIOCSCTTY, 0) != 0
+            {
+                return FAILED;
+            }
+            libc::close(terminal);
+        }
+        calls::pause()
+    })
 }
 
 fn before_exec(stage: &mut Stage) -> Result<()> {

@@ -423,7 +423,7 @@ attributes! {
     "wellhead.process.oom_killed", "boolean", "`true` where the kernel killed it for lack of memory: `wellhead.process.oom_kill` says more.";
     "wellhead.process.script", "string", "Path given to `execve(2)` where that is a script.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
-    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory. What a process brings upon itself by a call, such as SIGPIPE, it sent.";
+    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory..";
     "wellhead.process.signal.sender.pid", "int", "Its process id in the initial PID namespace; its own where it sent the signal itself.";
     "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
     "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";
