@@ -121,15 +121,21 @@ pub(crate) unsafe fn memory_of(memory: Struct, kind: usize) -> u64 {
 #[unsafe(link_section = "iter/task")]
 pub(crate) fn live_usage(context: &OneTask) -> i32 {
     let task = context.task;
-    if task.is_null() || steering::working().is_none() {
+    if task.is_null() {
         return 0;
     }
+    let Some(now) = steering::working() else {
+        return 0;
+    };
     let mut told = ThreadUsage::default();
     // SAFETY: `task` is a `struct task_struct`; so are the others what they are taken for.
     unsafe {
-        if field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0
-            || !captured(task_cgroup_id(task))
-        {
+        if field::<u32>(task, &offset::TASK_FLAGS) & PF_KTHREAD != 0 {
+            return 0;
+        }
+        told.boot_ns = now;
+        told.cgroup_id = task_cgroup_id(task);
+        if !captured(told.cgroup_id) {
             return 0;
         }
         told.pid = field(task, &offset::TASK_TGID);

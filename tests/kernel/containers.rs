@@ -1,7 +1,10 @@
 //! The lives of containers: cgroups named as a runtime names them, entered as a runtime enters them.
 
 use std::{
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::unix::{
+        fs::symlink,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -150,6 +153,39 @@ fn ended(read: &Snapshot, id: &str) -> i64 {
 }
 
 /// Whether something is a container's.
+/// What a process uses is that of the container it is in, also if it was moved there and executed nothing.
+pub(crate) fn moved_with_what_they_use() -> Result<()> {
+    const MOVED: &str = "kt-moved";
+    let live = Live::start(settings(None))?;
+    let (before, after) = (Life::begin(30)?, Life::begin(31)?);
+    let directory = tempfile::tempdir()?;
+    let program = directory.path().join(MOVED);
+    symlink(std::env::current_exe()?, &program)?;
+    let mut command = Command::new(&program);
+    command.args(["--workload", "sleep", "600000"]);
+    command.stdout(Stdio::null());
+    workload::enter(&mut command, &[&before.cgroup])?;
+    let mut moved = command.spawn()?;
+    let memory_of = |read: &Snapshot, life: &Life| -> i64 {
+        let having = [(Attr::ProcessExecutableName, MOVED)];
+        let points = snapshot::points(read, Metric::ProcessMemoryUsage, &having);
+        let of_life = points.filter(|point| is_of(read, point.resource, &life.id));
+        of_life.map(snapshot::total_of).sum()
+    };
+    live.snapshot_when("its memory where it began", |read| {
+        memory_of(read, &before) > 0
+    })?;
+    after
+        .cgroup
+        .write("cgroup.procs", &moved.id().to_string())?;
+    let read = live.snapshot_when("its memory where it is", |read| memory_of(read, &after) > 0)?;
+    assert_eq!(memory_of(&read, &before), 0);
+    moved.kill()?;
+    moved.wait()?;
+    live.snapshot_when("it to have none", |read| memory_of(read, &after) == 0)?;
+    Ok(())
+}
+
 fn is_of(read: &Snapshot, resource: usize, container: &str) -> bool {
     let resource = read.resources.get(resource);
     let id = resource.and_then(|resource| snapshot::of_resource(resource, "container.id"));

@@ -190,6 +190,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         containers::started_again_unread,
     ),
     (
+        "containers_moved_to_another",
+        containers::moved_with_what_they_use,
+    ),
+    (
         "containers_killed_for_memory",
         containers::killed_for_memory,
     ),

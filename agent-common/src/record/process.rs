@@ -168,8 +168,12 @@ pub struct ThreadUsage {
     pub start_ns: u64,
     /// `peak_bytes` is of the process, and 0 but for its first thread.
     pub usage: Usage,
-    /// Memory the process has now, bytes; 0 but for its first thread.
+    /// Memory the process has, bytes; 0 but for its first thread, or if that has ended, for all others.
     pub resident_bytes: u64,
+    /// The cgroup it is in.
+    pub cgroup_id: u64,
+    /// When all that was so: boot clock.
+    pub boot_ns: u64,
 }
 
 /// Value of [`Exit::status`] where the kernel does not tell it; `wait4(2)` uses the lower half alone.
@@ -241,6 +245,6 @@ const _: () = assert!(size_of::<Exec>() == EXEC_FIXED + EXEC_TEXT);
 const _: () = assert!(size_of::<Usage>() == 80);
 const _: () = assert!(size_of::<Exit>() == 240);
 const _: () = assert!(size_of::<Freed>() == 120);
-const _: () = assert!(size_of::<ThreadUsage>() == 104);
+const _: () = assert!(size_of::<ThreadUsage>() == 120);
 const _: () = assert!(size_of::<OomKill>() == 96);
 const _: () = assert!(size_of::<Task>() == 80);

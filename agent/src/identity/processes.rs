@@ -60,6 +60,10 @@ pub struct Process {
     pub notes: Option<Box<Notes>>,
     line: Line,
     used: Used,
+    /// Whose is what it uses: it may have been moved since it executed its program.
+    used_by: OwnerId,
+    /// Boot clock since when that is known.
+    placed_ns: u64,
     /// Whether it was there when all were looked at.
     was_there: bool,
 }
@@ -115,6 +119,8 @@ impl Process {
             notes: None,
             line: Line::default(),
             used: Used::unknown(),
+            used_by: owner,
+            placed_ns: process.start_ns,
             was_there: false,
         }
     }
@@ -122,10 +128,15 @@ impl Process {
     /// What it has is not told under its name any more.
     fn leave(&mut self) -> MemoryLeft {
         MemoryLeft {
-            owner: self.owner,
+            owner: self.used_by,
             executable: self.executable.clone(),
             bytes: self.used.forget_memory(),
         }
+    }
+
+    /// Whose is what it uses.
+    pub fn used_by(&self) -> OwnerId {
+        self.used_by
     }
 
     /// Its ancestors in the same container or slice that executed a program, the nearest first; of long lines the nearest.
@@ -228,6 +239,7 @@ impl ProcessTable {
         }
         let known = self.processes.get_mut(&id)?;
         let left = known.leave();
+        (known.used_by, known.placed_ns) = (owner, boot_ns);
         if known.owner != owner {
             // Container runtimes fork first and enter the container's cgroup afterwards.
             known.owner = owner;
@@ -250,6 +262,18 @@ impl ProcessTable {
         };
         known.gained = privileges.gained(known.privileges);
         known.privileges = Some(privileges);
+        (left.bytes > 0).then_some(left)
+    }
+
+    /// A process was in this container or slice then: it may have been moved there. Returns the memory it had in the one before, if
+    /// that was told.
+    pub fn seen_in(&mut self, id: ProcessId, owner: OwnerId, boot_ns: u64) -> Option<MemoryLeft> {
+        let known = self.live_or_ended(id)?;
+        if known.used_by == owner || boot_ns <= known.placed_ns {
+            return None;
+        }
+        let left = known.leave();
+        (known.used_by, known.placed_ns) = (owner, boot_ns);
         (left.bytes > 0).then_some(left)
     }
 
@@ -395,8 +419,9 @@ impl ProcessTable {
 
     /// Whose processes are held; an owner may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
-        let live = self.processes.iter().map(|(_, process)| process.owner);
-        live.chain(self.ended.iter().map(|(_, (_, process))| process.owner))
+        let live = self.processes.iter().map(|(_, process)| process);
+        let all = live.chain(self.ended.iter().map(|(_, (_, process))| process));
+        all.flat_map(|process| [process.owner, process.used_by])
     }
 
     /// Processes held.

@@ -32,6 +32,12 @@ pub struct ProcessUsage {
     pub write_bytes: u64,
     /// Memory it has now, bytes.
     pub resident_bytes: u64,
+    /// The cgroup it is in; 0 where that was not told.
+    #[serde(default)]
+    pub cgroup_id: u64,
+    /// When it was there: boot clock.
+    #[serde(default)]
+    pub boot_ns: u64,
 }
 
 impl ProcessUsage {
@@ -72,6 +78,8 @@ fn add(processes: &mut HashMap<u32, ProcessUsage>, thread: &ThreadUsage) {
     let process = processes.entry(thread.pid).or_insert(ProcessUsage {
         pid: thread.pid,
         start_ns: thread.start_ns,
+        cgroup_id: thread.cgroup_id,
+        boot_ns: thread.boot_ns,
         ..ProcessUsage::default()
     });
     let usage = &thread.usage;

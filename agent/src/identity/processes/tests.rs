@@ -351,3 +351,23 @@ fn memory_goes_with_the_name() {
     let again = table.used(id(1), &Usage::default(), 8_192);
     assert_eq!(again.map(|(grown, _)| grown.resident_bytes), Some(8_192));
 }
+
+#[test]
+fn who_is_moved_uses_for_whom_it_is_with() {
+    let (mut table, _) = table(8);
+    execute(&mut table, id(1), 50, CONTAINER, "db");
+    table.used(id(1), &Usage::default(), 4_096);
+    assert!(table.seen_in(id(1), CONTAINER, 60).is_none());
+    // Read before it executed, and told after.
+    assert!(table.seen_in(id(1), HOST, 40).is_none());
+    assert_eq!(table.get(id(1)).map(Process::used_by), Some(CONTAINER));
+    let left = table.seen_in(id(1), HOST, 70).expect("it had memory");
+    assert_eq!((left.owner, left.bytes), (CONTAINER, 4_096));
+    let moved = table.get(id(1)).expect("known");
+    // It executed its program where it was before.
+    assert_eq!((moved.used_by(), moved.owner), (HOST, CONTAINER));
+    let owners: Vec<OwnerId> = table.owners().collect();
+    assert!(owners.contains(&HOST) && owners.contains(&CONTAINER));
+    execute(&mut table, id(1), 80, CONTAINER, "db");
+    assert_eq!(table.get(id(1)).map(Process::used_by), Some(CONTAINER));
+}

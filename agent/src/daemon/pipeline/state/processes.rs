@@ -81,6 +81,7 @@ impl<S: Source> State<S> {
             there.push(id);
             // Who has ended meanwhile has told more than that, and has no memory any more.
             if self.processes.get(id).is_some() {
+                self.place(id, process);
                 self.count_used(id, &process.so_far(), process.resident_bytes, now);
             } else {
                 unknown += 1;
@@ -98,9 +99,17 @@ impl<S: Source> State<S> {
         self.processes.wants_to_look(unknown)
     }
 
+    /// From now on it uses for whom it is with: it may have been moved.
+    fn place(&mut self, id: ProcessId, seen: &ProcessUsage) {
+        if let Some(owner) = self.identity.owner_of_cgroup(seen.cgroup_id) {
+            let left = self.processes.seen_in(id, owner, seen.boot_ns);
+            self.left_memory(left, seen.boot_ns);
+        }
+    }
+
     /// Counts what is new of what a process used.
     fn count_used(&mut self, id: ProcessId, usage: &Usage, resident: u64, now: u64) {
-        let owner = self.processes.live_or_ended(id).map(|known| known.owner);
+        let owner = self.processes.live_or_ended(id).map(|known| known.used_by());
         let Some(owner) = owner else { return };
         let left_out = self.is_left_out(owner);
         // If they are not any more, everything they have is new.
@@ -131,6 +140,8 @@ impl<S: Source> State<S> {
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
         let observed = self.store.observed().to_vec();
+        let left = self.processes.seen_in(exit.process, owner, event.boot_ns);
+        self.left_memory(left, event.boot_ns);
         self.count_used(exit.process, &exit.usage, 0, unix_nano);
         if !self.is_told(event) && !self.makes_spans() {
             return;
