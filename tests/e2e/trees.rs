@@ -1,6 +1,7 @@
 //! Trees of spans: what is exported of them, what is in them, and that a new agent goes on with them.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
@@ -9,8 +10,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Agent, Container, Need, Program, Programs, Receiver, Served, attribute, ready, refused, text,
-    until,
+    Agent, Container, Need, Pins, Program, Programs, Receiver, Served, attribute, ready, refused,
+    text, until,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -131,12 +132,29 @@ fn check_start(spans: &[Value], root: &Value, container: &Container) {
 
 #[test]
 fn a_new_agent_goes_on_with_a_tree() {
+    goes_on_with_a_tree(Meanwhile::Nothing);
+}
+
+#[test]
+fn what_ran_between_two_agents_is_in_its_tree() {
+    goes_on_with_a_tree(Meanwhile::RunsAProgram);
+}
+
+/// What a tree of processes does while there is no agent.
+#[derive(Clone, Copy, PartialEq)]
+enum Meanwhile {
+    Nothing,
+    RunsAProgram,
+}
+
+fn goes_on_with_a_tree(meanwhile: Meanwhile) {
     if !ready(&[Need::Python, Need::Cgroups, Need::Program("mkfifo")]) {
         return;
     }
-    let receiver = Receiver::start();
+    let (receiver, pins) = (Receiver::start(), Pins::new());
     let agent = || {
         Agent::builder()
+            .pins(&pins)
             .export_spans_to(&receiver, "http/protobuf")
             .start()
     };
@@ -144,38 +162,49 @@ fn a_new_agent_goes_on_with_a_tree() {
     let [root, middle] = ["root", "mid"].map(|tag| programs.link("/bin/sh", tag));
     let [before, after] = ["before", "after"].map(|tag| programs.link("/bin/true", tag));
     let directory = tempfile::tempdir().expect("a directory");
-    let pipe = directory.path().join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status();
+    let pipes = ["go", "end"].map(|name| directory.path().join(name));
+    let made = Command::new("mkfifo").args(&pipes).status();
     assert!(made.expect("mkfifo").success());
-    // What runs the last program only forked.
+    let runs = match meanwhile {
+        // What runs the last program only forked.
+        Meanwhile::Nothing => r#"(read line < "$2"; "$1"; exit 0)"#,
+        // Nobody would tell whose child that was.
+        Meanwhile::RunsAProgram => r#"read line < "$2"; "$1""#,
+    };
     let script =
-        r#""$0" -c '"$0"; (read line < "$1"; "$2"; exit 0); exit 0' "$1" "$2" "$3"; exit 0"#;
+        format!(r#""$0" -c '"$0"; {runs}; read line < "$3"; exit 0' "$1" "$2" "$3" "$4"; exit 0"#);
     let container = Container::new();
     let mut tree = container
         .command(&root.path)
-        .args(["-c", script, path(&middle), path(&before)])
-        .arg(&pipe)
-        .arg(path(&after))
+        .args(["-c", &script, path(&middle), path(&before), path(&after)])
+        .args(&pipes)
         .spawn()
         .expect("a tree");
     let before = await_span(&receiver, &before);
-    // Waits until somebody reads, which is the last that the tree does before the agents change.
-    let mut writer = thread::scope(|scope| {
-        let open = scope.spawn(|| fs::OpenOptions::new().write(true).open(&pipe));
-        open.join().expect("no panic").expect("a pipe")
-    });
+    // Until somebody reads, which is the last that the tree does before it is told to go on.
+    let open = |pipe: &Path| {
+        let opened = fs::OpenOptions::new().write(true).open(pipe);
+        opened.expect("a pipe")
+    };
+    let go_on = |mut pipe: fs::File| pipe.write_all(b"go\n").expect("a reader");
+    let [go, end] = &pipes;
+    let writer = open(go);
     first.stop(Signal::KILL, SOON);
-    let second = agent();
-    // All of them: the rings are read while they are told.
-    let mut found = 0;
-    until("the processes to be found", || {
-        let kind = [("wellhead_record_kind", "task")];
-        let told = second.metrics().sum("wellhead_agent_records_total", &kind);
-        let before = std::mem::replace(&mut found, told);
-        thread::sleep(Duration::from_millis(100));
-        (told > 0 && told == before).then_some(())
-    });
-    writer.write_all(b"go\n").expect("a reader");
+    let second = if meanwhile == Meanwhile::RunsAProgram {
+        go_on(writer);
+        // Read from when that program has ended.
+        let writer = open(end);
+        let second = agent();
+        all_are_found(&second);
+        go_on(writer);
+        second
+    } else {
+        let second = agent();
+        all_are_found(&second);
+        go_on(writer);
+        go_on(open(end));
+        second
+    };
     assert!(tree.wait().expect("an end").success());
     let [after, middle, root] = [&after, &middle, &root].map(|one| await_span(&receiver, one));
     is_below(&after, &middle);
@@ -183,6 +212,19 @@ fn a_new_agent_goes_on_with_a_tree() {
     is_below(&before, &middle);
     assert_eq!(text(&root, "parent_span_id"), "");
     assert_eq!(attribute(&root, "wellhead.session.kind"), "container");
+    drop(second);
+}
+
+/// Waits until all processes are found: the rings are read while they are told.
+fn all_are_found(agent: &Agent) {
+    let mut found = 0;
+    until("the processes to be found", || {
+        let kind = [("wellhead_record_kind", "task")];
+        let told = agent.metrics().sum("wellhead_agent_records_total", &kind);
+        let before = std::mem::replace(&mut found, told);
+        thread::sleep(Duration::from_millis(100));
+        (told > 0 && told == before).then_some(())
+    });
 }
 
 #[test]

@@ -9,6 +9,10 @@ use crate::telemetry::store::Observed;
 /// How long their parents are waited for: only when they have asked, the kernel adds everything up.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
+/// How long the first look at all processes is waited for: what an earlier agent left unread is older than that, and its parents are
+/// known only then.
+const FIRST_LOOK_NS: u64 = 10_000_000_000;
+
 /// A process that ended.
 #[derive(Debug)]
 pub(super) struct Departed {
@@ -50,13 +54,22 @@ impl Departed {
 #[derive(Debug)]
 pub(super) struct Departing {
     processes: AgedMap<ProcessId, Departed>,
+    /// Until then, everybody waits.
+    not_before_ns: u64,
 }
 
 impl Departing {
-    pub(super) fn new(capacity: usize) -> Self {
+    /// At this time on the boot clock, nobody has looked at all processes yet.
+    pub(super) fn new(capacity: usize, now_ns: u64) -> Self {
         Self {
             processes: AgedMap::new(capacity),
+            not_before_ns: now_ns.saturating_add(FIRST_LOOK_NS),
         }
+    }
+
+    /// Who was there already is known.
+    pub(super) fn elders_are_known(&mut self) {
+        self.not_before_ns = 0;
     }
 
     /// One more; returns who has to go for it.
@@ -72,7 +85,10 @@ impl Departing {
 
     /// One that was waited with for long enough, if there is any; with no patience, any.
     pub(super) fn next_due(&mut self, now_ns: u64) -> Option<Departed> {
-        let is_due = |departed: &Departed| departed.boot_ns.saturating_add(PATIENCE_NS) <= now_ns;
+        let not_before = self.not_before_ns;
+        let is_due = |departed: &Departed| {
+            departed.boot_ns.saturating_add(PATIENCE_NS).max(not_before) <= now_ns
+        };
         let due = self.processes.pop_oldest_if(is_due);
         due.map(|(_, departed)| departed)
     }

@@ -49,11 +49,12 @@ impl ProcessTable {
     }
 
     fn adopt_one(&mut self, id: ProcessId, orphan: Orphan) {
-        let Some(owner) = self.processes.get(&id).map(|known| known.owner) else {
+        // It may have ended meanwhile: what is told of that comes later.
+        let Some(owner) = self.live_or_ended(id).map(|known| known.owner) else {
             return;
         };
         let adopted = self.child_of(orphan.parent, id, owner, Used::nothing());
-        let Some(known) = self.processes.get_mut(&id) else {
+        let Some(known) = self.live_or_ended(id) else {
             return;
         };
         // Otherwise its line goes no further, or it has begun one of its own elsewhere.
@@ -69,14 +70,15 @@ impl ProcessTable {
         if stood_alone {
             known.executed_ns = None;
         }
-        let descendants: Vec<ProcessId> = self
-            .processes
-            .iter()
+        let live = self.processes.iter().map(|(one, process)| (*one, process));
+        let ended = self.ended.iter().map(|(_, (one, process))| (*one, process));
+        let descendants: Vec<ProcessId> = live
+            .chain(ended)
             .filter(|(_, process)| process.root == id)
-            .map(|(one, _)| *one)
+            .map(|(one, _)| one)
             .collect();
         for one in descendants {
-            let Some(below) = self.processes.get_mut(&one) else {
+            let Some(below) = self.live_or_ended(one) else {
                 continue;
             };
             below.root = root;

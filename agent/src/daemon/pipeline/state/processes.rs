@@ -66,6 +66,8 @@ impl<S: Source> State<S> {
 
     /// What processes used until now. Says whether to look for processes that are not known.
     pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) -> bool {
+        // They were told before that, if they could be.
+        self.departing.elders_are_known();
         if usage.is_empty() {
             // They could not be looked at.
             return false;
@@ -109,7 +111,10 @@ impl<S: Source> State<S> {
 
     /// Counts what is new of what a process used.
     fn count_used(&mut self, id: ProcessId, usage: &Usage, resident: u64, now: u64) {
-        let owner = self.processes.live_or_ended(id).map(|known| known.used_by());
+        let owner = self
+            .processes
+            .live_or_ended(id)
+            .map(|known| known.used_by());
         let Some(owner) = owner else { return };
         let left_out = self.is_left_out(owner);
         // If they are not any more, everything they have is new.
