@@ -174,6 +174,8 @@ discards! {
     PolicyMemory = Policy / "memory",
     /// An event that is not exported because its workload has more of them than `events.rate_limit` allows.
     PolicyEventRate = Policy / "event_rate",
+    /// The arguments of a program that an event has to do without, because so many came at once that there is no time to look for secrets in them.
+    PolicyArgumentRate = Policy / "argument_rate",
     /// The span of a process that ended well and soon, in a trace that `traces.sampling.process` leaves out.
     PolicySpanSampling = Policy / "span_sampling",
     /// Lines of the agent's own log beyond twenty of the same kind within ten seconds; a line that sums them up follows.

@@ -61,8 +61,13 @@ impl Subscribers {
             .retain(|subscription| !subscription.lines.is_closed());
     }
 
-    /// Tells all who want it.
-    pub fn publish(&mut self, event: &mut LiveEvent, resource: &Resource) {
+    /// Tells all who want it. `show` has it show its arguments; it is not asked where nobody sees them.
+    pub fn publish(
+        &mut self,
+        event: &mut LiveEvent,
+        resource: &Resource,
+        mut show: impl FnMut(&mut LiveEvent),
+    ) {
         // Subscribers that do not keep up are behind with the same lines.
         let mut line: Option<Arc<str>> = None;
         let counters = &self.counters;
@@ -70,17 +75,20 @@ impl Subscribers {
             if !subscription.filter.wants(event, resource) {
                 return true;
             }
-            let line = line.get_or_insert_with(|| {
-                event.show_arguments();
-                event.to_json(resource).into()
-            });
-            match subscription.lines.try_send(Arc::clone(line)) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
+            match subscription.lines.try_reserve() {
+                Ok(room) => {
+                    let line = line.get_or_insert_with(|| {
+                        show(event);
+                        event.to_json(resource).into()
+                    });
+                    room.send(Arc::clone(line));
+                    true
+                }
+                Err(TrySendError::Full(())) => {
                     counters.discard(Discard::QueueSubscriberSlow, 1);
                     true
                 }
-                Err(TrySendError::Closed(_)) => false,
+                Err(TrySendError::Closed(())) => false,
             }
         });
     }
@@ -109,7 +117,7 @@ mod tests {
             attributes: vec![("process.command_args", Value::List([hostile.into()].into()))],
             arguments: None,
         };
-        subscribers.publish(&mut event, &resource);
+        subscribers.publish(&mut event, &resource, LiveEvent::show_arguments);
         let line = lines.try_recv().expect("a line");
         let written = r"\u001b[2J\u007f\u009b31m\u202e\u2028é";
         assert_eq!(line.matches(written).count(), 3, "{line}");
@@ -144,20 +152,36 @@ mod tests {
             attributes: vec![("process.pid", Value::Int(3))],
             arguments: None,
         };
-        subscribers.publish(&mut event("wellhead.process.exec"), &resource("db"));
-        subscribers.publish(&mut event("wellhead.process.exit"), &resource("web"));
-        subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
+        subscribers.publish(&mut event("wellhead.process.exec"), &resource("db"), |_| ());
+        subscribers.publish(
+            &mut event("wellhead.process.exit"),
+            &resource("web"),
+            |_| (),
+        );
+        subscribers.publish(
+            &mut event("wellhead.process.exec"),
+            &resource("web"),
+            |_| (),
+        );
         assert_eq!(
             &*lines.try_recv().expect("a line"),
             r#"{"time_unix_nano":7,"name":"wellhead.process.exec","resource":{"k8s.namespace.name":"shop","k8s.pod.name":"web"},"attributes":{"process.pid":3}}"#
         );
         assert!(lines.try_recv().is_err());
         for _ in 0..=LINES {
-            subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
+            subscribers.publish(
+                &mut event("wellhead.process.exec"),
+                &resource("web"),
+                |_| (),
+            );
         }
         assert_eq!(counters.discards(Discard::QueueSubscriberSlow), 1);
         drop(lines);
-        subscribers.publish(&mut event("wellhead.process.exec"), &resource("web"));
+        subscribers.publish(
+            &mut event("wellhead.process.exec"),
+            &resource("web"),
+            |_| (),
+        );
         assert!(subscribers.is_empty());
     }
 }

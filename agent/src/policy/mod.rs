@@ -1,7 +1,10 @@
 //! How much: whose telemetry is wanted, and how many of its events.
 
+mod arguments;
+mod bucket;
 mod rate;
 
+pub use self::arguments::ArgumentRate;
 pub use self::rate::EventRates;
 use crate::identity::{Glob, PodNamespace};
 

@@ -3,19 +3,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::bucket::{Bucket, SECOND};
 use crate::aged_map::AgedMap;
 use crate::counters::{Counters, Discard};
 use crate::identity::{Resource, UNKNOWN_SERVICE, Value, Workload};
 use crate::telemetry::live::{LiveEvent, Severity};
-
-const SECOND: u64 = 1_000_000_000;
-
-/// What a workload may export at once, if it did not for a while: as much as otherwise in so many nanoseconds.
-const BURST: u64 = 10 * SECOND;
-
-/// An event that is older than others by so many nanoseconds, or less, was late: some wait half a minute for their pod. Of one that is
-/// older still the clock was set back.
-const LATE: u64 = 40 * SECOND;
 
 /// After so many nanoseconds in which nothing was left out, a workload that is limited again is told of again.
 const QUIET: u64 = 60 * SECOND;
@@ -48,14 +40,6 @@ struct Allowance {
     severe: Bucket,
     /// When the last event was left out.
     left_out: Option<u64>,
-}
-
-/// A token bucket, which holds time: each event takes what it takes for the next one to be allowed.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    credit: u64,
-    /// The latest event's time.
-    at: u64,
 }
 
 impl EventRates {
@@ -146,10 +130,7 @@ impl Source {
 
 impl Allowance {
     fn new(now: u64) -> Self {
-        let full = Bucket {
-            credit: BURST,
-            at: now,
-        };
+        let full = Bucket::full(now);
         Self {
             usual: full,
             severe: full,
@@ -161,19 +142,6 @@ impl Allowance {
     fn is_limited_anew(&mut self, now: u64) -> bool {
         let before = self.left_out.replace(now);
         before.is_none_or(|before| before.abs_diff(now) > QUIET)
-    }
-}
-
-impl Bucket {
-    /// Takes so many nanoseconds, if there are as many at that time.
-    fn take(&mut self, now: u64, cost: u64) -> bool {
-        let passed = now.saturating_sub(self.at);
-        self.credit = self.credit.saturating_add(passed).min(BURST);
-        let was_set_back = self.at.saturating_sub(now) > LATE;
-        self.at = if was_set_back { now } else { now.max(self.at) };
-        let left = self.credit.checked_sub(cost);
-        self.credit = left.unwrap_or(self.credit);
-        left.is_some()
     }
 }
 

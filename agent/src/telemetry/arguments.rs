@@ -71,12 +71,20 @@ pub struct Withheld {
 
 impl Withheld {
     /// The arguments of an exec record, each ended by NUL, unless none are to be shown.
-    pub(super) fn new(arguments: &[u8], shown: Arguments) -> Option<Self> {
+    pub fn new(arguments: &[u8], shown: Arguments) -> Option<Self> {
         let is_told = shown != Arguments::Off && !arguments.is_empty();
         is_told.then(|| Self {
             bytes: arguments.into(),
             shown,
         })
+    }
+
+    /// How many bytes would be looked through.
+    pub fn to_search(&self) -> usize {
+        match self.shown {
+            Arguments::Redacted => self.bytes.len(),
+            Arguments::Off | Arguments::Full => 0,
+        }
     }
 
     pub(super) fn show(&self) -> Option<Value> {

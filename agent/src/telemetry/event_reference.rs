@@ -68,6 +68,9 @@ A workload that starts a thousand processes a second would fill everybody's logs
 and ten seconds' worth at once. A workload is what a pod belongs to (namespace, kind and name), elsewhere a service (`service.name`, or the instance where that is `unknown_service`).
 Events with severity WARN or ERROR have an allowance of their own of the same size, so that others do not crowd them out. What is beyond is not exported and counted as a
 discard (`policy`, `event_rate`), with one line in the log when that begins. Metrics count everything all the same, and `wellhead events` prints everything: its subscribers are not limited by it.
+
+To look for secrets in [arguments](redaction.md) takes time. So it is done for 512 KiB of them a second on average, and ten seconds' worth at once, on the whole node; beyond,
+events go without arguments, and say so (`wellhead.process.command_args.withheld`; discard `policy`, `argument_rate`).
 The limit goes by the times of events, so that a [recording](recordings.md) gives the same each time it is replayed.
 ";
 
@@ -76,7 +79,8 @@ Spans are exported over OTLP where [`traces.process` and `traces.tcp`](configura
 have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process that
 executed a program there while the agent watched. Ids are derived from the machine's boot id and the process: the same
 process has the same span id whichever agent tells of it. An agent that is started anew goes on with the traces of all
-processes whose ancestors are alive; what began and ended while no agent ran has a trace of its own. Spans have no severity: a failure is their status.
+processes whose ancestors are alive, also of those that began and ended while no agent ran; where the parent of such a one ended between the two agents as well, it
+begins a trace of its own. Who began before and ended between them has no span. Spans have no severity: a failure is their status.
 ";
 
 const SPAN_EVENTS_INTRODUCTION: &str = "

@@ -141,6 +141,14 @@ impl LiveEvent {
             .extend(shown.map(|shown| ("process.command_args", shown)));
     }
 
+    /// Says that there are arguments, and no time to look for secrets in them.
+    pub fn withhold_arguments(&mut self) {
+        let withheld = self.arguments.take();
+        self.attributes.extend(
+            withheld.map(|_| ("wellhead.process.command_args.withheld", Value::Bool(true))),
+        );
+    }
+
     /// The event of a look-up that ended at this time.
     pub fn of_lookup(lookup: &Lookup, time_unix_nano: u64) -> Self {
         let error = lookup_failure(lookup);

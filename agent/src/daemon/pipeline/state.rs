@@ -38,7 +38,7 @@ use crate::export::otlp::Queue;
 use crate::identity::{Identity, OwnerId, ProcessTable, Programs};
 use crate::kernel::{Clock, map_memory};
 use crate::memory::release_freed;
-use crate::policy::EventRates;
+use crate::policy::{ArgumentRate, EventRates};
 use crate::recording::{Recorder, Ring, Told};
 use crate::telemetry::aggregate::{Aggregator, Occurrence};
 use crate::telemetry::live::{LiveEvent, OwnedEvent};
@@ -80,6 +80,7 @@ pub(super) struct State<S> {
     tracer: Option<Tracer>,
     logs: Option<Queue<OwnedEvent>>,
     event_rates: EventRates,
+    argument_rate: ArgumentRate,
     scan_wanted: bool,
     /// The agent is stopping: nothing is worth waiting for.
     settled: bool,
@@ -153,6 +154,7 @@ impl<S: Source> State<S> {
             tracer: builder.map(|builder| Tracer::new(builder, settings.processes)),
             logs,
             event_rates: EventRates::new(Arc::clone(&counters)),
+            argument_rate: ArgumentRate::new(Arc::clone(&counters)),
             scan_wanted: false,
             settled: false,
             seam,

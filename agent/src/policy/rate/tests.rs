@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::bucket::BURST;
 use super::*;
 
 /// Some time of the Unix epoch.

@@ -62,6 +62,7 @@ pub const EVENTS: &[Telling] = &[
             "process.command_args",
             "wellhead.process.command_args.truncated",
             "wellhead.process.command_args.unreadable",
+            "wellhead.process.command_args.withheld",
             "wellhead.process.executable.deleted",
             "wellhead.process.executable.memfd",
             "wellhead.process.user_namespace",
@@ -404,6 +405,7 @@ attributes! {
     "wellhead.process.capabilities.gained", "string[]", "Capabilities it has got with the program (`CapPrm` of proc_pid_status(5)), compared with what it had when it executed the one before or was forked. In a user namespace they hold in there.";
     "wellhead.process.command_args.truncated", "boolean", "`true` where there were more arguments than were kept.";
     "wellhead.process.command_args.unreadable", "boolean", "`true` where the arguments could not be read.";
+    "wellhead.process.command_args.withheld", "boolean", "`true` where there were arguments, and more than there was time to look for secrets in.";
     "wellhead.process.core_dumped", "boolean", "`true` where its memory was written to a core file.";
     "wellhead.process.cpu.system", "int", "Nanoseconds on a processor in the kernel, all threads together. The sum of both is the scheduler's; it is split as the timer's ticks tell, as wait4(2) does.";
     "wellhead.process.cpu.user", "int", "Nanoseconds on a processor in user mode.";

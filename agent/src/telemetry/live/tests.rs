@@ -245,7 +245,7 @@ fn of_containers() -> Vec<Sample> {
     events.map(sample).into()
 }
 
-fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
+fn event(body: Body<'_>, process: Option<&Process>, show: fn(&mut LiveEvent)) -> Sample {
     let event = Event {
         boot_ns: 3_000,
         cgroup_id: 1,
@@ -261,7 +261,7 @@ fn event(body: Body<'_>, process: Option<&Process>) -> Sample {
         drop_reason: process.map(|_| &reason),
     };
     let mut live = LiveEvent::new(&occurrence, Arguments::Full).expect("an event for users");
-    live.show_arguments();
+    show(&mut live);
     assert!(live.arguments.is_none());
     let keys = live.attributes.into_iter().map(|(key, _)| key);
     (live.name.to_owned(), keys.collect())
@@ -353,17 +353,26 @@ fn check(tellings: &[Telling], samples: &[Sample]) {
 #[test]
 fn events_are_as_catalogued() {
     let known = process(Some("/bin/sh"));
-    let all = bodies(Everything)
-        .into_iter()
-        .map(|body| event(body, Some(&known)));
-    let least = bodies(Nothing).into_iter().map(|body| event(body, None));
+    let of = |known, process, show| {
+        let bodies = bodies(known).into_iter();
+        bodies.map(move |body| event(body, process, show))
+    };
+    let all = of(Everything, Some(&known), LiveEvent::show_arguments);
+    let withheld = of(Everything, Some(&known), LiveEvent::withhold_arguments);
+    let least = of(Nothing, None, LiveEvent::show_arguments);
     let lookups = [lookup(Everything), lookup(Nothing)].map(|lookup| {
         let event = LiveEvent::of_lookup(&lookup, 0);
         let keys = event.attributes.into_iter().map(|(key, _)| key);
         (event.name.to_owned(), keys.collect())
     });
     let others = lookups.into_iter().chain(of_containers());
-    check(EVENTS, &all.chain(least).chain(others).collect::<Vec<_>>());
+    check(
+        EVENTS,
+        &all.chain(withheld)
+            .chain(least)
+            .chain(others)
+            .collect::<Vec<_>>(),
+    );
 }
 
 /// Starts of containers: one that came to everything, one that came to nothing and failed.

@@ -40,7 +40,9 @@ impl<S: Source> State<S> {
     fn send(&mut self, item: Item, resource: &Arc<Resource>) {
         match item {
             Item::Event(mut event) => {
-                self.subscribers.publish(&mut event, resource);
+                let rate = &mut self.argument_rate;
+                let show = |event: &mut LiveEvent| rate.show(event);
+                self.subscribers.publish(&mut event, resource, show);
                 self.export(event, resource);
             }
             Item::Span(span, observed) => {
@@ -64,7 +66,7 @@ impl<S: Source> State<S> {
         let rate = self.settings.live.event_rate;
         let Some(logs) = &self.logs else { return };
         if self.event_rates.admit(rate, &event, resource) {
-            event.show_arguments();
+            self.argument_rate.show(&mut event);
             logs.push(OwnedEvent {
                 resource: Arc::clone(resource),
                 event,
