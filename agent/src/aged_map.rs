@@ -95,6 +95,17 @@ impl<K: Clone + Eq + Hash, V> AgedMap<K, V> {
         self.entries.len()
     }
 
+    /// Gives back most of the room that many entries took, if few are left.
+    pub(crate) fn shrink(&mut self) {
+        const FEW: usize = 256;
+        let enough = 2 * self.entries.len() + FEW;
+        if self.entries.capacity() > 2 * enough {
+            self.was_full = false;
+            self.entries.shrink_to(enough);
+            self.order.shrink_to(enough);
+        }
+    }
+
     /// A table that is more than half full grows for entries that come and go, once, at a time that its hashes choose. It does
     /// so now.
     fn take_room(&mut self) {
@@ -193,6 +204,24 @@ mod tests {
         }
         assert_eq!(left, (0..10).map(|at| 981 + 2 * at).collect::<Vec<_>>());
         assert!(map.order.is_empty());
+    }
+
+    #[test]
+    fn room_is_given_back() {
+        let mut map = AgedMap::new(10_000);
+        for number in 0..10_000 {
+            map.insert(number, number);
+        }
+        map.shrink();
+        assert!(map.entries.capacity() >= 10_000);
+        while map.len() > 10 && map.pop_oldest_if(|_| true).is_some() {}
+        map.shrink();
+        assert!(map.entries.capacity() < 1_000 && map.order.capacity() < 1_000);
+        assert_eq!((map.get(&9_990), map.len()), (Some(&9_990), 10));
+        for number in 0..10_000 {
+            map.insert(number, number);
+        }
+        assert_eq!(map.len(), 10_000);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which process is which program, and whose child: what an exit has to be told from.
 
 mod adopt;
+mod ended;
 mod line;
 mod notes;
 mod spans;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use wellhead_common::record::Usage;
 
 use self::adopt::{MOST_AWAITING, Orphan};
+use self::ended::Ended;
 pub use self::line::Ancestor;
 use self::line::Line;
 pub use self::notes::{Ends, Note, Noted, Notes};
@@ -152,7 +154,7 @@ pub struct ProcessTable {
     processes: AgedMap<ProcessId, Process>,
     newest_by_pid: HashMap<u32, ProcessId>,
     /// By process id, those that ended lately: their last connections end after them.
-    ended: AgedMap<u32, (ProcessId, Process)>,
+    ended: AgedMap<u32, Ended>,
     /// Boot clock when it began: who started before that used something before.
     since_ns: u64,
     /// Processes whose parent is not known.
@@ -323,21 +325,6 @@ impl ProcessTable {
         }
     }
 
-    /// A process that is alive, or ended lately.
-    pub fn live_or_ended(&mut self, id: ProcessId) -> Option<&mut Process> {
-        if let Some(known) = self.processes.get_mut(&id) {
-            return Some(known);
-        }
-        let (ended, known) = self.ended.get_mut(&id.pid)?;
-        (*ended == id).then_some(known)
-    }
-
-    /// A process that ended lately.
-    pub fn ended(&self, id: ProcessId) -> Option<&Process> {
-        let (ended, known) = self.ended.get(&id.pid)?;
-        (*ended == id).then_some(known)
-    }
-
     /// A child of this process, as it is when it is forked.
     fn child_of(
         &mut self,
@@ -371,15 +358,6 @@ impl ProcessTable {
         }
     }
 
-    /// A process ended; returns what was known of it.
-    pub fn exited(&mut self, process: ProcessId) -> Option<Process> {
-        self.forget_pid(process);
-        let known = self.processes.remove(&process)?;
-        self.forget_noted(&known);
-        self.ended.insert(process.pid, (process, known.clone()));
-        Some(known)
-    }
-
     /// A live process.
     pub fn get(&self, process: ProcessId) -> Option<&Process> {
         self.processes.get(&process)
@@ -392,8 +370,8 @@ impl ProcessTable {
             .get(&pid)
             .and_then(|id| Some((*id, self.processes.get(id)?)));
         live.or_else(|| {
-            let (id, process) = self.ended.get(&pid)?;
-            Some((*id, process))
+            let ended = self.ended.get(&pid)?;
+            Some((ended.id, &ended.process))
         })
     }
 
@@ -420,7 +398,7 @@ impl ProcessTable {
     /// Whose processes are held; an owner may come several times.
     pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
         let live = self.processes.iter().map(|(_, process)| process);
-        let all = live.chain(self.ended.iter().map(|(_, (_, process))| process));
+        let all = live.chain(self.ended.iter().map(|(_, ended)| &ended.process));
         all.flat_map(|process| [process.owner, process.used_by])
     }
 

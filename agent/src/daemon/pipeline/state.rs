@@ -415,6 +415,7 @@ impl<S: Source> State<S> {
         self.aggregator.names_changed();
         let (boot_ns, unix_nano) = (self.clock.now(), self.clock.now_unix_nano());
         self.aggregator.expire(&mut self.store, boot_ns, unix_nano);
+        self.processes.expire(boot_ns);
         let mut in_use: HashSet<OwnerId> = self.processes.owners().collect();
         in_use.extend(self.waiting.owners());
         in_use.extend(self.outbox.owners());

@@ -71,7 +71,10 @@ impl ProcessTable {
             known.executed_ns = None;
         }
         let live = self.processes.iter().map(|(one, process)| (*one, process));
-        let ended = self.ended.iter().map(|(_, (one, process))| (*one, process));
+        let ended = self
+            .ended
+            .iter()
+            .map(|(_, ended)| (ended.id, &ended.process));
         let descendants: Vec<ProcessId> = live
             .chain(ended)
             .filter(|(_, process)| process.root == id)

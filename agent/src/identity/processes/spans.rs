@@ -90,7 +90,7 @@ mod tests {
             [1, 2, 3].map(|pid| has_notes(&table, pid)),
             [true, true, false]
         );
-        let ended = table.exited(id(1)).expect("known");
+        let ended = table.exited(id(1), 0).expect("known");
         assert!(ended.notes.is_some());
         table.note(id(3), 6, listened());
         assert!(has_notes(&table, 3));

@@ -38,7 +38,7 @@ fn a_forked_process_runs_its_parents_program() {
     let (mut table, _) = table(8);
     execute(&mut table, id(1), 5, HOST, "sh");
     table.forked(id(2), id(1), HOST);
-    let child = table.exited(id(2)).expect("known");
+    let child = table.exited(id(2), 0).expect("known");
     assert_eq!(child.executable.as_deref(), Some("sh"));
     assert_eq!(child.executed_ns, None);
     assert!(table.get(id(2)).is_none());
@@ -87,7 +87,10 @@ fn process_ids_are_reused_and_start_times_are_not() {
     execute(&mut table, old, 1, HOST, "old");
     execute(&mut table, new, 2, HOST, "new");
     assert_eq!(
-        table.exited(old).and_then(|old| old.executable).as_deref(),
+        table
+            .exited(old, 0)
+            .and_then(|old| old.executable)
+            .as_deref(),
         Some("old")
     );
     let (found, process) = table.by_pid(7).expect("alive");
@@ -166,9 +169,9 @@ fn ancestors_outlive_who_they_are() {
     table.forked(id(2), id(1), HOST);
     execute(&mut table, id(2), 6, HOST, "daemonize");
     table.forked(id(3), id(2), HOST);
-    table.exited(id(2));
+    table.exited(id(2), 0);
     table.forked(id(4), id(3), HOST);
-    table.exited(id(3));
+    table.exited(id(3), 0);
     execute(&mut table, id(4), 7, HOST, "daemon");
     let line = table.get(id(4)).expect("alive").ancestors();
     let names: Vec<_> = line.iter().map(|one| one.executable.as_deref()).collect();
@@ -236,7 +239,7 @@ fn what_was_used_before_anybody_looked_is_not_told() {
     assert_eq!((used(1, 500), used(1, 800)), (Some(0), Some(300)));
     assert_eq!((used(2, 500), used(2, 400)), (Some(500), Some(0)));
     assert_eq!(used(3, 500), None);
-    table.exited(id(2));
+    table.exited(id(2), 0);
     let late = table.used(id(2), &usage(600), 0);
     assert_eq!(late.map(|(grown, _)| grown.user_ns), Some(100));
 }
@@ -266,8 +269,8 @@ fn who_is_not_there_any_more_has_gone() {
     assert!(table.gone(&[id(1), id(2)]).is_empty());
     // The third began after they were looked at.
     assert_eq!(table.gone(&[id(2)]), [id(1)]);
-    table.exited(id(1));
-    table.exited(id(2));
+    table.exited(id(1), 0);
+    table.exited(id(2), 0);
     assert!(table.gone(&[]).is_empty());
 }
 
@@ -315,7 +318,7 @@ fn who_has_to_make_room_takes_its_memory_along_and_is_looked_for_later() {
     assert_eq!(left.executable.as_deref(), Some("db"));
     assert!(table.take_made_room().is_none());
     assert!(!table.wants_to_look(1), "there is no room");
-    table.exited(id(2));
+    table.exited(id(2), 0);
     assert!(table.wants_to_look(1));
     assert!(!table.wants_to_look(0), "all are known");
     assert!(!table.wants_to_look(1), "and nobody has made room since");

@@ -29,7 +29,7 @@ impl<S: Source> State<S> {
                     .executed(exec, event.boot_ns, owner, program, by_runtime);
                 self.left_memory(left, event.boot_ns);
             }
-            Body::Exit(exit) => drop(self.processes.exited(exit.process)),
+            Body::Exit(exit) => drop(self.processes.exited(exit.process, event.boot_ns)),
             Body::OomKill(kill) => self.processes.oom_killed(kill.pid),
             Body::Found(found) => {
                 let name = executable_name(&[], false, &found.comm);
@@ -94,7 +94,7 @@ impl<S: Source> State<S> {
             let owner = self.processes.get(id).map(|known| known.owner);
             if owner.is_some_and(|owner| !self.waiting.awaits_pod(owner)) {
                 self.count_used(id, &Usage::default(), 0, now);
-                self.processes.exited(id);
+                self.processes.exited(id, self.clock.now());
             }
         }
         self.note(|| Told::Usage(usage));
@@ -130,7 +130,7 @@ impl<S: Source> State<S> {
     /// Counts the end of a process and what it used until then, and tells of it: now, or once all of that is known.
     pub(super) fn take_in_exit(&mut self, event: &Event<'_>, exit: &Exit, owner: OwnerId) {
         self.follow_container(event, owner);
-        let ended = self.processes.exited(exit.process);
+        let ended = self.processes.exited(exit.process, event.boot_ns);
         let unix_nano = self.clock.unix_nano(event.boot_ns);
         self.trace_exit(event, exit, (owner, ended.as_ref()));
         let occurrence = Occurrence {

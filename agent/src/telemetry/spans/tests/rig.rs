@@ -130,7 +130,7 @@ impl Rig {
             signals,
         };
         let now = self.tick();
-        let ended = self.table.exited(exit.process);
+        let ended = self.table.exited(exit.process, now);
         self.tracer
             .exited(&mut self.table, &exit, ended.as_ref(), now);
         self.departing.push_back((exit, now, now + self.offset));
