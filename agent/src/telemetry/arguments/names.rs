@@ -84,6 +84,9 @@ static HARMLESS_BEFORE: Words = Words::new(
     n total count bos eos pad unk mask stop special idempotency",
 );
 
+/// What directly precedes a `pass` that is none of words: filters, and turns.
+static PASSES: Words = Words::new("low high band all single multi one two first second");
+
 /// First words of flags that ask for something to be done and take no value.
 static ASKING: Words = Words::new(
     "\
@@ -98,6 +101,9 @@ static KEYS: Words = Words::new(
     unseal recovery deploy consumer application app integration ingest storage join certificate \
     cipher aes admin",
 );
+
+/// What directly precedes an `auth` that is never a way: `REDISCLI_AUTH`, `X-Auth`.
+static PRESENTED: Words = Words::new("rediscli x");
 
 /// Keys that are as often named by a path as given.
 static KEYS_IN_FILES: Words = Words::new("private signing encryption decryption rsa crypto");
@@ -305,8 +311,12 @@ fn by_last_word(words: &[&str]) -> Naming {
         .iter()
         .any(|pass| last.eq_ignore_ascii_case(pass))
     {
-        Kind::Pass
-    } else if last.eq_ignore_ascii_case("auth") && previous.eq_ignore_ascii_case("rediscli") {
+        if PASSES.has(previous) {
+            Kind::Harmless
+        } else {
+            Kind::Pass
+        }
+    } else if last.eq_ignore_ascii_case("auth") && PRESENTED.has(previous) {
         Kind::Secret
     } else if last.eq_ignore_ascii_case("auth") || last.eq_ignore_ascii_case("basicauth") {
         Kind::Auth
