@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn of_many_that_ended_long_ago_most_are_forgotten() {
-        const MANY: u32 = 4 * REMEMBERED as u32;
+        const MANY: u32 = 4_096;
         let mut table = ProcessTable::new(MANY as usize, 1, Arc::new(Counters::default()));
         let id = |pid| ProcessId { pid, start_ns: 2 };
         for pid in 1..=MANY {
