@@ -87,28 +87,21 @@ impl Withheld {
         }
     }
 
-    pub(super) fn show(&self) -> Option<Value> {
-        command_arguments(&self.bytes, self.shown)
+    /// `process.command_args`.
+    ///
+    /// Bytes that are not UTF-8 are replaced. The last argument of a cut record may itself be cut.
+    pub(super) fn show(&self) -> Value {
+        let bytes = self.bytes.strip_suffix(b"\0").unwrap_or(&self.bytes);
+        let mut command = Command::new();
+        let texts = bytes.split(|byte| *byte == 0).map(|argument| -> Arc<str> {
+            let text = String::from_utf8_lossy(argument);
+            if self.shown == Arguments::Full {
+                return text.into();
+            }
+            redacted(&text, &mut command).into()
+        });
+        Value::List(texts.collect())
     }
-}
-
-/// `process.command_args`: the arguments of an exec record (each ended by NUL), or nothing.
-///
-/// Bytes that are not UTF-8 are replaced. The last argument of a cut record may itself be cut.
-fn command_arguments(arguments: &[u8], shown: Arguments) -> Option<Value> {
-    if shown == Arguments::Off || arguments.is_empty() {
-        return None;
-    }
-    let bytes = arguments.strip_suffix(b"\0").unwrap_or(arguments);
-    let mut command = Command::new();
-    let texts = bytes.split(|byte| *byte == 0).map(|argument| -> Arc<str> {
-        let text = String::from_utf8_lossy(argument);
-        if shown == Arguments::Full {
-            return text.into();
-        }
-        redacted(&text, &mut command).into()
-    });
-    Some(Value::List(texts.collect()))
 }
 
 fn redacted(argument: &str, command: &mut Command) -> String {

@@ -136,7 +136,7 @@ impl LiveEvent {
     /// Makes the arguments of a program an attribute. To be asked before somebody sees the event, and not before it is certain
     /// that somebody does.
     pub fn show_arguments(&mut self) {
-        let shown = self.arguments.take().and_then(|withheld| withheld.show());
+        let shown = self.arguments.take().map(|withheld| withheld.show());
         self.attributes
             .extend(shown.map(|shown| ("process.command_args", shown)));
     }

@@ -15,7 +15,7 @@ use ingredients::{ANY_SECRET, FRAGMENTS, HARMLESS, HOSTILE, PLAIN_SECRET};
 const CASES: &str = include_str!("cases.txt");
 
 fn shown(arguments: &[u8], how: Arguments) -> String {
-    match command_arguments(arguments, how) {
+    match Withheld::new(arguments, how).map(|withheld| withheld.show()) {
         Some(Value::List(texts)) => texts.join("\0"),
         Some(_) | None => String::new(),
     }
@@ -101,8 +101,8 @@ fn cut_behind_a_secret() {
 #[test]
 fn everything_or_nothing_on_request() {
     assert_eq!(shown(b"a\0--token=x\0", Arguments::Full), "a\0--token=x");
-    assert_eq!(command_arguments(b"a\0", Arguments::Off), None);
-    assert_eq!(command_arguments(b"", Arguments::Redacted), None);
+    assert!(Withheld::new(b"a\0", Arguments::Off).is_none());
+    assert!(Withheld::new(b"", Arguments::Redacted).is_none());
     assert_eq!(shown(b"\xff\0", Arguments::Full), "\u{fffd}");
     assert_eq!(shown(b"ls\0\0x", Arguments::Redacted), "ls\0\0x");
 }
