@@ -29,7 +29,10 @@ impl<S: Source> State<S> {
                     .executed(exec, event.boot_ns, owner, program, by_runtime);
                 self.left_memory(left, event.boot_ns);
             }
-            Body::Exit(exit) => drop(self.processes.exited(exit.process, event.boot_ns)),
+            Body::Exit(exit) => {
+                let _untold = self.processes.exited(exit.process, event.boot_ns);
+                self.place(exit.process, owner, event.boot_ns);
+            }
             Body::OomKill(kill) => self.processes.oom_killed(kill.pid),
             Body::Found(found) => {
                 let name = executable_name(&[], false, &found.comm);
@@ -83,7 +86,9 @@ impl<S: Source> State<S> {
             there.push(id);
             // Who has ended meanwhile has told more than that, and has no memory any more.
             if self.processes.get(id).is_some() {
-                self.place(id, process);
+                if let Some(owner) = self.identity.owner_of_cgroup(process.cgroup_id) {
+                    self.place(id, owner, process.boot_ns);
+                }
                 self.count_used(id, &process.so_far(), process.resident_bytes, now);
             } else {
                 unknown += 1;
@@ -101,12 +106,10 @@ impl<S: Source> State<S> {
         self.processes.wants_to_look(unknown)
     }
 
-    /// From now on it uses for whom it is with: it may have been moved.
-    fn place(&mut self, id: ProcessId, seen: &ProcessUsage) {
-        if let Some(owner) = self.identity.owner_of_cgroup(seen.cgroup_id) {
-            let left = self.processes.seen_in(id, owner, seen.boot_ns);
-            self.left_memory(left, seen.boot_ns);
-        }
+    /// From then on it uses for whom it is with: it may have been moved.
+    fn place(&mut self, id: ProcessId, owner: OwnerId, boot_ns: u64) {
+        let left = self.processes.seen_in(id, owner, boot_ns);
+        self.left_memory(left, boot_ns);
     }
 
     /// Counts what is new of what a process used.
@@ -145,8 +148,7 @@ impl<S: Source> State<S> {
         self.aggregator
             .count(&mut self.store, &mut self.identity, &occurrence);
         let observed = self.store.observed().to_vec();
-        let left = self.processes.seen_in(exit.process, owner, event.boot_ns);
-        self.left_memory(left, event.boot_ns);
+        self.place(exit.process, owner, event.boot_ns);
         self.count_used(exit.process, &exit.usage, 0, unix_nano);
         if !self.is_told(event) && !self.makes_spans() {
             return;
