@@ -39,12 +39,12 @@ const LAST: u64 = 64;
 /// What stands for a `struct kernel_siginfo` of the kernel's (`SEND_SIG_PRIV`, `include/linux/sched/signal.h`).
 const PRIVILEGED: u64 = 1;
 
-/// `si_code` of what a process sent: `SI_USER`, `SI_QUEUE`, `SI_TKILL`.
+/// `si_code` of `kill(2)` (`SI_USER`).
 const BY_KILL: i32 = 0;
-const BY_QUEUE: i32 = -1;
-const BY_TKILL: i32 = -6;
-/// `SI_KERNEL`: what is none of these.
-const BY_KERNEL: i32 = 0x80;
+/// Of what the kernel sends for a process that asked it to: `SI_TIMER`, `SI_MESGQ`. What else is below 0 only processes send, and what
+/// is above 0 only the kernel does (or a process to itself).
+const FOR_TIMER: i32 = -2;
+const FOR_QUEUE: i32 = -3;
 
 /// The last signals that processes got from others or themselves. What no process sent is not here.
 #[map]
@@ -69,37 +69,30 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     // SAFETY: `task` is a `struct task_struct`.
     let pid: u32 = unsafe { field(task, &offset::TASK_TGID) };
     let sender_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if info == PRIVILEGED {
-        if number == SIGKILL && prototype::VICTIM_IS_TASK.load() == 0 {
-            // SAFETY: as above.
-            unsafe { oom::note(task) };
-        }
-        forget(pid, number, asks);
-        return 0;
+    let by_kernel = info == PRIVILEGED;
+    if by_kernel && number == SIGKILL && prototype::VICTIM_IS_TASK.load() == 0 {
+        // SAFETY: as above.
+        unsafe { oom::note(task) };
     }
-    let at = info.wrapping_add(u64::from(offset::SIGINFO_CODE.load()));
-    // SAFETY: the helper reads nothing that is not there.
-    let code = match unsafe { bpf_probe_read_kernel(at as *const i32) } {
-        Ok(code) => code,
-        // By whoever runs, without one (`SEND_SIG_NOINFO`, 0: newer verifiers take that for impossible). To others: for a parent
-        // that died, or a cgroup's `cgroup.kill`. To itself no process sends so, but the kernel, as for writing where nobody reads.
-        Err(_) if sender_pid != pid => BY_KILL,
-        Err(_) => BY_KERNEL,
-    };
     // SAFETY: as above.
     let end = unsafe { decided_end(task) };
     if end.is_some_and(|signal| result == IGNORED || signal != number) {
         return 0;
     }
-    if code != BY_KILL && code != BY_QUEUE && code != BY_TKILL {
-        forget(pid, number, asks);
-        return 0;
-    }
-    // SAFETY: as above.
-    let cgroup_id = unsafe { task_cgroup_id(task) };
     let Some(now) = state::working() else {
         return 0;
     };
+    let code = if by_kernel {
+        None
+    } else {
+        code_by_process(info, number, sender_pid == pid)
+    };
+    let Some(code) = code else {
+        forget(pid, number, asks);
+        return 0;
+    };
+    // SAFETY: as above.
+    let cgroup_id = unsafe { task_cgroup_id(task) };
     if !captured(cgroup_id) {
         return 0;
     }
@@ -115,6 +108,19 @@ pub(crate) fn signal_generate(context: BtfTracePointContext) -> i32 {
     };
     remember(pid, &seen, asks);
     0
+}
+
+/// `si_code` of a signal, if a process sent it: who runs.
+#[inline(always)]
+fn code_by_process(info: u64, number: u64, to_itself: bool) -> Option<i32> {
+    let at = info.wrapping_add(u64::from(offset::SIGINFO_CODE.load()));
+    // SAFETY: the helper reads nothing that is not there.
+    let Ok(code) = (unsafe { bpf_probe_read_kernel(at as *const i32) }) else {
+        // There is none (`SEND_SIG_NOINFO`, 0: newer verifiers take that for impossible). So the kernel tells who wrote where nobody
+        // reads; and so it sends for others: for a parent that died, or who wrote to `cgroup.kill`.
+        return (!to_itself || number == SIGKILL).then_some(BY_KILL);
+    };
+    (code <= BY_KILL && code != FOR_TIMER && code != FOR_QUEUE).then_some(code)
 }
 
 /// Whether a signal is one of a set with a bit for each; the last has none.

@@ -152,7 +152,6 @@ fn ended(read: &Snapshot, id: &str) -> i64 {
     own.map(snapshot::total_of).sum()
 }
 
-/// Whether something is a container's.
 /// What a process uses is that of the container it is in, also if it was moved there and executed nothing.
 pub(crate) fn moved_with_what_they_use() -> Result<()> {
     const MOVED: &str = "kt-moved";
@@ -186,6 +185,7 @@ pub(crate) fn moved_with_what_they_use() -> Result<()> {
     Ok(())
 }
 
+/// Whether something is a container's.
 fn is_of(read: &Snapshot, resource: usize, container: &str) -> bool {
     let resource = read.resources.get(resource);
     let id = resource.and_then(|resource| snapshot::of_resource(resource, "container.id"));

@@ -93,6 +93,44 @@ fn add(processes: &mut HashMap<u32, ProcessUsage>, thread: &ThreadUsage) {
     for (sum, more) in sums {
         *sum = sum.saturating_add(more);
     }
-    // Threads share it; where the first has ended, each of the others tells it.
+    // Threads share it; where the first has ended, each of the others tells it. So does it stay where it was when they are moved.
+    if thread.resident_bytes > 0 {
+        (process.cgroup_id, process.boot_ns) = (thread.cgroup_id, thread.boot_ns);
+    }
     process.resident_bytes = process.resident_bytes.max(thread.resident_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_add_up_and_live_ones_say_where_they_are() {
+        let thread = |thread, resident_bytes, cgroup_id| ThreadUsage {
+            pid: 7,
+            thread,
+            usage: Usage {
+                runtime_ns: 10,
+                ..Usage::default()
+            },
+            resident_bytes,
+            cgroup_id,
+            ..ThreadUsage::default()
+        };
+        let check = |threads: &[ThreadUsage], expected| {
+            let mut processes = HashMap::default();
+            for thread in threads {
+                add(&mut processes, thread);
+            }
+            let all = processes[&7];
+            let found = (all.runtime_ns, all.resident_bytes, all.cgroup_id);
+            assert_eq!(found, expected, "{threads:?}");
+        };
+        check(&[thread(7, 4_096, 1), thread(8, 0, 2)], (20, 4_096, 1));
+        // The first has ended, and stays where it was.
+        let moved = [thread(7, 0, 1), thread(8, 4_096, 2), thread(9, 4_096, 2)];
+        check(&moved, (30, 4_096, 2));
+        // All have.
+        check(&[thread(7, 0, 1)], (10, 0, 1));
+    }
 }

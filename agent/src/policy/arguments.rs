@@ -6,8 +6,8 @@ use super::bucket::{Bucket, SECOND};
 use crate::counters::{Counters, Discard};
 use crate::telemetry::live::LiveEvent;
 
-/// Bytes a second, on average: between two and ten percent of a processor's time, as they are made.
-const BYTES_PER_SECOND: u64 = 512 << 10;
+/// Bytes a second, on average: between one and five percent of a processor's time, as they are made.
+const BYTES_PER_SECOND: u64 = 256 << 10;
 
 /// Lets events show their arguments, as long as that does not take too much time. As for
 /// [`EventRates`](super::EventRates), time is that of the events.

@@ -69,9 +69,10 @@ and ten seconds' worth at once. A workload is what a pod belongs to (namespace, 
 Events with severity WARN or ERROR have an allowance of their own of the same size, so that others do not crowd them out. What is beyond is not exported and counted as a
 discard (`policy`, `event_rate`), with one line in the log when that begins. Metrics count everything all the same, and `wellhead events` prints everything: its subscribers are not limited by it.
 
-To look for secrets in [arguments](redaction.md) takes time. So it is done for 512 KiB of them a second on average, and ten seconds' worth at once, on the whole node; beyond,
-events go without arguments, and say so (`wellhead.process.command_args.withheld`; discard `policy`, `argument_rate`).
-The limit goes by the times of events, so that a [recording](recordings.md) gives the same each time it is replayed.
+To look for secrets in [arguments](redaction.md) takes time. So it is done for 256 KiB of them a second on average, and ten seconds' worth at once, on the whole node: once for what is exported, and once for
+who watches. Beyond, events go without arguments, and say so (`wellhead.process.command_args.withheld`; discard `policy`, `argument_rate`).
+Both go by the times of events, so that a [recording](recordings.md) gives the same each time it is replayed. Where the clock is set back by less than
+40 seconds, nothing is added to an allowance for as long.
 ";
 
 const SPANS_INTRODUCTION: &str = "

@@ -119,6 +119,12 @@ pub(super) const SHAPES: &[Shape] = &[
         asked_then_fault,
         "A(R) !SIGSEGV asked SIGTERM by R",
     ),
+    Shape("SIGTERM as no timer does", as_io_does, "A(R) !SIGTERM by R"),
+    Shape(
+        "hung up while it dies of SIGHUP",
+        hung_up_while_it_dies,
+        "A(R) !SIGHUP by R",
+    ),
     Shape(
         "the same by kill, and then it faults",
         handled_then_fault,
@@ -381,6 +387,53 @@ fn asked_then_fault(stage: &mut Stage) -> Result<()> {
     stage.reap(child).map(drop)
 }
 
+/// With the `si_code` that the C library's asynchronous input and output has.
+fn as_io_does(stage: &mut Stage) -> Result<()> {
+    const SI_ASYNCIO: i32 = -4;
+    let child = Stage::ready(|| ())?;
+    // SAFETY: all zero is a valid value, and outlives the call.
+    let sent = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        info.si_code = SI_ASYNCIO;
+        let (call, info) = (libc::SYS_rt_sigqueueinfo, &raw const info);
+        libc::syscall(call, child, libc::SIGTERM, info)
+    };
+    ensure!(sent == 0, "{}", io::Error::last_os_error());
+    stage.reap(child).map(drop)
+}
+
+/// A terminal, its two ends.
+fn terminal() -> Result<(i32, i32)> {
+    let (mut one, mut other) = (0, 0);
+    let (name, modes, size) = (ptr::null_mut(), ptr::null(), ptr::null());
+    // SAFETY: both numbers outlive the call, and nothing else is asked for.
+    calls::number(unsafe { libc::openpty(&raw mut one, &raw mut other, name, modes, size) })?;
+    Ok((one, other))
+}
+
+/// Makes the calling process the first of a session that has this terminal, which is hung up if nobody else has the first end.
+fn take_terminal((one, other): (i32, i32)) {
+    // SAFETY: numbers alone.
+    unsafe {
+        libc::setsid();
+        libc::ioctl(other, libc::TIOCSCTTY, 0);
+        libc::close(one);
+    }
+}
+
+/// The kernel's own SIGHUP changes nothing any more, nor who sent the first.
+fn hung_up_while_it_dies(stage: &mut Stage) -> Result<()> {
+    let terminal = terminal()?;
+    let child = Stage::ready(|| take_terminal(terminal))?;
+    calls::kill(child, libc::SIGHUP)?;
+    // SAFETY: nobody else has these numbers here.
+    unsafe {
+        libc::close(terminal.0);
+        libc::close(terminal.1);
+    }
+    stage.reap(child).map(drop)
+}
+
 /// Handles a signal that its parent sends, and then lives on as is said.
 fn handled_then(stage: &mut Stage, signal: i32, life: impl FnOnce() -> i32) -> Result<()> {
     use std::io::Read as _;
@@ -414,18 +467,10 @@ fn handled_then_fault(stage: &mut Stage) -> Result<()> {
 /// The first of a session loses its terminal: the kernel sends it SIGHUP.
 fn handled_then_hung_up(stage: &mut Stage) -> Result<()> {
     handled_then(stage, libc::SIGHUP, || {
-        let (mut terminal, mut other) = (0, 0);
-        // SAFETY: both numbers outlive the call, and nothing else is asked for.
-        unsafe {
-            let (name, modes, size) = (ptr::null_mut(), ptr::null(), ptr::null());
-            if libc::setsid() < 0
-                || libc::openpty(&raw mut terminal, &raw mut other, name, modes, size) != 0
-                || libc::ioctl(other, libc::TIOCSCTTY, 0) != 0
-            {
-                return FAILED;
-            }
-            libc::close(terminal);
-        }
+        let Ok(both) = terminal() else {
+            return FAILED;
+        };
+        take_terminal(both);
         calls::pause()
     })
 }

@@ -98,3 +98,49 @@ impl Departing {
         self.processes.iter().map(|(_, departed)| departed.owner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::ExitStatus;
+
+    fn departed(pid: u32, boot_ns: u64) -> Departed {
+        Departed {
+            owner: OwnerId::NODE,
+            boot_ns,
+            unix_nano: 0,
+            cgroup_id: 0,
+            exit: Exit {
+                process: ProcessId { pid, start_ns: 1 },
+                parent_pid: 1,
+                uid: 0,
+                comm: [0; 16],
+                status: ExitStatus::Code(0),
+                dumped_core: false,
+                usage: wellhead_common::record::Usage::default(),
+                signals: wellhead_common::maps::Signals::default(),
+            },
+            process: None,
+            has_event: false,
+            observed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nobody_goes_before_elders_are_known_but_not_for_ever() {
+        const BEGAN: u64 = 100 * PATIENCE_NS;
+        let waits = |departing: &mut Departing, now| departing.next_due(now).is_none();
+        let mut departing = Departing::new(8, BEGAN);
+        for pid in 1..=3 {
+            departing.push(departed(pid, 5));
+        }
+        assert!(waits(&mut departing, BEGAN + PATIENCE_NS));
+        assert!(!waits(&mut departing, BEGAN + FIRST_LOOK_NS));
+        departing.elders_are_known();
+        assert!(!waits(&mut departing, BEGAN + PATIENCE_NS));
+        departing.push(departed(4, BEGAN));
+        assert!(!waits(&mut departing, BEGAN + PATIENCE_NS - 1), "the third");
+        assert!(waits(&mut departing, BEGAN + PATIENCE_NS - 1));
+        assert!(!waits(&mut departing, u64::MAX));
+    }
+}

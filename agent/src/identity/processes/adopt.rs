@@ -174,4 +174,20 @@ mod tests {
         // It is in another container.
         assert_eq!(lines(&table, &[30])[0], (None, 30, false));
     }
+
+    #[test]
+    fn who_ended_before_its_parent_is_found_is_its_child_all_the_same() {
+        let mut table = table();
+        table.forked(id(20), id(10), OwnerId(1));
+        table.forked(id(30), id(20), OwnerId(1));
+        for pid in [30, 20] {
+            table.exited(id(pid), 5);
+        }
+        find(&mut table, 10, 1, false);
+        let line = |pid| {
+            let known = table.ended(id(pid)).expect("remembered");
+            (known.parent, known.root)
+        };
+        assert_eq!(line(20), (Some(id(10)), id(10)));
+    }
 }

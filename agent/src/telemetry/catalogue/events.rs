@@ -79,7 +79,7 @@ pub const EVENTS: &[Telling] = &[
     },
     Telling {
         name: "wellhead.process.exit",
-        meaning: "A process ended: its last thread exited. Told when its parent has asked for it, at most a second or two later: only then is known what it used in all.",
+        meaning: "A process ended: its last thread exited. Told when its parent has asked for it, at most a second or two later, ten where the agent has just begun: only then is known what it used in all.",
         severity: "INFO; WARN if its code is not 0 or a signal ended it",
         always: &[
             "process.pid",
@@ -425,7 +425,7 @@ attributes! {
     "wellhead.process.oom_killed", "boolean", "`true` where the kernel killed it for lack of memory: `wellhead.process.oom_kill` says more.";
     "wellhead.process.script", "string", "Path given to `execve(2)` where that is a script.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
-    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory..";
+    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory.";
     "wellhead.process.signal.sender.pid", "int", "Its process id in the initial PID namespace; its own where it sent the signal itself.";
     "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
     "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";

@@ -40,10 +40,20 @@ impl<S: Source> State<S> {
     fn send(&mut self, item: Item, resource: &Arc<Resource>) {
         match item {
             Item::Event(mut event) => {
-                let rate = &mut self.argument_rate;
-                let show = |event: &mut LiveEvent| rate.show(event);
+                // First: what is exported does not depend on who watches.
+                let is_exported = self.is_exported(&event, resource);
+                if is_exported {
+                    self.exported_arguments.show(&mut event);
+                }
+                let watched = &mut self.watched_arguments;
+                let show = |event: &mut LiveEvent| watched.show(event);
                 self.subscribers.publish(&mut event, resource, show);
-                self.export(event, resource);
+                if let Some(logs) = self.logs.as_ref().filter(|_| is_exported) {
+                    logs.push(OwnedEvent {
+                        resource: Arc::clone(resource),
+                        event,
+                    });
+                }
             }
             Item::Span(span, observed) => {
                 if let Some(spans) = &self.spans {
@@ -58,19 +68,9 @@ impl<S: Source> State<S> {
         }
     }
 
-    /// Exports an event, if it is of a kind that is, and its workload has not too many of them.
-    fn export(&mut self, mut event: LiveEvent, resource: &Arc<Resource>) {
-        if !self.exports(event.name) {
-            return;
-        }
+    /// Whether an event is exported: if it is of a kind that is, and its workload has not too many of them.
+    fn is_exported(&mut self, event: &LiveEvent, resource: &Resource) -> bool {
         let rate = self.settings.live.event_rate;
-        let Some(logs) = &self.logs else { return };
-        if self.event_rates.admit(rate, &event, resource) {
-            self.argument_rate.show(&mut event);
-            logs.push(OwnedEvent {
-                resource: Arc::clone(resource),
-                event,
-            });
-        }
+        self.exports(event.name) && self.event_rates.admit(rate, event, resource)
     }
 }
