@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) exit: Option<Value>,
     /// Which of all events its fork and its exit were.
     pub(super) forked_at: usize,
+    /// When it was forked, nanoseconds since the Unix epoch.
+    pub(super) forked_ns: u64,
     pub(super) exited_at: usize,
     /// How long after its end that was told.
     pub(super) late: Duration,
@@ -63,16 +65,16 @@ impl Forest {
             let attributes = event["attributes"].take();
             let pid = attributes["process.pid"].as_u64().context("a pid")?;
             match &*name {
-                "wellhead.process.fork" => forest.forked(at, pid, &attributes),
+                "wellhead.process.fork" => forest.forked((at, time), pid, &attributes),
                 "wellhead.process.exec" => forest.executed(pid, attributes),
-                "wellhead.process.exit" => forest.exited((at, late), pid, attributes)?,
+                "wellhead.process.exit" => forest.exited((at, time, late), pid, attributes)?,
                 other => anyhow::bail!("what is {other}?"),
             }
         }
         Ok(forest)
     }
 
-    fn forked(&mut self, at: usize, pid: u64, attributes: &Value) {
+    fn forked(&mut self, (at, time): (usize, u64), pid: u64, attributes: &Value) {
         let parent = attributes["process.parent_pid"].as_u64();
         let parent = parent.and_then(|parent| self.newest.get(&parent)).copied();
         let above = parent.and_then(|parent| self.all.get(parent));
@@ -84,6 +86,7 @@ impl Forest {
             parent,
             line,
             forked_at: at,
+            forked_ns: time,
             program,
             ..Told::default()
         });
@@ -108,10 +111,16 @@ impl Forest {
         told.execs.push(Exec { attributes, line });
     }
 
-    /// What is told late is of whoever had the process id first.
-    fn exited(&mut self, (at, late): (usize, Duration), pid: u64, attributes: Value) -> Result<()> {
-        let mut having = self.all.iter_mut();
-        let told = having.find(|told| told.pid == pid && told.exit.is_none());
+    /// What is told late is of whoever had the process id then.
+    fn exited(
+        &mut self,
+        (at, time, late): (usize, u64, Duration),
+        pid: u64,
+        attributes: Value,
+    ) -> Result<()> {
+        let mut having = self.all.iter_mut().rev();
+        let told = having.find(|told| told.pid == pid && told.forked_ns <= time);
+        let told = told.filter(|told| told.exit.is_none());
         let told = told.with_context(|| format!("an end too many: {attributes}"))?;
         told.exit = Some(attributes);
         told.exited_at = at;
