@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, Failure};
 use super::socket::{self, SocketError};
-use super::{Options, Threads, block_on, not_printed};
+use super::{Options, Threads, block_on, complain, not_printed};
 use crate::admin::EventQuery;
 use crate::causes::chain;
 use crate::config::Config;
@@ -107,7 +107,13 @@ async fn print_events(
 ) -> Result<Exit, Failure> {
     let path = socket_path(&config.runtime_directory);
     match from_daemon(&path, query, &mut printer).await {
-        Err(SocketError::Absent(_)) => from_own_probes(config, filter, &mut printer).await?,
+        Err(SocketError::Absent(_)) => {
+            let path = path.display();
+            complain(&format!(
+                "no agent answers at {path}: captures with programs of its own\n"
+            ));
+            from_own_probes(config, filter, &mut printer).await?;
+        }
         Ok(()) => {}
         Err(error) => {
             let exit = match error {

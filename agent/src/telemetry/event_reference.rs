@@ -25,7 +25,8 @@ makes no events and no spans.
 
 ## Which events are printed
 
-All, or those for which everything that is asked for holds:
+Those of the agent that runs here; where none does (or it has another `runtime_directory`), the command captures with programs of its own, under the
+configuration that it is given, and says so. All, or those for which everything that is asked for holds:
 
 | flag | events |
 |---|---|
@@ -53,7 +54,12 @@ service in it, `host` outside of all), the program with its process id, and the 
 
 `took` is `wellhead.duration`; units are of 1,000 (times) and 1,024 (bytes), rounded down. Attributes without a short name have their own, without `wellhead.`. What is 0, ids that are the same twice, faults, switches and the
 group are in JSON alone.
-`path` is left out where the first argument says the same. Programs should read the JSON.
+`path` is left out where the first argument says the same. Arguments that were cut end in ` …`; where there was no time to look for secrets in them, `process.command_args.withheld` stands in
+their place. Programs should read the JSON. All that a script has started, with the programs' process ids:
+
+```sh
+wellhead events --kind process.exec | jq -c '.attributes | select(any(.\"wellhead.process.ancestors\"[]?; startswith(\"deploy.sh[\"))) | [.\"process.pid\", .\"process.command_args\"]'
+```
 
 Names, arguments and whatever else comes from outside cannot do anything to a terminal in either form: control characters, and characters that are not
 seen or turn the direction of text, are written out, as `\\u001b` in JSON, which means the same there, and as `\\u{1b}` or `\\n` in columns. There a word with spaces
@@ -65,7 +71,7 @@ With [`events.export`](configuration.md#events) events are exported over OTLP to
 event's name as `event_name`, its severity, the same attributes and no body. The filters above have no part in that.
 
 A workload that starts a thousand processes a second would fill everybody's logs. So each exports `events.rate_limit` events a second on average, 100 if nothing else is set,
-and ten seconds' worth at once. A workload is what a pod belongs to (namespace, kind and name), elsewhere a service (`service.name`, or the instance where that is `unknown_service`).
+and ten seconds' worth at once. A workload is what a pod belongs to (namespace, kind and name), elsewhere a service (`service.name`, or the instance where that is `unknown_service`: on a host without units that is all of it).
 Events with severity WARN or ERROR have an allowance of their own of the same size, so that others do not crowd them out. What is beyond is not exported and counted as a
 discard (`policy`, `event_rate`), with one line in the log when that begins. Metrics count everything all the same, and `wellhead events` prints everything: its subscribers are not limited by it.
 
@@ -77,8 +83,9 @@ Both go by the times of events, so that a [recording](recordings.md) gives the s
 
 const SPANS_INTRODUCTION: &str = "
 Spans are exported over OTLP where [`traces.process` and `traces.tcp`](configuration.md#traces) ask for them and traces
-have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process that
-executed a program there while the agent watched. Ids are derived from the machine's boot id and the process: the same
+have an endpoint. All spans of one container's or slice's process tree share a trace, whose root is the first process of the line that is known to have
+executed a program there; one older than the agent counts, too. A span is exported when its process ends: below a shell or a service that goes on, a viewer lacks the parent until then. Spans have no
+arguments: those are in the event of the execution, which has the same process id. Ids are derived from the machine's boot id and the process: the same
 process has the same span id whichever agent tells of it. An agent that is started anew goes on with the traces of all
 processes whose ancestors are alive, also of those that began and ended while no agent ran; where the parent of such a one ended between the two agents as well, it
 begins a trace of its own. Who began before and ended between them has no span. Spans have no severity: a failure is their status.

@@ -408,7 +408,7 @@ attributes! {
     "wellhead.process.command_args.withheld", "boolean", "`true` where there were arguments, and more than there was time to look for secrets in.";
     "wellhead.process.core_dumped", "boolean", "`true` where its memory was written to a core file.";
     "wellhead.process.cpu.system", "int", "Nanoseconds on a processor in the kernel, all threads together. The sum of both is the scheduler's; it is split as the timer's ticks tell, as wait4(2) does.";
-    "wellhead.process.cpu.user", "int", "Nanoseconds on a processor in user mode.";
+    "wellhead.process.cpu.user", "int", "Nanoseconds on a processor in user mode, until the kernel let go of the process: of a short one it may be more than `wellhead.duration`, and the scheduler guesses which part was in user mode.";
     "wellhead.process.disk.read", "int", "Bytes it had read from storage.";
     "wellhead.process.disk.written", "int", "Bytes that it caused to be written to storage.";
     "wellhead.process.executable.deleted", "boolean", "`true` where the file has been deleted.";
@@ -425,7 +425,7 @@ attributes! {
     "wellhead.process.oom_killed", "boolean", "`true` where the kernel killed it for lack of memory: `wellhead.process.oom_kill` says more.";
     "wellhead.process.script", "string", "Path given to `execve(2)` where that is a script.";
     "wellhead.process.signal", "string", "Signal that ended the process, such as `SIGKILL`; of real-time signals the number.";
-    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, or lack of memory.";
+    "wellhead.process.signal.sender.name", "string", "Name of the process that sent the signal. Absent where the kernel sent it: for a fault, a timer, what was typed at the terminal or its end, writing where nobody reads, a resource limit, or lack of memory.";
     "wellhead.process.signal.sender.pid", "int", "Its process id in the initial PID namespace; its own where it sent the signal itself.";
     "wellhead.process.signal.sender.user.id", "int", "Its real user id.";
     "wellhead.process.switches.forced", "int", "Times it was taken from the processor.";
