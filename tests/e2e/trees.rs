@@ -1,7 +1,6 @@
 //! Trees of spans: what is exported of them, what is in them, and that a new agent goes on with them.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
@@ -142,22 +141,6 @@ fn check_start(spans: &[Value], root: &Value, container: &Container) {
 
 #[test]
 fn a_new_agent_goes_on_with_a_tree() {
-    goes_on_with_a_tree(Meanwhile::Nothing);
-}
-
-#[test]
-fn what_ran_between_two_agents_is_in_its_tree() {
-    goes_on_with_a_tree(Meanwhile::RunsAProgram);
-}
-
-/// What a tree of processes does while there is no agent.
-#[derive(Clone, Copy, PartialEq)]
-enum Meanwhile {
-    Nothing,
-    RunsAProgram,
-}
-
-fn goes_on_with_a_tree(meanwhile: Meanwhile) {
     if !ready(&[Need::Python, Need::Cgroups, Need::Program("mkfifo")]) {
         return;
     }
@@ -172,49 +155,29 @@ fn goes_on_with_a_tree(meanwhile: Meanwhile) {
     let [root, middle] = ["root", "mid"].map(|tag| programs.link("/bin/sh", tag));
     let [before, after] = ["before", "after"].map(|tag| programs.link("/bin/true", tag));
     let directory = tempfile::tempdir().expect("a directory");
-    let pipes = ["go", "end"].map(|name| directory.path().join(name));
-    let made = Command::new("mkfifo").args(&pipes).status();
+    let pipe = directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
-    let runs = match meanwhile {
-        // What runs the last program only forked.
-        Meanwhile::Nothing => r#"(read line < "$2"; "$1"; exit 0)"#,
-        // Nobody would tell whose child that was.
-        Meanwhile::RunsAProgram => r#"read line < "$2"; "$1""#,
-    };
+    // What runs the last program only forked.
     let script =
-        format!(r#""$0" -c '"$0"; {runs}; read line < "$3"; exit 0' "$1" "$2" "$3" "$4"; exit 0"#);
+        r#""$0" -c '"$0"; (read line < "$2"; "$1"; exit 0); exit 0' "$1" "$2" "$3"; exit 0"#;
     let container = Container::new();
     let mut tree = container
         .command(&root.path)
-        .args(["-c", &script, path(&middle), path(&before), path(&after)])
-        .args(&pipes)
+        .args(["-c", script, path(&middle), path(&before), path(&after)])
+        .arg(&pipe)
         .spawn()
         .expect("a tree");
     let before = await_span(&receiver, &before);
-    // Until somebody reads, which is the last that the tree does before it is told to go on.
-    let open = |pipe: &Path| {
-        let opened = fs::OpenOptions::new().write(true).open(pipe);
-        opened.expect("a pipe")
-    };
-    let go_on = |mut pipe: fs::File| pipe.write_all(b"go\n").expect("a reader");
-    let [go, end] = &pipes;
-    let writer = open(go);
+    // Opens once somebody reads, which is the last that the tree does before the agents change.
+    let mut writer = fs::OpenOptions::new()
+        .write(true)
+        .open(&pipe)
+        .expect("a pipe");
     first.stop(Signal::KILL, SOON);
-    let second = if meanwhile == Meanwhile::RunsAProgram {
-        go_on(writer);
-        // Read from when that program has ended.
-        let writer = open(end);
-        let second = agent();
-        all_are_found(&second);
-        go_on(writer);
-        second
-    } else {
-        let second = agent();
-        all_are_found(&second);
-        go_on(writer);
-        go_on(open(end));
-        second
-    };
+    let second = agent();
+    all_are_found(&second);
+    writer.write_all(b"go\n").expect("a reader");
     assert!(tree.wait().expect("an end").success());
     let after = await_span(&receiver, &after);
     let [middle, root] = [&middle, &root].map(|one| await_span_of_elder(&receiver, one));
@@ -223,7 +186,6 @@ fn goes_on_with_a_tree(meanwhile: Meanwhile) {
     is_below(&before, &middle);
     assert_eq!(text(&root, "parent_span_id"), "");
     assert_eq!(attribute(&root, "wellhead.session.kind"), "container");
-    drop(second);
 }
 
 /// Waits until all processes are found: the rings are read while they are told.

@@ -87,8 +87,7 @@ have an endpoint. All spans of one container's or slice's process tree share a t
 executed a program there; one older than the agent counts, too. A span is exported when its process ends: below a shell or a service that goes on, a viewer lacks the parent until then. Spans have no
 arguments: those are in the event of the execution, which has the same process id. Ids are derived from the machine's boot id and the process: the same
 process has the same span id whichever agent tells of it. An agent that is started anew goes on with the traces of all
-processes whose ancestors are alive, also of those that began and ended while no agent ran; where the parent of such a one ended between the two agents as well, it
-begins a trace of its own. Who began before and ended between them has no span. Spans have no severity: a failure is their status.
+processes whose ancestors are alive; what began and ended while no agent ran has a trace of its own, and who began before and ended then has no span. Spans have no severity: a failure is their status.
 ";
 
 const SPAN_EVENTS_INTRODUCTION: &str = "

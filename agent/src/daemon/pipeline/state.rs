@@ -140,7 +140,7 @@ impl<S: Source> State<S> {
             lives: Lives::new(settings.cgroups, settings.waiting_items, &counters),
             programs: Programs::default(),
             processes: ProcessTable::new(settings.processes, clock.now(), Arc::clone(&counters)),
-            departing: Departing::new(settings.processes / DEPARTING_SHARE, clock.now()),
+            departing: Departing::new(settings.processes / DEPARTING_SHARE),
             aggregator: Aggregator::new(settings.connections),
             lookups: Lookups::new(settings.lookups),
             store: Store::new(settings.live.series, Arc::clone(&counters))

@@ -49,12 +49,11 @@ impl ProcessTable {
     }
 
     fn adopt_one(&mut self, id: ProcessId, orphan: Orphan) {
-        // It may have ended meanwhile: what is told of that comes later.
-        let Some(owner) = self.live_or_ended(id).map(|known| known.owner) else {
+        let Some(owner) = self.processes.get(&id).map(|known| known.owner) else {
             return;
         };
         let adopted = self.child_of(orphan.parent, id, owner, Used::nothing());
-        let Some(known) = self.live_or_ended(id) else {
+        let Some(known) = self.processes.get_mut(&id) else {
             return;
         };
         // Otherwise its line goes no further, or it has begun one of its own elsewhere.
@@ -70,18 +69,14 @@ impl ProcessTable {
         if stood_alone {
             known.executed_ns = None;
         }
-        let live = self.processes.iter().map(|(one, process)| (*one, process));
-        let ended = self
-            .ended
+        let descendants: Vec<ProcessId> = self
+            .processes
             .iter()
-            .map(|(_, ended)| (ended.id, &ended.process));
-        let descendants: Vec<ProcessId> = live
-            .chain(ended)
             .filter(|(_, process)| process.root == id)
-            .map(|(one, _)| one)
+            .map(|(one, _)| *one)
             .collect();
         for one in descendants {
-            let Some(below) = self.live_or_ended(one) else {
+            let Some(below) = self.processes.get_mut(&one) else {
                 continue;
             };
             below.root = root;
@@ -173,21 +168,5 @@ mod tests {
         assert_eq!(lines(&table, &[20])[0], (Some(10), 10, false));
         // It is in another container.
         assert_eq!(lines(&table, &[30])[0], (None, 30, false));
-    }
-
-    #[test]
-    fn who_ended_before_its_parent_is_found_is_its_child_all_the_same() {
-        let mut table = table();
-        table.forked(id(20), id(10), OwnerId(1));
-        table.forked(id(30), id(20), OwnerId(1));
-        for pid in [30, 20] {
-            table.exited(id(pid), 5);
-        }
-        find(&mut table, 10, 1, false);
-        let line = |pid| {
-            let known = table.ended(id(pid)).expect("remembered");
-            (known.parent, known.root)
-        };
-        assert_eq!(line(20), (Some(id(10)), id(10)));
     }
 }

@@ -79,7 +79,7 @@ pub const EVENTS: &[Telling] = &[
     },
     Telling {
         name: "wellhead.process.exit",
-        meaning: "A process ended: its last thread exited. Told when its parent has asked for it, at most a second or two later, ten where the agent has just begun: only then is known what it used in all.",
+        meaning: "A process ended: its last thread exited. Told when its parent has asked for it, at most a second or two later: only then is known what it used in all.",
         severity: "INFO; WARN if its code is not 0 or a signal ended it",
         always: &[
             "process.pid",

@@ -69,8 +69,6 @@ impl<S: Source> State<S> {
 
     /// What processes used until now. Says whether to look for processes that are not known.
     pub(in super::super) fn count_usage(&mut self, usage: Vec<ProcessUsage>) -> bool {
-        // They were told before that, if they could be.
-        self.departing.elders_are_known();
         if usage.is_empty() {
             // They could not be looked at.
             return false;
