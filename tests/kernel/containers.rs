@@ -1,10 +1,7 @@
 //! The lives of containers: cgroups named as a runtime names them, entered as a runtime enters them.
 
 use std::{
-    os::unix::{
-        fs::symlink,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -158,13 +155,8 @@ pub(crate) fn moved_with_what_they_use() -> Result<()> {
     let live = Live::start(settings(None))?;
     let (before, after) = (Life::begin(30)?, Life::begin(31)?);
     let directory = tempfile::tempdir()?;
-    let program = directory.path().join(MOVED);
-    symlink(std::env::current_exe()?, &program)?;
-    let mut command = Command::new(&program);
-    command.args(["--workload", "sleep", "600000"]);
-    command.stdout(Stdio::null());
-    workload::enter(&mut command, &[&before.cgroup])?;
-    let mut moved = command.spawn()?;
+    let sleep = ["sleep", "600000"];
+    let mut moved = workload::named(directory.path(), MOVED, &before.cgroup, &sleep)?.spawn()?;
     let memory_of = |read: &Snapshot, life: &Life| -> i64 {
         let having = [(Attr::ProcessExecutableName, MOVED)];
         let points = snapshot::points(read, Metric::ProcessMemoryUsage, &having);

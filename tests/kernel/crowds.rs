@@ -1,10 +1,6 @@
 //! More processes alive than are remembered.
 
-use std::{
-    os::unix::fs::symlink,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{process::Child, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use wellhead::counters::Discard;
@@ -27,15 +23,8 @@ pub(crate) fn make_room_for_a_while() -> Result<()> {
         pipeline.processes = ROOM;
     })?;
     let start = |name: &str| -> Result<Child> {
-        let program = directory.path().join(name);
-        if !program.exists() {
-            symlink(std::env::current_exe()?, &program)?;
-        }
-        let mut command = Command::new(program);
-        command.args(["--workload", "sleep", "600000"]);
-        command.stdout(Stdio::null());
-        workload::enter(&mut command, &[&cgroup])?;
-        Ok(command.spawn()?)
+        let sleep = ["sleep", "600000"];
+        Ok(workload::named(directory.path(), name, &cgroup, &sleep)?.spawn()?)
     };
     let memory_of = |name: &'static str, what: &str, done: fn(i64) -> bool| {
         live.snapshot_when(what, |read| {

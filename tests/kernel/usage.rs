@@ -245,12 +245,8 @@ pub(crate) fn outlive_first(_arguments: &[String]) -> Result<Value> {
 pub(crate) fn without_first_thread_is_told() -> Result<()> {
     let (cgroup, directory) = (CgroupGuard::new()?, tempfile::tempdir()?);
     let live = Live::start(settings(Some(cgroup.id())))?;
-    let program = directory.path().join(HEADLESS);
-    symlink(std::env::current_exe()?, &program)?;
-    let mut command = Command::new(&program);
-    command.args(["--workload", "outlive_first"]);
-    workload::enter(&mut command, &[&cgroup])?;
-    let mut child = command.spawn()?;
+    let outlive = ["outlive_first"];
+    let mut child = workload::named(directory.path(), HEADLESS, &cgroup, &outlive)?.spawn()?;
     let status = format!("/proc/{}/stat", child.id());
     let start = Instant::now();
     while !fs::read_to_string(&status)?.contains(") Z ") {

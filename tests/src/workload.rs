@@ -5,7 +5,11 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Read as _, Write as _},
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::symlink, process::CommandExt as _},
+    },
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -67,6 +71,26 @@ pub fn start(cgroup: &CgroupGuard, name: &str, arguments: &[&str]) -> Result<Run
 /// It cannot be started, fails, or prints something else.
 pub fn run(cgroup: &CgroupGuard, name: &str, arguments: &[&str]) -> Result<Value> {
     start(cgroup, name, arguments)?.finish()
+}
+
+/// The command that runs a workload in a cgroup under a name of its own, as which the test program is linked into `directory`.
+///
+/// # Errors
+/// It cannot be linked, or the cgroup is gone.
+pub fn named(
+    directory: &Path,
+    name: &str,
+    cgroup: &CgroupGuard,
+    workload: &[&str],
+) -> Result<Command> {
+    let program = directory.join(name);
+    if !program.exists() {
+        symlink(env::current_exe()?, &program)?;
+    }
+    let mut command = Command::new(program);
+    command.arg(FLAG).args(workload).stdout(Stdio::null());
+    enter(&mut command, &[cgroup])?;
+    Ok(command)
 }
 
 /// Makes the child of `command` enter cgroups (of different hierarchies) before it executes.

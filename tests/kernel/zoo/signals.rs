@@ -476,22 +476,5 @@ fn handled_then_hung_up(stage: &mut Stage) -> Result<()> {
 }
 
 fn before_exec(stage: &mut Stage) -> Result<()> {
-    use std::io::Read as _;
-    let (mut told, tell) = io::pipe()?;
-    let number = tell.as_raw_fd();
-    let child = Stage::ready_then(
-        || {
-            on(libc::SIGHUP, do_nothing);
-            // SAFETY: the parent has it too, and the child does not use it.
-            unsafe { libc::close(number) };
-        },
-        // Until the parent closes the other end.
-        || match told.read(&mut [0]) {
-            Ok(_) => calls::exec("/bin/true", &[b"true"]),
-            Err(_) => FAILED,
-        },
-    )?;
-    calls::kill(child, libc::SIGHUP)?;
-    drop(tell);
-    stage.reap(child).map(drop)
+    handled_then(stage, libc::SIGHUP, || calls::exec("/bin/true", &[b"true"]))
 }
